@@ -1,0 +1,146 @@
+"""Checks of the arguments of Lookahead: one clear error for each mistake."""
+
+import copy
+import inspect
+import math
+import numbers
+import operator
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+
+INNER_STATES = ("maintain", "interpolate", "reset")
+
+
+def inner_optimizer(value: Any) -> keras.optimizers.Optimizer:
+  """Returns the Keras optimizer that `value` is, names or configures.
+
+  Args:
+    value: A Keras optimizer, its name, or its config as
+      `keras.optimizers.serialize` gives it. A config is left unchanged.
+
+  Raises:
+    TypeError: if `value` is none of these.
+    ValueError: if there is no such optimizer, or if it is a
+      LossScaleOptimizer, whose place is around Lookahead.
+  """
+  if isinstance(value, (str, dict)):
+    value = _inner_optimizer_from_config(value)
+  if inspect.isclass(value) and issubclass(value, keras.optimizers.Optimizer):
+    raise TypeError(
+      "`inner_optimizer` must be an instance of an optimizer, not its class: "
+      f"write {value.__name__}(). Received: inner_optimizer={value}"
+    )
+  if not isinstance(value, keras.optimizers.Optimizer):
+    raise TypeError(
+      "`inner_optimizer` must be a Keras optimizer, its name or its config. "
+      f"Received: inner_optimizer={value!r} of type {type(value).__name__}"
+    )
+  if isinstance(value, keras.optimizers.LossScaleOptimizer):
+    raise ValueError(
+      "`inner_optimizer` must not be a LossScaleOptimizer: steps that it skips "
+      "would count as updates. Use the other order, LossScaleOptimizer("
+      f"Lookahead(...)). Received: inner_optimizer={value!r}"
+    )
+  return value
+
+
+def _inner_optimizer_from_config(value):
+  try:
+    return keras.optimizers.get(copy.deepcopy(value))
+  except (ValueError, TypeError, KeyError) as error:
+    raise ValueError(
+      "`inner_optimizer` must be the name or the config of a Keras optimizer, "
+      f"such as 'adam'. Received: inner_optimizer={value!r}"
+    ) from error
+
+
+def sync_period(value: Any) -> int:
+  """Returns `value`, the number of inner updates in a period, as an int."""
+  try:
+    if isinstance(value, bool):
+      raise TypeError
+    period = operator.index(value)
+  except TypeError:
+    raise TypeError(
+      "`sync_period` must be an integer, the number of inner updates in a "
+      f"period. Received: sync_period={value!r} of type {type(value).__name__}"
+    ) from None
+  if period < 1:
+    raise ValueError(
+      f"`sync_period` must be at least 1. Received: sync_period={value!r}"
+    )
+  return period
+
+
+def slow_step_size(value: Any) -> float:
+  """Returns `value`, the paper's alpha, as a float in [0, 1]."""
+  if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    raise TypeError(
+      "`slow_step_size` must be a float in [0, 1]. Received: "
+      f"slow_step_size={value!r} of type {type(value).__name__}"
+    )
+  if math.isnan(value) or not 0.0 <= value <= 1.0:
+    raise ValueError(
+      "`slow_step_size` must be in [0, 1]. "
+      f"Received: slow_step_size={value!r}"
+    )
+  return float(value)
+
+
+def inner_state(value: Any) -> str:
+  """Returns `value`, one of INNER_STATES."""
+  if not isinstance(value, str):
+    raise TypeError(
+      f"`inner_state` must be one of {INNER_STATES}. Received: "
+      f"inner_state={value!r} of type {type(value).__name__}"
+    )
+  if value not in INNER_STATES:
+    raise ValueError(
+      f"`inner_state` must be one of {INNER_STATES}. "
+      f"Received: inner_state={value!r}"
+    )
+  return value
+
+
+def exclude(value: Any) -> tuple[str, ...]:
+  """Returns `value`, None or regular expressions, as a tuple of patterns.
+
+  One pattern alone is taken as a tuple of one, not as its letters.
+  """
+  if value is None:
+    return ()
+  if isinstance(value, str):
+    value = (value,)
+  if not isinstance(value, Iterable):
+    raise TypeError(
+      "`exclude` must be None or regular expressions to search in variable "
+      f"paths. Received: exclude={value!r} of type {type(value).__name__}"
+    )
+  patterns = tuple(value)
+  for pattern in patterns:
+    if not isinstance(pattern, str):
+      raise TypeError(
+        "`exclude` must hold regular expressions only, such as "
+        f"['bias$']. Received: {pattern!r} of type {type(pattern).__name__}"
+      )
+    try:
+      re.compile(pattern)
+    except re.error as error:
+      raise ValueError(
+        f"`exclude` holds {pattern!r}, which is not a regular expression: "
+        f"{error}. Received: exclude={list(patterns)!r}"
+      ) from None
+  return patterns
+
+
+def name(value: Any) -> str:
+  """Returns `value`, the name of the optimizer, a string."""
+  if not isinstance(value, str) or not value:
+    raise TypeError(
+      "`name` must be a non-empty string. "
+      f"Received: name={value!r} of type {type(value).__name__}"
+    )
+  return value

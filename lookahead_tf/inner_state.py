@@ -1,0 +1,164 @@
+"""What becomes of the inner optimizer's slots at a synchronization."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from lookahead_tf import synchronization
+
+# Lists of a Keras optimizer that hold something other than the state of its
+# update rule. An average for evaluation (`use_ema`) and gradients that wait for
+# the next update are not part of it.
+_NOT_STATE = frozenset(
+  {
+    "_variables",
+    "_trainable_variables",
+    "_model_variables_moving_average",
+    "_accumulated_gradients",
+  }
+)
+
+
+def is_float(variable: Any) -> bool:
+  """Whether a variable holds floating-point numbers."""
+  return "float" in keras.backend.standardize_dtype(variable.dtype)
+
+
+def find_slots(
+  optimizer: keras.optimizers.Optimizer,
+) -> Iterator[list[tuple[Any, Any]]]:
+  """Yields each kind of slot that a built optimizer keeps.
+
+  Keras optimizers keep a kind of slot (a momentum, a second moment) in a list
+  parallel to the variables that they were built with, `None` where a variable
+  has no such slot. Scalars such as step counts and learning rates stand outside
+  these lists and are not found, nor is any integer state. The optimizers within
+  an optimizer (MultiOptimizer, another Lookahead) are searched too.
+
+  Args:
+    optimizer: A built Keras optimizer.
+
+  Yields:
+    A list of pairs (model variable, its slot of this kind).
+  """
+  variables = optimizer._trainable_variables
+  for name, value in vars(optimizer).items():
+    if name in _NOT_STATE:
+      continue
+    if isinstance(value, keras.optimizers.Optimizer):
+      yield from find_slots(value)
+    elif isinstance(value, (list, tuple)):
+      for child in value:
+        if isinstance(child, keras.optimizers.Optimizer):
+          yield from find_slots(child)
+      if len(value) == len(variables):
+        yield [
+          (variable, slot)
+          for variable, slot in zip(variables, value)
+          if isinstance(slot, keras.Variable) and is_float(slot)
+        ]
+
+
+class Maintain:
+  """Leaves the slots as they are."""
+
+  def __init__(self, inner_optimizer, owners, add_anchor):
+    del inner_optimizer, owners, add_anchor
+
+  def synchronized(self, alpha: Any) -> Iterator[tuple[Any, Any]]:
+    """Yields (variable, value) for each variable that is to be assigned."""
+    del alpha
+    yield from ()
+
+
+class Interpolate:
+  """Moves each slot as the weights are moved, towards it from its anchor.
+
+  The anchor of a slot, one variable of its shape and dtype, starts at the value
+  that the slot has now and holds its value at each synchronization.
+  """
+
+  def __init__(
+    self,
+    inner_optimizer: keras.optimizers.Optimizer,
+    owners: list[Any],
+    add_anchor: Callable[[Any, str], Any],
+  ):
+    self._anchored = [
+      (slot, add_anchor(slot, "anchor"))
+      for kind in find_slots(inner_optimizer)
+      for variable, slot in kind
+      if any(variable is owner for owner in owners)
+    ]
+
+  def synchronized(self, alpha: Any) -> Iterator[tuple[Any, Any]]:
+    """Yields (variable, value) for each variable that is to be assigned."""
+    for slot, anchor in self._anchored:
+      value = synchronization.slow_update(anchor, slot, alpha)
+      yield slot, value
+      yield anchor, value
+
+
+class Reset:
+  """Returns each slot to what it is in an optimizer that was just built.
+
+  A kind of slot that starts as a copy of the weights (the momentum of
+  ScheduleFreeAdamW) starts from the new weights. Initial values are kept as one
+  number where a slot starts filled with one, as nearly all do.
+  """
+
+  def __init__(
+    self,
+    inner_optimizer: keras.optimizers.Optimizer,
+    owners: list[Any],
+    add_anchor: Callable[[Any, str], Any],
+  ):
+    del add_anchor
+    variables = inner_optimizer._trainable_variables
+    # The optimizer at hand may have made updates already.
+    fresh = type(inner_optimizer).from_config(inner_optimizer.get_config())
+    fresh.build(variables)
+    self._slots = [
+      (variable, slot, value)
+      for kind, fresh_kind in zip(
+        find_slots(inner_optimizer), find_slots(fresh)
+      )
+      for (variable, slot), value in zip(kind, _initial_values(fresh_kind))
+      if any(variable is owner for owner in owners)
+    ]
+
+  def synchronized(self, alpha: Any) -> Iterator[tuple[Any, Any]]:
+    """Yields (variable, value) for each variable that is to be assigned."""
+    del alpha
+    for variable, slot, value in self._slots:
+      if value is None:
+        yield slot, ops.convert_to_tensor(variable)
+      else:
+        yield slot, ops.broadcast_to(ops.cast(value, slot.dtype), slot.shape)
+
+
+RULES = {"maintain": Maintain, "interpolate": Interpolate, "reset": Reset}
+
+
+def _initial_values(kind):
+  """Returns the value of each slot: a number, an array, or None for weights."""
+  values = [ops.convert_to_numpy(slot) for _, slot in kind]
+  numbers = [_single_value(value) for value in values]
+  if None in numbers and all(
+    np.array_equal(value, ops.convert_to_numpy(variable))
+    for value, (variable, _) in zip(values, kind)
+  ):
+    return [None] * len(kind)
+  return [
+    value if number is None else number
+    for value, number in zip(values, numbers)
+  ]
+
+
+def _single_value(array):
+  """Returns the number that `array` is filled with, or None."""
+  first = array.flat[0] if array.size else 0.0
+  return float(first) if np.all(array == first) else None
