@@ -2,6 +2,6 @@
 
 from lookahead_tf.lookahead import Lookahead
 from lookahead_tf.slow_weights import slow_weights
+from lookahead_tf.version import __version__
 
-__all__ = ["Lookahead", "slow_weights"]
-__version__ = "0.1.0"
+__all__ = ["Lookahead", "__version__", "slow_weights"]

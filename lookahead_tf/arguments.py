@@ -84,8 +84,7 @@ def slow_step_size(value: Any) -> float:
     )
   if math.isnan(value) or not 0.0 <= value <= 1.0:
     raise ValueError(
-      "`slow_step_size` must be in [0, 1]. "
-      f"Received: slow_step_size={value!r}"
+      f"`slow_step_size` must be in [0, 1]. Received: slow_step_size={value!r}"
     )
   return float(value)
 

@@ -26,6 +26,4 @@ def run_if(condition: Any, function: Callable[[], None]) -> None:
     function()
     return (tf.constant(False),)
 
-  tf.while_loop(
-    cond=lambda pending: pending, body=body, loop_vars=(condition,)
-  )
+  tf.while_loop(cond=lambda pending: pending, body=body, loop_vars=(condition,))

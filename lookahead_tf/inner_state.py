@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from lookahead_tf import synchronization
@@ -148,8 +147,9 @@ def _initial_values(kind):
   values = [ops.convert_to_numpy(slot) for _, slot in kind]
   numbers = [_single_value(value) for value in values]
   if None in numbers and all(
-    np.array_equal(value, ops.convert_to_numpy(variable))
+    (value == ops.convert_to_numpy(variable)).all()
     for value, (variable, _) in zip(values, kind)
+    if value.shape == tuple(variable.shape)
   ):
     return [None] * len(kind)
   return [
@@ -161,4 +161,4 @@ def _initial_values(kind):
 def _single_value(array):
   """Returns the number that `array` is filled with, or None."""
   first = array.flat[0] if array.size else 0.0
-  return float(first) if np.all(array == first) else None
+  return float(first) if (array == first).all() else None

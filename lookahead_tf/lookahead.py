@@ -32,7 +32,6 @@ class Lookahead(tf.keras.optimizers.Optimizer):
   is `sync_period * m` calls.
 
   Example:
-
   ```python
   model.compile(optimizer=Lookahead(keras.optimizers.Adam(1e-3)), loss="mse")
   ```

@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import Iterator
 
 import keras
-import numpy as np
 from keras import ops
 
 from lookahead_tf.lookahead import Lookahead
@@ -38,14 +37,18 @@ def slow_weights(
   Raises:
     ValueError: if the optimizer is no Lookahead, or has no slow weights yet.
   """
-  lookahead = _find_lookahead(model.optimizer if optimizer is None else optimizer)
+  lookahead = _find_lookahead(
+    model.optimizer if optimizer is None else optimizer
+  )
   pairs = [
     (fast, slow)
-    for fast, slow in zip(lookahead._trainable_variables, lookahead.slow_weights)
+    for fast, slow in zip(
+      lookahead._trainable_variables, lookahead.slow_weights
+    )
     if slow is not None
   ]
   # Copied: the array of a variable may share the memory it is assigned in.
-  kept = [np.array(ops.convert_to_numpy(fast)) for fast, _ in pairs]
+  kept = [ops.convert_to_numpy(fast).copy() for fast, _ in pairs]
   try:
     for fast, slow in pairs:
       fast.assign(ops.convert_to_tensor(slow))

@@ -96,7 +96,8 @@ class Algorithm1Test(tf.test.TestCase, parameterized.TestCase):
     bare, wrapped = _variables(), _variables()
     _train(keras.optimizers.Adam(0.1), bare, 12)
     _train(Lookahead(keras.optimizers.Adam(0.1), 5, 1.0), wrapped, 12)
-    self.assertAllEqual([v.numpy() for v in bare][0], wrapped[0].numpy())
+    for one, other in zip(bare, wrapped):
+      self.assertAllEqual(one.numpy(), other.numpy())
 
   def test_period_and_step_size_can_change_at_run_time(self):
     variable = keras.Variable([1.0])

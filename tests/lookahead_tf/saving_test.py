@@ -120,7 +120,9 @@ class SavingTest(tf.test.TestCase, parameterized.TestCase):
       moved = _model(_optimizer())
       moved.set_weights(model.get_weights())
       moved.optimizer.build(moved.trainable_variables)
-      moved.optimizer.set_weights([np.array(v) for v in model.optimizer.variables])
+      moved.optimizer.set_weights(
+        [np.array(v) for v in model.optimizer.variables]
+      )
       return moved
 
     self._train_then_continue("maintain", 4, move)
@@ -133,9 +135,9 @@ class SavingTest(tf.test.TestCase, parameterized.TestCase):
     stored = []
     with h5py.File(path) as file:
       file.visititems(
-        lambda name, value: stored.append(name)
-        if isinstance(value, h5py.Dataset)
-        else None
+        lambda name, value: (
+          stored.append(name) if isinstance(value, h5py.Dataset) else None
+        )
       )
     self.assertLen(
       stored, len(model.variables) + len(model.optimizer.variables)

@@ -49,10 +49,12 @@ class SlowWeightsTest(tf.test.TestCase):
     model = _model(Lookahead("sgd"))
     _train(model)
     fast = _values(model.trainable_variables)
-    with self.assertRaises(KeyboardInterrupt):
-      with lookahead_tf.slow_weights(model):
-        model.trainable_variables[0].assign(tf.zeros((4, 3)))
-        raise KeyboardInterrupt
+    with (
+      self.assertRaises(KeyboardInterrupt),
+      lookahead_tf.slow_weights(model),
+    ):
+      model.trainable_variables[0].assign(tf.zeros((4, 3)))
+      raise KeyboardInterrupt
     self.assertAllEqual(model.trainable_variables[0], fast[0])
 
   def test_through_a_loss_scale_optimizer(self):
@@ -113,14 +115,12 @@ class SlowWeightsTest(tf.test.TestCase):
   def test_other_optimizer(self):
     model = _model("sgd")
     with self.assertRaisesRegex(ValueError, "needs a model that a Lookahead"):
-      with lookahead_tf.slow_weights(model):
-        pass
+      lookahead_tf.slow_weights(model).__enter__()
 
   def test_before_the_first_step(self):
     model = _model(Lookahead("sgd"))
     with self.assertRaisesRegex(ValueError, "train a step, or call"):
-      with lookahead_tf.slow_weights(model):
-        pass
+      lookahead_tf.slow_weights(model).__enter__()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,19 @@
+"""digits_cnn_sgd with Lookahead around the same SGD: k = 5, alpha = .5.
+
+python -m trainers.image_classification \
+    --config=configs/digits_cnn_lookahead.py --workdir=runs/digits_cnn_lookahead
+"""
+
+import ml_collections
+from ml_collections import config_dict
+
+from configs import digits_cnn_sgd
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Returns the experiment."""
+  config = digits_cnn_sgd.get_config()
+  config.lookahead = config_dict.create(
+    sync_period=5, slow_step_size=0.5, inner_state="maintain", exclude=None
+  )
+  return config

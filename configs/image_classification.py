@@ -1,0 +1,39 @@
+"""Fields of every image classification experiment, with common values.
+
+Not an experiment of its own: the others start from it. Each field is described
+in docs/image_classification.md.
+"""
+
+import ml_collections
+from ml_collections import config_dict
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Returns the fields, to be filled in."""
+  return config_dict.create(
+    seed=0,
+    num_epochs=1.0,
+    global_batch_size=128,
+    data=dict(
+      name="digits",
+      train_split="train",
+      validation_split="validation",
+      image_size=32,
+      mean=(0.5,),
+      std=(0.5,),
+      crop_padding=0,
+      horizontal_flip=False,
+      cache=True,
+      shuffle_buffer=50_000,
+    ),
+    model=dict(name="cnn", width=16),
+    optimizer=dict(name="sgd", arguments=dict(momentum=0.9)),
+    lookahead=None,
+    learning_rate=dict(schedule="constant", peak=0.1, warmup_epochs=0.0),
+    label_smoothing=0.0,
+    l2_penalty=0.0,
+    steps_per_loop=100,
+    eval_every_epochs=1.0,
+    checkpoint_every_epochs=1.0,
+    jit_compile=config_dict.placeholder(bool),
+  )

@@ -1,0 +1,1 @@
+"""Programs that compare runs of the trainers: tables and figures."""

@@ -1,0 +1,85 @@
+"""Trains image classifiers with several configs and seeds, and compares them.
+
+python -m experiments.compare_optimizers --workdir=runs/digits
+
+The default is the handwritten digits with SGD and with Lookahead around the
+same SGD, three seeds each. The work directory keeps each run, the table
+results.md and the figure curves.png; the same command goes on where it stopped.
+"""
+
+import ast
+import os
+import runpy
+import sys
+
+import ml_collections
+from absl import app, flags, logging
+
+from experiments import report
+from trainers import distribution
+from trainers.errors import UserError
+from trainers.image_classification import train
+
+_CONFIGS = flags.DEFINE_list(
+  "configs",
+  ["configs/digits_cnn_sgd.py", "configs/digits_cnn_lookahead.py"],
+  "Config files to compare.",
+)
+_SEEDS = flags.DEFINE_integer(
+  "seeds", 3, "Runs of each config, with seeds 0, 1, ...", lower_bound=1
+)
+_OVERRIDES = flags.DEFINE_multi_string(
+  "override", [], "FIELD=VALUE for all configs, such as num_epochs=2."
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Where to keep everything.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "As for the trainer.")
+
+
+def main(arguments: list[str]) -> None:
+  """Trains, then reports."""
+  if len(arguments) > 1:
+    raise app.UsageError(f"Unknown arguments: {arguments[1:]}")
+  logging.set_verbosity(logging.WARNING)
+  try:
+    names = [_run_all_seeds(path) for path in _CONFIGS.value]
+  except UserError as error:
+    sys.exit(f"Error: {error}")
+  runs = {
+    name: [_run_directory(name, seed) for seed in range(_SEEDS.value)]
+    for name in names
+  }
+  report.write(runs, _WORKDIR.value)
+
+
+def _run_all_seeds(path):
+  """Trains the config in the file `path` with each seed; returns its name."""
+  name = os.path.splitext(os.path.basename(path))[0]
+  strategy = distribution.make_strategy()
+  for seed in range(_SEEDS.value):
+    config = _load_config(path)
+    config.seed = seed
+    workdir = _run_directory(name, seed)
+    train.train(config, workdir, _DATA_DIR.value, strategy)
+  return name
+
+
+def _run_directory(name, seed):
+  return os.path.join(_WORKDIR.value, name, f"seed_{seed}")
+
+
+def _load_config(path) -> ml_collections.ConfigDict:
+  if not os.path.exists(path):
+    raise UserError(f"--configs: there is no file {path}.")
+  config = runpy.run_path(path)["get_config"]().lock()
+  for override in _OVERRIDES.value:
+    field, _, value = override.partition("=")
+    try:
+      config.update_from_flattened_dict({field: ast.literal_eval(value)})
+    except (AttributeError, KeyError, SyntaxError, TypeError, ValueError) as e:
+      raise UserError(f"--override={override} does not fit {path}: {e}") from e
+  return config
+
+
+if __name__ == "__main__":
+  flags.mark_flag_as_required("workdir")
+  app.run(main)

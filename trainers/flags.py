@@ -1,0 +1,80 @@
+"""The command line that all trainers share."""
+
+import sys
+from collections.abc import Callable
+
+import ml_collections
+import tensorflow as tf
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from trainers import distribution
+from trainers.errors import UserError
+
+Train = Callable[
+  [ml_collections.ConfigDict, str, str | None, tf.distribute.Strategy], None
+]
+
+_CONFIG = config_flags.DEFINE_config_file(
+  "config",
+  help_string="Experiment to run, a file such as configs/NAME.py. Its fields "
+  "are overridden as in --config.num_epochs=3.",
+  lock_config=True,
+)
+_WORKDIR = flags.DEFINE_string(
+  "workdir",
+  None,
+  "Directory of this run: config, metrics, checkpoints and the final model. "
+  "The same command on the same directory resumes.",
+)
+_DATA_DIR = flags.DEFINE_string(
+  "data_dir", None, "Where the data is: a TFDS data_dir, or a folder of images."
+)
+_STRATEGY = flags.DEFINE_enum(
+  "strategy",
+  "auto",
+  distribution.STRATEGIES,
+  "How to use the devices: one_device, or mirrored for all GPUs (all logical "
+  "CPUs where there is no GPU). auto is mirrored where there are several GPUs.",
+)
+_LOGICAL_CPUS = flags.DEFINE_integer(
+  "logical_cpus",
+  1,
+  "Split the CPU into that many devices, to try several replicas on a laptop.",
+  lower_bound=1,
+)
+
+
+def run(train: Train) -> None:
+  """Parses the command line and calls `train`; a UserError exits with status 1.
+
+  Args:
+    train: A function of (config, workdir, data_dir, strategy).
+  """
+  flags.mark_flags_as_required(["config", "workdir"])
+
+  def main(arguments):
+    if len(arguments) > 1:
+      raise app.UsageError(
+        f"Arguments are given as --name=value. Received: {arguments[1:]}"
+      )
+    logging.set_verbosity(logging.WARNING)
+    try:
+      strategy = distribution.make_strategy(
+        _STRATEGY.value, _LOGICAL_CPUS.value
+      )
+      train(_CONFIG.value, _WORKDIR.value, _DATA_DIR.value, strategy)
+    except UserError as error:
+      sys.exit(f"Error: {error}")
+
+  app.run(main, flags_parser=_parse)
+
+
+def _parse(arguments):
+  """Parses as absl does, but puts what is wrong with --config in a sentence."""
+  try:
+    return app.parse_flags_with_usage(arguments)
+  except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+    # ml_collections names the field, and the nearest one for a misspelt field.
+    words = str(error).replace("\\n", " ").replace("\\'", "'").split()
+    sys.exit(f"Error: a --config flag is wrong: {' '.join(words)}")

@@ -1,0 +1,1 @@
+"""Image classification: python -m trainers.image_classification --help."""

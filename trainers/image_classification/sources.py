@@ -1,0 +1,170 @@
+"""Where images and labels come from."""
+
+import dataclasses
+import os
+from collections.abc import Callable
+
+import ml_collections
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from sklearn import datasets, model_selection
+
+from trainers.errors import UserError
+from trainers.image_classification import image_folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+  """One part of a data set.
+
+  Attributes:
+    examples: Pairs (image, label): uint8 of shape (height, width, channels),
+      which may differ between images, and an integer scalar.
+    size: Number of examples.
+    explain: Returns a UserError that says which file cannot be read, or None.
+  """
+
+  examples: tf.data.Dataset
+  size: int
+  explain: Callable[[], UserError | None] = lambda: None
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """A data set of labelled images.
+
+  Attributes:
+    train: The examples to train on, in a fixed order.
+    validation: The examples to evaluate on.
+    class_names: Names of the labels 0, 1, ...
+    channels: Channels of the images, 1 or 3.
+  """
+
+  train: Split
+  validation: Split
+  class_names: tuple[str, ...]
+  channels: int
+
+
+def load(config: ml_collections.ConfigDict, data_dir: str | None) -> Source:
+  """Returns the source that `config`, a config's `data`, names.
+
+  Args:
+    config: Fields `name` ("digits", "image_folder" or the name of a TFDS data
+      set), `train_split` and `validation_split`.
+    data_dir: The folder of images, or TFDS's data_dir (None for its default).
+
+  Raises:
+    UserError: if there is no such data set, or no data in it.
+  """
+  if config.name == "digits":
+    return _digits()
+  if config.name == "image_folder":
+    return _image_folder(config, data_dir)
+  return _tfds(config, data_dir)
+
+
+def _digits():
+  """scikit-learn's 1,797 handwritten digits of 8x8 pixels, 360 to validate."""
+  digits = datasets.load_digits()
+  images = np.rint(digits.images[..., np.newaxis] * (255 / 16)).astype("uint8")
+  labels = digits.target.astype("int32")
+  # The same split in every run, whatever its seed.
+  train, validation = model_selection.train_test_split(
+    np.arange(len(labels)), test_size=360, random_state=0, stratify=labels
+  )
+  return Source(
+    *(
+      Split(
+        tf.data.Dataset.from_tensor_slices((images[rows], labels[rows])),
+        len(rows),
+      )
+      for rows in (train, validation)
+    ),
+    class_names=tuple(str(name) for name in digits.target_names),
+    channels=1,
+  )
+
+
+def _image_folder(config, data_dir):
+  builder = image_folder.make_builder(
+    data_dir, config.train_split, config.validation_split
+  )
+
+  def split(name):
+    return Split(
+      image_folder.read(builder, name),
+      builder.info.splits[name].num_examples,
+      lambda: image_folder.explain_unreadable(builder, name),
+    )
+
+  return Source(
+    split(config.train_split),
+    split(config.validation_split),
+    class_names=tuple(builder.info.features["label"].names),
+    channels=3,
+  )
+
+
+def _tfds(config, data_dir):
+  builder = _tfds_builder(config.name, data_dir)
+  features = builder.info.features
+  image_key, label_key = builder.info.supervised_keys or (None, None)
+  if not (
+    isinstance(features.get(image_key), tfds.features.Image)
+    and isinstance(features.get(label_key), tfds.features.ClassLabel)
+  ):
+    raise UserError(
+      f"data.name={config.name!r} is not an image classification data set: its "
+      f"features are {dict(features.items())}."
+    )
+
+  def split(field):
+    name = config[field]
+    try:
+      size = builder.info.splits[name].num_examples
+    except (KeyError, ValueError):
+      raise UserError(
+        f"data.{field}={name!r} is not a split of {config.name}, which has "
+        f"{list(builder.info.splits)}."
+      ) from None
+    read_config = tfds.ReadConfig(interleave_cycle_length=1)
+    return Split(
+      builder.as_dataset(
+        split=name, as_supervised=True, read_config=read_config
+      ),
+      size,
+    )
+
+  return Source(
+    split("train_split"),
+    split("validation_split"),
+    class_names=tuple(features[label_key].names),
+    channels=features[image_key].shape[-1] or 3,
+  )
+
+
+def _tfds_builder(name, data_dir):
+  """Returns the builder of a data set that is already prepared on disk."""
+  if data_dir and not tf.io.gfile.isdir(data_dir):
+    raise UserError(f"--data_dir={data_dir} is not a directory.")
+  try:
+    builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
+  except tfds.core.DatasetNotFoundError:
+    raise UserError(
+      f"data.name={name!r} is unknown: it must be 'digits', 'image_folder' or "
+      "a TFDS data set, one of TFDS's catalogue or one that is prepared in "
+      f"--data_dir={data_dir}."
+    ) from None
+  except ValueError as error:
+    raise UserError(
+      f"data.name={name!r} cannot be had from TFDS: {error}"
+    ) from error
+  if not builder.info.splits:
+    raise UserError(
+      f"--data_dir={data_dir or os.path.dirname(builder.data_dir)} has no "
+      f"prepared data of {name!r}. Prepare it where there is a network: "
+      f"tfds build {name} --data_dir=DIR"
+    )
+  return builder

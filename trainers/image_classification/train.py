@@ -1,0 +1,217 @@
+"""Training and evaluation of an image classifier."""
+
+import os
+
+import keras
+import ml_collections
+import tensorflow as tf
+
+from trainers import loop, optimizers, schedules
+from trainers import workdir as workdir_lib
+from trainers.errors import UserError
+from trainers.image_classification import input_pipeline, sources
+from trainers.image_classification.model import make_model
+
+
+def train(
+  config: ml_collections.ConfigDict,
+  workdir: str,
+  data_dir: str | None,
+  strategy: tf.distribute.Strategy,
+) -> None:
+  """Trains as `config` says, and leaves everything in `workdir`.
+
+  That is config.json, metrics.jsonl, TensorBoard events, checkpoints and the
+  trained model.keras, which holds the slow weights.
+
+  Args:
+    config: An experiment, as in configs/.
+    workdir: Directory of the run; if it holds one of this config, it goes on.
+    data_dir: Where the data is; see `sources.load`.
+    strategy: How to use the devices.
+
+  Raises:
+    UserError: for what the user can put right.
+  """
+  source = sources.load(config.data, data_dir)
+  plan = make_plan(config, source.train.size)
+  replica_batch_size = _replica_batch_size(config, strategy)
+  # Not 0: TensorFlow reads a seed pair of zeros as none, and tests for it in a
+  # way that fails where a dataset's seed is a tensor.
+  keras.utils.set_random_seed(config.seed + 1)
+  with strategy.scope():
+    model = make_model(
+      config.model,
+      image_shape=(config.data.image_size,) * 2 + (source.channels,),
+      num_classes=len(source.class_names),
+      synchronized=strategy.num_replicas_in_sync > 1,
+    )
+    optimizer = optimizers.make_optimizer(
+      config,
+      schedules.make_schedule(
+        config.learning_rate, plan.steps_per_epoch, plan.total_steps
+      ),
+    )
+    optimizer.build(model.trainable_variables)
+  workdir_lib.claim(workdir, config)  # Not before the config proved sound.
+
+  task = loop.Task(
+    model=model,
+    optimizer=optimizer,
+    train_data=lambda step: input_pipeline.train_batches(
+      source.train,
+      config.data,
+      seed=config.seed,
+      global_batch_size=config.global_batch_size,
+      replica_batch_size=replica_batch_size,
+      first_step=step,
+    ),
+    train_step=_make_train_step(model, optimizer, config, strategy),
+    figures=("loss", "accuracy"),
+    evaluate=_make_evaluation(
+      model, optimizer, source.validation, config, strategy
+    ),
+  )
+  try:
+    loop.train(task, plan, strategy, workdir)
+  except tf.errors.InvalidArgumentError as error:
+    mistake = source.train.explain() or source.validation.explain()
+    raise mistake or error from None
+  path = os.path.join(workdir, "model.keras")
+  with optimizers.weights_to_evaluate(model, optimizer):
+    model.save(path)
+  print(f"Trained to step {plan.total_steps}: {path}")
+
+
+def make_plan(config: ml_collections.ConfigDict, train_size: int) -> loop.Plan:
+  """Returns the plan of an experiment on `train_size` examples."""
+  steps_per_epoch = train_size // config.global_batch_size
+  if not steps_per_epoch:
+    raise UserError(
+      f"global_batch_size={config.global_batch_size} is more than the "
+      f"{train_size} training examples."
+    )
+  return loop.Plan(
+    total_steps=loop.steps_in(config.num_epochs, steps_per_epoch),
+    steps_per_epoch=steps_per_epoch,
+    steps_per_loop=config.steps_per_loop,
+    eval_every_steps=loop.steps_in(config.eval_every_epochs, steps_per_epoch),
+    checkpoint_every_steps=loop.steps_in(
+      config.checkpoint_every_epochs, steps_per_epoch
+    ),
+    global_batch_size=config.global_batch_size,
+  )
+
+
+def _replica_batch_size(config, strategy):
+  size, replicas = config.global_batch_size, strategy.num_replicas_in_sync
+  if size < 1 or size % replicas:
+    raise UserError(
+      f"global_batch_size={size} must be a positive multiple of the number of "
+      f"replicas, which is {replicas}."
+    )
+  return size // replicas
+
+
+def _make_train_step(model, optimizer, config, strategy):
+  """Returns one replica's training step."""
+  replicas = strategy.num_replicas_in_sync
+
+  @tf.function(jit_compile=_uses_xla(config, strategy))
+  def train_step(batch):
+    images, labels = batch
+    with tf.GradientTape() as tape:
+      logits = model(images, training=True)
+      losses = cross_entropy(logits, labels, config.label_smoothing)
+      # The optimizer sums gradients over replicas.
+      loss = tf.reduce_sum(losses) / config.global_batch_size
+      penalty = l2_penalty(model, config.l2_penalty) / replicas
+      objective = optimizer.scale_loss(loss + penalty)
+    gradients = tape.gradient(objective, model.trainable_variables)
+    optimizer.apply(gradients, model.trainable_variables)
+    correct = tf.reduce_sum(_is_correct(logits, labels))
+    return {"loss": loss, "accuracy": correct / config.global_batch_size}
+
+  return train_step
+
+
+def _uses_xla(config, strategy):
+  """Whether to compile one replica's step with XLA."""
+  if strategy.num_replicas_in_sync > 1:
+    return False  # XLA on CPU and GPU compiles no step in which replicas meet.
+  if config.jit_compile is None:
+    # On a CPU, convolutions are faster without.
+    return bool(tf.config.list_logical_devices("GPU"))
+  return config.jit_compile
+
+
+def cross_entropy(
+  logits: tf.Tensor, labels: tf.Tensor, label_smoothing: float = 0.0
+) -> tf.Tensor:
+  """Returns the cross entropy of each example, float32 of shape (batch,)."""
+  classes = logits.shape[-1]
+  targets = tf.one_hot(
+    labels,
+    classes,
+    on_value=1.0 - label_smoothing + label_smoothing / classes,
+    off_value=label_smoothing / classes,
+  )
+  return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+
+
+def l2_penalty(model: keras.Model, coefficient: float) -> tf.Tensor:
+  """Returns coefficient / 2 times the squared norm of all parameters.
+
+  Its gradient is the `weight_decay` of PyTorch's SGD, which the paper's image
+  experiments use: it goes through the momentum, and batch norm parameters and
+  biases are not exempt.
+  """
+  if not coefficient:
+    return tf.constant(0.0)
+  return coefficient * tf.add_n(
+    [tf.nn.l2_loss(v.value) for v in model.trainable_variables]
+  )
+
+
+def _is_correct(logits, labels):
+  predictions = tf.argmax(logits, axis=-1, output_type=tf.int32)
+  return tf.cast(predictions == labels, tf.float32)
+
+
+def _make_evaluation(model, optimizer, split, config, strategy):
+  """Returns a function that evaluates the model on the whole split."""
+  replicas = strategy.num_replicas_in_sync
+  batches = strategy.distribute_datasets_from_function(
+    lambda context: input_pipeline.evaluation_batches(
+      split,
+      config.data,
+      global_batch_size=config.global_batch_size,
+      replica_batch_size=config.global_batch_size // replicas,
+    )
+  )
+
+  @tf.function(jit_compile=_uses_xla(config, strategy))
+  def eval_step(images, labels, weights):
+    logits = model(images, training=False)
+    losses = cross_entropy(logits, labels)
+    correct = _is_correct(logits, labels)
+    return tf.stack(
+      [
+        tf.reduce_sum(losses * weights),
+        tf.reduce_sum(correct * weights),
+        tf.reduce_sum(weights),
+      ]
+    )
+
+  @tf.function
+  def sum_over_replicas(batch):
+    parts = strategy.run(eval_step, args=batch)
+    return strategy.reduce(tf.distribute.ReduceOp.SUM, parts, axis=None)
+
+  def evaluate():
+    with optimizers.weights_to_evaluate(model, optimizer):
+      sums = sum(sum_over_replicas(batch) for batch in batches)
+    loss, correct, count = sums.numpy().tolist()
+    return {"loss": loss / count, "accuracy": correct / count}
+
+  return evaluate
