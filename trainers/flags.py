@@ -73,7 +73,9 @@ def run(train: Train) -> None:
 def _parse(arguments):
   """Parses as absl does, but puts what is wrong with --config in a sentence."""
   try:
-    return app.parse_flags_with_usage(arguments)
+    arguments = app.parse_flags_with_usage(arguments)
+    _CONFIG.value.is_locked  # noqa: B018 - fails if the file did not load.
+    return arguments
   except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
     # ml_collections names the field, and the nearest one for a misspelt field.
     words = str(error).replace("\\n", " ").replace("\\'", "'").split()

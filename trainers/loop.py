@@ -110,7 +110,9 @@ def train(
       step += count
       progress.update(count)
       values = {f"train/{name}": value for name, value in figures.items()}
-      values["train/learning_rate"] = float(task.optimizer.learning_rate)
+      values["train/learning_rate"] = float(
+        keras.ops.convert_to_numpy(task.optimizer.learning_rate)
+      )
       values["examples_per_second"] = count * plan.global_batch_size / seconds
       if plan.is_due(plan.eval_every_steps, step):
         evaluated = task.evaluate()

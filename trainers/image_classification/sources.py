@@ -110,14 +110,12 @@ def _image_folder(config, data_dir):
 def _tfds(config, data_dir):
   builder = _tfds_builder(config.name, data_dir)
   features = builder.info.features
-  image_key, label_key = builder.info.supervised_keys or (None, None)
-  if not (
-    isinstance(features.get(image_key), tfds.features.Image)
-    and isinstance(features.get(label_key), tfds.features.ClassLabel)
-  ):
+  image_key = _only_key(features, tfds.features.Image)
+  label_key = _only_key(features, tfds.features.ClassLabel)
+  if not image_key or not label_key:
     raise UserError(
-      f"data.name={config.name!r} is not an image classification data set: its "
-      f"features are {dict(features.items())}."
+      f"data.name={config.name!r} is not an image classification data set: it "
+      f"has not one image and one label, but {dict(features.items())}."
     )
 
   def split(field):
@@ -129,13 +127,9 @@ def _tfds(config, data_dir):
         f"data.{field}={name!r} is not a split of {config.name}, which has "
         f"{list(builder.info.splits)}."
       ) from None
-    read_config = tfds.ReadConfig(interleave_cycle_length=1)
-    return Split(
-      builder.as_dataset(
-        split=name, as_supervised=True, read_config=read_config
-      ),
-      size,
-    )
+    wanted = tfds.decode.PartialDecoding({image_key: True, label_key: True})
+    examples = builder.as_dataset(split=name, decoders=wanted)
+    return Split(examples.map(lambda e: (e[image_key], e[label_key])), size)
 
   return Source(
     split("train_split"),
@@ -143,6 +137,12 @@ def _tfds(config, data_dir):
     class_names=tuple(features[label_key].names),
     channels=features[image_key].shape[-1] or 3,
   )
+
+
+def _only_key(features, kind):
+  """Returns the key of the only feature of that kind, or None."""
+  keys = [key for key, value in features.items() if isinstance(value, kind)]
+  return keys[0] if len(keys) == 1 else None
 
 
 def _tfds_builder(name, data_dir):

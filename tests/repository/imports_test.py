@@ -1,0 +1,81 @@
+"""Who may import whom: the directions that the layout promises."""
+
+import ast
+import pathlib
+import sys
+
+from absl.testing import absltest, parameterized
+
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+_TASKS = {
+  f"trainers.{path.name}"
+  for path in (_ROOT / "trainers").iterdir()
+  if (path / "__init__.py").exists()
+}
+
+
+def imported(path: pathlib.Path) -> set[str]:
+  """Returns the full names of the modules that a file imports."""
+  names = set()
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      names |= {alias.name for alias in node.names}
+    elif isinstance(node, ast.ImportFrom):
+      names |= {f"{node.module}.{alias.name}" for alias in node.names}
+  return names
+
+
+def _files(directory):
+  return sorted((_ROOT / directory).rglob("*.py"))
+
+
+def _is_of(name, *packages):
+  return any(name == p or name.startswith(f"{p}.") for p in packages)
+
+
+class ImportsTest(parameterized.TestCase):
+  def assertImportsOnly(self, path, *packages):
+    for name in imported(path):
+      if name.split(".")[0] not in sys.stdlib_module_names:
+        self.assertTrue(_is_of(name, *packages), f"{path} imports {name}")
+
+  def test_the_optimizer_needs_tensorflow_and_keras_alone(self):
+    for path in _files("lookahead_tf"):
+      self.assertImportsOnly(path, "tensorflow", "keras", "lookahead_tf")
+
+  def test_configs_import_ml_collections_and_each_other(self):
+    for path in _files("configs"):
+      self.assertImportsOnly(path, "ml_collections", "configs")
+
+  def test_trainers_do_not_import_one_another(self):
+    self.assertIn("trainers.image_classification", _TASKS)
+    for path in _files("trainers"):
+      own = f"trainers.{path.parent.name}"
+      for name in imported(path):
+        self.assertFalse(
+          _is_of(name, "configs", "experiments", "benchmarks", "tests"),
+          f"{path} imports {name}",
+        )
+        self.assertFalse(
+          _is_of(name, *(_TASKS - {own})), f"{path} imports {name}"
+        )
+
+  def test_input_and_model_do_not_import_each_other(self):
+    for task in _TASKS:
+      directory = _ROOT / task.replace(".", "/")
+      for one, other in (
+        ("model", "input_pipeline"),
+        ("input_pipeline", "model"),
+      ):
+        for name in imported(directory / f"{one}.py"):
+          self.assertFalse(_is_of(name, f"{task}.{other}"))
+
+  def test_no_private_keras(self):
+    for path in _files("."):
+      if ".venv" not in path.parts:
+        for name in imported(path):
+          self.assertFalse(_is_of(name, "keras.src"), f"{path}: {name}")
+
+
+if __name__ == "__main__":
+  absltest.main()

@@ -1,0 +1,53 @@
+"""The command line, as a user types it, in a process of its own."""
+
+import os
+import subprocess
+import sys
+
+import tensorflow as tf
+from absl.testing import parameterized
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+
+
+def _run(*arguments):
+  return subprocess.run(
+    [sys.executable, "-m", "trainers.image_classification", *arguments],
+    cwd=_ROOT,
+    capture_output=True,
+    text=True,
+    env={**os.environ, "PYTHONPATH": _ROOT},
+  )
+
+
+class FlagsTest(tf.test.TestCase, parameterized.TestCase):
+  @parameterized.parameters(
+    (["--config.num_epoch=4"], 'Did you mean "num_epochs"'),
+    (["--config.num_epochs=many"], "'many'"),
+    (["--config.lookahead.sync_period=0"], "Received: sync_period=0"),
+    (["--strategy=mirrored"], "add --logical_cpus=2"),
+    (["--strategy=mirored"], "should be one of"),
+    (["--config=configs/none.py"], "configs/none.py"),
+    (["--config.data.name=cifarr"], "data.name='cifarr' is unknown"),
+    (["3"], r"Received: ['3']"),
+  )
+  def test_a_mistake_ends_with_one_sentence(self, arguments, message):
+    workdir = os.path.join(self.get_temp_dir(), self.id())
+    finished = _run(
+      "--config=configs/digits_cnn_lookahead.py",
+      f"--workdir={workdir}",
+      *arguments,
+    )
+    self.assertNotEqual(finished.returncode, 0)
+    self.assertIn(message, finished.stderr + finished.stdout)
+    self.assertNotIn("Traceback", finished.stderr)
+    self.assertFalse(os.path.exists(workdir))
+
+  def test_workdir_is_required(self):
+    finished = _run("--config=configs/digits_cnn_lookahead.py")
+    self.assertNotEqual(finished.returncode, 0)
+    self.assertIn("--workdir", finished.stderr)
+
+
+if __name__ == "__main__":
+  tf.test.main()

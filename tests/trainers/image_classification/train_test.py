@@ -1,0 +1,198 @@
+import json
+import os
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl.testing import parameterized
+from sklearn import datasets
+
+from configs import digits_cnn_lookahead
+from tests import replicas
+from tests.trainers.image_classification.image_folder_test import write_image
+from trainers import metrics
+from trainers.errors import UserError
+from trainers.image_classification import sources, train
+
+
+def _config(**fields):
+  config = digits_cnn_lookahead.get_config()
+  config.update_from_flattened_dict(
+    {
+      "num_epochs": 1.0,
+      "model.width": 4,
+      "steps_per_loop": 5,
+      "eval_every_epochs": 0.5,
+      "checkpoint_every_epochs": 0.5,
+      "lookahead.sync_period": 4,
+      **fields,
+    }
+  )
+  return config.lock()
+
+
+def _one_device():
+  return tf.distribute.OneDeviceStrategy("CPU:0")
+
+
+class TrainTest(tf.test.TestCase, parameterized.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.workdir = os.path.join(self.get_temp_dir(), self.id(), "run")
+
+  def _train(self, config, workdir=None, strategy=None, data_dir=None):
+    workdir = workdir or self.workdir
+    train.train(config, workdir, data_dir, strategy or _one_device())
+    model = keras.models.load_model(os.path.join(workdir, "model.keras"))
+    return [np.array(v) for v in model.variables], metrics.read(workdir)
+
+  def test_two_replicas_equal_one(self):
+    config = _config(**{"num_epochs": 2.0})
+    one, one_lines = self._train(config, self.workdir + "1")
+    two, two_lines = self._train(
+      config, self.workdir + "2", replicas.mirrored(2)
+    )
+    self.assertLen(one, len(two))
+    for a, b in zip(one, two):
+      self.assertAllClose(a, b, rtol=2e-4, atol=2e-5)
+    self.assertLen(one_lines, len(two_lines))
+    for a, b in zip(one_lines, two_lines):
+      del a["examples_per_second"], b["examples_per_second"]
+      self.assertAllClose(a, b, rtol=1e-4)
+
+  def test_resuming_changes_nothing(self):
+    # It ends after 22 steps; the checkpoint at 11 is in the middle of a period.
+    config = _config()
+    whole, whole_lines = self._train(config, self.workdir + "1")
+    self._train(config)
+    directory = os.path.join(self.workdir, "checkpoints")
+    for name in os.listdir(directory):
+      if "22" in name:
+        os.remove(os.path.join(directory, name))
+    with open(os.path.join(directory, "checkpoint"), "w") as file:
+      file.write(
+        'model_checkpoint_path: "ckpt-11"\n'
+        'all_model_checkpoint_paths: "ckpt-11"\n'
+      )
+    resumed, resumed_lines = self._train(config)
+    for a, b in zip(whole, resumed):
+      self.assertAllClose(a, b, rtol=1e-5, atol=1e-6)
+    self.assertLen(whole_lines, len(resumed_lines))
+    for a, b in zip(whole_lines, resumed_lines):
+      self.assertEqual(a["step"], b["step"])
+      self.assertAllClose(a["train/loss"], b["train/loss"], rtol=1e-5)
+
+  def test_what_it_leaves_in_the_workdir(self):
+    _, lines = self._train(_config())
+    self.assertCountEqual(
+      os.listdir(self.workdir),
+      ["checkpoints", "config.json", "events", "metrics.jsonl", "model.keras"],
+    )
+    with open(os.path.join(self.workdir, "config.json")) as file:
+      self.assertEqual(json.load(file)["lookahead"]["sync_period"], 4)
+    self.assertEqual([line["step"] for line in lines], [5, 10, 11, 15, 20, 22])
+    self.assertContainsSubset(
+      ["step", "epoch", "examples_per_second", "train/loss", "train/accuracy"],
+      lines[0],
+    )
+    self.assertContainsSubset(["eval/loss", "eval/accuracy"], lines[-1])
+
+  def test_final_model_is_what_was_evaluated_on_every_example(self):
+    # Step 22 is in the middle of a period, and 360 is no multiple of 64.
+    _, lines = self._train(_config())
+    model = keras.models.load_model(os.path.join(self.workdir, "model.keras"))
+    source = sources.load(_config().data, None)
+    images, labels = (
+      np.stack(values)
+      for values in zip(*source.validation.examples.as_numpy_iterator())
+    )
+    logits = model((images / 255 - 0.305) / 0.376, training=False).numpy()
+    self.assertAllClose(
+      lines[-1]["eval/accuracy"], np.mean(logits.argmax(-1) == labels)
+    )
+    shifted = logits - logits.max(-1, keepdims=True)
+    log_softmax = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    self.assertAllClose(
+      lines[-1]["eval/loss"],
+      -np.mean(log_softmax[np.arange(360), labels]),
+      rtol=1e-4,
+    )
+    self.assertLen(datasets.load_digits().target, 360 + source.train.size)
+
+  def test_learns(self):
+    _, lines = self._train(_config(**{"num_epochs": 6.0, "model.width": 16}))
+    self.assertGreater(lines[-1]["eval/accuracy"], 0.9)
+    self.assertLess(lines[-1]["train/loss"], 0.5 * lines[0]["train/loss"])
+
+  def test_without_lookahead_with_another_optimizer_and_xla(self):
+    config = _config()
+    with config.unlocked():
+      config.lookahead = None
+      config.optimizer.name = "adamw"
+      config.optimizer.arguments = {"weight_decay": 0.01}
+      config.learning_rate.peak = 0.01
+      config.jit_compile = True
+    _, lines = self._train(config)
+    self.assertLess(lines[-1]["train/loss"], lines[0]["train/loss"])
+
+  def test_folder_of_images(self):
+    root = os.path.join(self.get_temp_dir(), self.id(), "images")
+    for split, number in (("train", 8), ("validation", 3)):
+      for i in range(number):
+        write_image(f"{root}/{split}/dark/{i}.png", (i, 0, 0))
+        write_image(f"{root}/{split}/light/{i}.png", (255 - i, 250, 250))
+    config = _config(
+      **{
+        "data.name": "image_folder",
+        "global_batch_size": 8,
+        "num_epochs": 8.0,
+        "data.crop_padding": 0,
+      }
+    )
+    _, lines = self._train(config, data_dir=root)
+    self.assertEqual(lines[-1]["eval/accuracy"], 1.0)
+    with open(f"{root}/train/dark/0.png", "w") as file:
+      file.write("torn")
+    with self.assertRaisesRegex(UserError, "train/dark/0.png cannot be read"):
+      self._train(config, self.workdir + "2", data_dir=root)
+
+  def test_mistakes(self):
+    for fields, strategy, message in (
+      ({"global_batch_size": 63}, replicas.mirrored(2), "number of replicas"),
+      ({"global_batch_size": 2_000}, None, "the 1437 training examples"),
+      ({"model.name": "vit"}, None, "Received: 'vit'"),
+      ({"learning_rate.schedule": "linear"}, None, "Received: 'linear'"),
+    ):
+      with self.assertRaisesRegex(UserError, message):
+        self._train(_config(**fields), strategy=strategy)
+      self.assertFalse(os.path.exists(self.workdir))
+
+  def test_workdir_of_another_config(self):
+    self._train(_config())
+    with self.assertRaisesRegex(UserError, "config.seed: 0 -> 1"):
+      self._train(_config(seed=1))
+
+
+class LossTest(tf.test.TestCase, parameterized.TestCase):
+  @parameterized.parameters(0.0, 0.1)
+  def test_cross_entropy_with_label_smoothing(self, smoothing):
+    logits = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    labels = np.array([0, 1, 2, 3, 1])
+    targets = (1 - smoothing) * np.eye(4)[labels] + smoothing / 4
+    log_softmax = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    self.assertAllClose(
+      train.cross_entropy(tf.constant(logits), tf.constant(labels), smoothing),
+      -(targets * log_softmax).sum(-1),
+    )
+
+  def test_gradient_of_the_penalty_is_pytorchs_weight_decay(self):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    with tf.GradientTape() as tape:
+      penalty = train.l2_penalty(model, 0.01)
+    gradients = tape.gradient(penalty, model.trainable_variables)
+    for gradient, variable in zip(gradients, model.trainable_variables):
+      self.assertAllClose(gradient, 0.01 * np.array(variable))
+
+
+if __name__ == "__main__":
+  tf.test.main()

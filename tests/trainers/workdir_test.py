@@ -1,0 +1,46 @@
+import json
+import os
+
+import tensorflow as tf
+from ml_collections import config_dict
+
+from trainers import workdir
+from trainers.errors import UserError
+
+
+def _config(**fields):
+  return config_dict.create(
+    seed=0, data={"name": "digits", "mean": (0.5, 0.5)}, **fields
+  )
+
+
+class WorkdirTest(tf.test.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.path = os.path.join(self.get_temp_dir(), self.id(), "run")
+
+  def test_claims_a_new_directory_and_its_own(self):
+    workdir.claim(self.path, _config())
+    workdir.claim(self.path, _config())
+    with open(os.path.join(self.path, "config.json")) as file:
+      self.assertEqual(
+        json.load(file),
+        {"seed": 0, "data": {"name": "digits", "mean": [0.5, 0.5]}},
+      )
+    self.assertEqual(os.listdir(self.path), ["config.json"])
+
+  def test_refuses_another_config_with_the_difference(self):
+    workdir.claim(self.path, _config(steps=3))
+    config = _config(l2=0.1)
+    config.data.name = "mnist"
+    with self.assertRaises(UserError) as raised:
+      workdir.claim(self.path, config)
+    message = str(raised.exception)
+    self.assertIn("config.data.name: 'digits' -> 'mnist'", message)
+    self.assertIn("config.steps: 3 -> '(none)'", message)
+    self.assertIn("config.l2: '(none)' -> 0.1", message)
+    self.assertNotIn("seed", message)
+
+
+if __name__ == "__main__":
+  tf.test.main()
