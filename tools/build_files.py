@@ -56,7 +56,6 @@ def build_files() -> dict[pathlib.Path, str]:
     path.parent
     for package in PACKAGES
     for path in (ROOT / package).rglob("*.py")
-    if path.read_text()
   }
   packages = sorted(directories)
   return {
@@ -82,8 +81,7 @@ def _root_build_file(packages):
 
 
 def _build_file(directory):
-  files = (path for path in directory.glob("*.py") if path.read_text())
-  targets = [_target(path) for path in sorted(files)]
+  targets = [_target(path) for path in sorted(directory.glob("*.py"))]
   rules = sorted({rule for rule, _, _ in targets})
   loads = ", ".join(f'"{rule}"' for rule in rules)
   parts = [
