@@ -146,7 +146,7 @@ class Lookahead(tf.keras.optimizers.Optimizer):
     return [
       not any(re.search(pattern, path) for pattern in self._exclude)
       and inner_state.is_float(variable)
-      and not self._overwrite_variable_with_gradient(variable)
+      and not getattr(variable, "overwrite_with_gradient", False)
       for variable, path in zip(variables, paths)
     ]
 

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -98,7 +98,7 @@ def train(
       lambda context: task.train_data(step)
     )
   )
-  run_steps = _make_loop(task, strategy)
+  run_steps = make_loop(task.train_step, task.figures, strategy)
   with tqdm.tqdm(
     total=plan.total_steps, initial=step, desc=workdir, unit="step"
   ) as progress:
@@ -126,17 +126,32 @@ def train(
   metrics.close()
 
 
-def _make_loop(task, strategy):
-  """Returns a function that makes training steps and averages their figures."""
+def make_loop(
+  train_step: Callable[[Any], Mapping[str, tf.Tensor]],
+  figures: Sequence[str],
+  strategy: tf.distribute.Strategy,
+) -> Callable[[Any, tf.Tensor], Mapping[str, tf.Tensor]]:
+  """Returns a function that makes training steps and averages their figures.
+
+  Args:
+    train_step: One replica's step, as in `Task`.
+    figures: Names of what it returns.
+    strategy: The one to run it with.
+
+  Returns:
+    A tf.function of an iterator over distributed batches and the number of
+    steps, an integer scalar. All steps are made in the graph; it returns the
+    figures' means over them, float32 scalars.
+  """
 
   @tf.function
   def run_steps(batches, count):
-    sums = {name: tf.zeros([]) for name in task.figures}
+    sums = {name: tf.zeros([]) for name in figures}
     for _ in tf.range(count):
-      figures = strategy.run(task.train_step, args=(next(batches),))
+      step = strategy.run(train_step, args=(next(batches),))
       sums = {
         name: value
-        + strategy.reduce(tf.distribute.ReduceOp.SUM, figures[name], axis=None)
+        + strategy.reduce(tf.distribute.ReduceOp.SUM, step[name], axis=None)
         for name, value in sums.items()
       }
     return {

@@ -1,6 +1,7 @@
 """Training and evaluation of an image classifier."""
 
 import os
+from collections.abc import Callable
 
 import keras
 import ml_collections
@@ -66,7 +67,7 @@ def train(
       replica_batch_size=replica_batch_size,
       first_step=step,
     ),
-    train_step=_make_train_step(model, optimizer, config, strategy),
+    train_step=make_train_step(model, optimizer, config, strategy),
     figures=("loss", "accuracy"),
     evaluate=_make_evaluation(
       model, optimizer, source.validation, config, strategy
@@ -113,8 +114,17 @@ def _replica_batch_size(config, strategy):
   return size // replicas
 
 
-def _make_train_step(model, optimizer, config, strategy):
-  """Returns one replica's training step."""
+def make_train_step(
+  model: keras.Model,
+  optimizer: keras.optimizers.Optimizer,
+  config: ml_collections.ConfigDict,
+  strategy: tf.distribute.Strategy,
+) -> Callable[[tuple[tf.Tensor, tf.Tensor]], dict[str, tf.Tensor]]:
+  """Returns one replica's training step.
+
+  It takes a batch (images, labels), updates the model, and returns the
+  replica's share of the loss and the accuracy of the global batch.
+  """
   replicas = strategy.num_replicas_in_sync
 
   @tf.function(jit_compile=_uses_xla(config, strategy))

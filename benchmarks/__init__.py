@@ -1,0 +1,1 @@
+"""Measurements: one program a question, each with a table and a picture."""
