@@ -41,7 +41,8 @@ def main(arguments: list[str]) -> None:
     raise app.UsageError(f"Unknown arguments: {arguments[1:]}")
   logging.set_verbosity(logging.WARNING)
   try:
-    names = [_run_all_seeds(path) for path in _CONFIGS.value]
+    strategy = distribution.make_strategy()
+    names = [_run_all_seeds(path, strategy) for path in _CONFIGS.value]
   except UserError as error:
     sys.exit(f"Error: {error}")
   runs = {
@@ -51,10 +52,9 @@ def main(arguments: list[str]) -> None:
   report.write(runs, _WORKDIR.value)
 
 
-def _run_all_seeds(path):
+def _run_all_seeds(path, strategy):
   """Trains the config in the file `path` with each seed; returns its name."""
   name = os.path.splitext(os.path.basename(path))[0]
-  strategy = distribution.make_strategy()
   for seed in range(_SEEDS.value):
     config = _load_config(path)
     config.seed = seed

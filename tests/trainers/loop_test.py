@@ -94,7 +94,7 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
   @parameterized.parameters(1, 2)
   def test_steps_figures_and_evaluations(self, number_of_replicas):
     strategy = (
-      replicas.mirrored(2)
+      replicas.mirrored()
       if number_of_replicas == 2
       else tf.distribute.OneDeviceStrategy("CPU:0")
     )

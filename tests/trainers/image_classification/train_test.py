@@ -50,7 +50,7 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     config = _config(**{"num_epochs": 2.0})
     one, one_lines = self._train(config, self.workdir + "1")
     two, two_lines = self._train(
-      config, self.workdir + "2", replicas.mirrored(2)
+      config, self.workdir + "2", replicas.mirrored()
     )
     self.assertLen(one, len(two))
     for a, b in zip(one, two):
@@ -158,7 +158,7 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_mistakes(self):
     for fields, strategy, message in (
-      ({"global_batch_size": 63}, replicas.mirrored(2), "number of replicas"),
+      ({"global_batch_size": 63}, replicas.mirrored(), "number of replicas"),
       ({"global_batch_size": 2_000}, None, "the 1437 training examples"),
       ({"model.name": "vit"}, None, "Received: 'vit'"),
       ({"learning_rate.schedule": "linear"}, None, "Received: 'linear'"),
