@@ -58,10 +58,11 @@ def main(arguments: list[str]) -> int:
     print(f"The installation failed: {error}", file=sys.stderr)
     return 1
   name, *further = arguments
-  environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
+  # TensorFlow complains at length about a GPU that is not there.
+  environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
   for command in COMMANDS[name]:
     status = subprocess.run(
-      [PYTHON, *command, *further], cwd=ROOT, env=environment
+      [PYTHON, *command, *further], cwd=ROOT, env=os.environ | environment
     ).returncode
     if status:
       return status

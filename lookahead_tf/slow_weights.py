@@ -47,8 +47,7 @@ def slow_weights(
     )
     if slow is not None
   ]
-  # Copied: the array of a variable may share the memory it is assigned in.
-  kept = [ops.convert_to_numpy(fast).copy() for fast, _ in pairs]
+  kept = [ops.convert_to_numpy(fast) for fast, _ in pairs]
   try:
     for fast, slow in pairs:
       fast.assign(ops.convert_to_tensor(slow))
