@@ -64,8 +64,8 @@ def find_slots(
 class Maintain:
   """Leaves the slots as they are."""
 
-  def __init__(self, inner_optimizer, owners, add_anchor):
-    del inner_optimizer, owners, add_anchor
+  def __init__(self, inner_optimizer, owners, add_anchor, is_fresh):
+    del inner_optimizer, owners, add_anchor, is_fresh
 
   def synchronized(self, alpha: Any) -> Iterator[tuple[Any, Any]]:
     """Yields (variable, value) for each variable that is to be assigned."""
@@ -85,7 +85,9 @@ class Interpolate:
     inner_optimizer: keras.optimizers.Optimizer,
     owners: list[Any],
     add_anchor: Callable[[Any, str], Any],
+    is_fresh: bool,
   ):
+    del is_fresh
     self._anchored = [
       (slot, add_anchor(slot, "anchor"))
       for kind in find_slots(inner_optimizer)
@@ -114,12 +116,13 @@ class Reset:
     inner_optimizer: keras.optimizers.Optimizer,
     owners: list[Any],
     add_anchor: Callable[[Any, str], Any],
+    is_fresh: bool,
   ):
     del add_anchor
-    variables = inner_optimizer._trainable_variables
-    # The optimizer at hand may have made updates already.
-    fresh = type(inner_optimizer).from_config(inner_optimizer.get_config())
-    fresh.build(variables)
+    fresh = inner_optimizer
+    if not is_fresh:
+      fresh = type(fresh).from_config(fresh.get_config())
+      fresh.build(inner_optimizer._trainable_variables)
     self._slots = [
       (variable, slot, value)
       for kind, fresh_kind in zip(
@@ -139,6 +142,9 @@ class Reset:
         yield slot, ops.broadcast_to(ops.cast(value, slot.dtype), slot.shape)
 
 
+# Made with the built inner optimizer, the variables whose slots are concerned,
+# a function that adds a variable as a copy of another, and whether the inner
+# optimizer has made no update yet.
 RULES = {"maintain": Maintain, "interpolate": Interpolate, "reset": Reset}
 
 

@@ -119,7 +119,8 @@ class Lookahead(tf.keras.optimizers.Optimizer):
       return
     variables = list(variables)
     with graph.run_now():
-      if not self.inner_optimizer.built:
+      inner_is_fresh = not self.inner_optimizer.built
+      if inner_is_fresh:
         self.inner_optimizer.build(variables)
       super().build(variables)
       included = self._find_included(variables)
@@ -131,6 +132,7 @@ class Lookahead(tf.keras.optimizers.Optimizer):
         self.inner_optimizer,
         owners=[v for v, use in zip(variables, included) if use],
         add_anchor=self._add_anchor,
+        is_fresh=inner_is_fresh,
       )
 
   def _find_included(self, variables):
@@ -220,7 +222,8 @@ class Lookahead(tf.keras.optimizers.Optimizer):
   @property
   def slow_step_size(self) -> float:
     """The step size of the slow weights, the paper's alpha."""
-    return float(ops.convert_to_numpy(self._slow_step_size))
+    # By way of the shortest decimal: 0.8, not 0.800000011920929.
+    return float(str(ops.convert_to_numpy(self._slow_step_size)))
 
   @slow_step_size.setter
   def slow_step_size(self, value):

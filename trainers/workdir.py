@@ -16,14 +16,19 @@ def claim(workdir: str, config: ml_collections.ConfigDict) -> None:
     config: All that decides the result of the run.
 
   Raises:
-    UserError: if the directory belongs to a run of another config, with the
-      fields that differ.
+    UserError: if the directory cannot be written, or belongs to a run of
+      another config; then with the fields that differ.
   """
   path = tf.io.gfile.join(workdir, "config.json")
   text = json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n"
   if not tf.io.gfile.exists(path):
-    tf.io.gfile.makedirs(workdir)
-    write_whole(path, text)
+    try:
+      tf.io.gfile.makedirs(workdir)
+      write_whole(path, text)
+    except tf.errors.OpError as error:
+      raise UserError(
+        f"--workdir={workdir} cannot be written: {error.message}"
+      ) from error
     return
   with tf.io.gfile.GFile(path) as file:
     before = json.load(file)

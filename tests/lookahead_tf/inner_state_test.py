@@ -80,6 +80,11 @@ class ResetTest(tf.test.TestCase):
     for accumulator in inner._accumulators:
       self.assertAllEqual(accumulator, np.full(accumulator.shape, 0.25))
 
+  def test_of_an_optimizer_that_cannot_be_serialized(self):
+    inner = keras.optimizers.SGD(lambda: 0.1, momentum=0.9)
+    _step(Lookahead(inner, 2, inner_state="reset"), _variables(), times=2)
+    self.assertAllEqual(inner.momentums[1], np.zeros(3))
+
   def test_of_an_optimizer_that_made_updates_before(self):
     variables = _variables()
     inner = keras.optimizers.SGD(0.1, momentum=0.9)

@@ -252,6 +252,12 @@ class InnerOptimizerTest(tf.test.TestCase):
 
 
 class ConfigTest(tf.test.TestCase):
+  def test_numbers_are_those_given(self):
+    for step_size in (0.0, 0.1, 0.8, 1.0):
+      optimizer = Lookahead("sgd", slow_step_size=step_size)
+      self.assertEqual(optimizer.slow_step_size, step_size)
+      self.assertEqual(optimizer.get_config()["slow_step_size"], step_size)
+
   def test_round_trip_leaves_the_config_unchanged(self):
     optimizer = Lookahead(
       keras.optimizers.Adam(0.01, beta_1=0.8),

@@ -29,6 +29,14 @@ class WorkdirTest(tf.test.TestCase):
       )
     self.assertEqual(os.listdir(self.path), ["config.json"])
 
+  def test_directory_that_cannot_be_written(self):
+    file = os.path.join(self.get_temp_dir(), "file")
+    with open(file, "w") as handle:
+      handle.write("in the way")
+    workdir_below_a_file = os.path.join(file, "run")
+    with self.assertRaisesRegex(UserError, f"{workdir_below_a_file} cannot be"):
+      workdir.claim(workdir_below_a_file, _config())
+
   def test_refuses_another_config_with_the_difference(self):
     workdir.claim(self.path, _config(steps=3))
     config = _config(l2=0.1)

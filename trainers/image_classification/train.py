@@ -37,6 +37,7 @@ def train(
   source = sources.load(config.data, data_dir)
   plan = make_plan(config, source.train.size)
   replica_batch_size = _replica_batch_size(config, strategy)
+  _check_channels(config.data, source.channels)
   # Not 0: TensorFlow reads a seed pair of zeros as none, and tests for it in a
   # way that fails where a dataset's seed is a tensor.
   keras.utils.set_random_seed(config.seed + 1)
@@ -86,6 +87,15 @@ def train(
 
 def make_plan(config: ml_collections.ConfigDict, train_size: int) -> loop.Plan:
   """Returns the plan of an experiment on `train_size` examples."""
+  for field in (
+    "num_epochs",
+    "global_batch_size",
+    "steps_per_loop",
+    "eval_every_epochs",
+    "checkpoint_every_epochs",
+  ):
+    if config[field] <= 0:
+      raise UserError(f"{field} must be positive. Received: {config[field]}")
   steps_per_epoch = train_size // config.global_batch_size
   if not steps_per_epoch:
     raise UserError(
@@ -106,12 +116,21 @@ def make_plan(config: ml_collections.ConfigDict, train_size: int) -> loop.Plan:
 
 def _replica_batch_size(config, strategy):
   size, replicas = config.global_batch_size, strategy.num_replicas_in_sync
-  if size < 1 or size % replicas:
+  if size % replicas:
     raise UserError(
-      f"global_batch_size={size} must be a positive multiple of the number of "
-      f"replicas, which is {replicas}."
+      f"global_batch_size={size} must be a multiple of the number of replicas, "
+      f"which is {replicas}."
     )
   return size // replicas
+
+
+def _check_channels(config, channels):
+  for field in ("mean", "std"):
+    if len(config[field]) not in (1, channels):
+      raise UserError(
+        f"data.{field} must hold one number, or one for each of the {channels} "
+        f"channel(s) of {config.name}. Received: {tuple(config[field])}"
+      )
 
 
 def make_train_step(

@@ -161,6 +161,9 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
       ({"global_batch_size": 63}, replicas.mirrored(), "number of replicas"),
       ({"global_batch_size": 2_000}, None, "the 1437 training examples"),
       ({"model.name": "vit"}, None, "Received: 'vit'"),
+      ({"steps_per_loop": 0}, None, "steps_per_loop must be positive"),
+      ({"num_epochs": -1.0}, None, "num_epochs must be positive"),
+      ({"data.mean": (0.5, 0.5, 0.5)}, None, "data.mean must hold one number"),
       ({"learning_rate.schedule": "linear"}, None, "Received: 'linear'"),
     ):
       with self.assertRaisesRegex(UserError, message):
