@@ -22,6 +22,6 @@ def get_config() -> ml_collections.ConfigDict:
   config = cifar10_resnet18_sgd.get_config()
   config.learning_rate.peak = 0.1
   config.lookahead = config_dict.create(
-    sync_period=5, slow_step_size=0.8, inner_state="maintain", exclude=None
+    sync_period=5, slow_step_size=0.8, inner_state="maintain", exclude=()
   )
   return config

@@ -11,7 +11,6 @@ CIFAR-10). Here: not run.
 """
 
 import ml_collections
-from ml_collections import config_dict
 
 from configs import image_classification
 
@@ -28,16 +27,13 @@ def get_config() -> ml_collections.ConfigDict:
   config.data.std = (0.2470, 0.2435, 0.2616)
   config.data.crop_padding = 4
   config.data.horizontal_flip = True
-  config.model = config_dict.create(
-    name="cifar_resnet", width=64, blocks_per_stage=(2, 2, 2, 2)
-  )
-  config.learning_rate = config_dict.create(
-    schedule="step",
-    peak=0.05,
-    warmup_epochs=0.0,
-    decay_epochs=(60, 120, 160),
-    decay_factor=0.2,
-  )
+  config.model.name = "cifar_resnet"
+  config.model.width = 64
+  config.model.blocks_per_stage = (2, 2, 2, 2)
+  config.learning_rate.schedule = "step"
+  config.learning_rate.peak = 0.05
+  config.learning_rate.decay_epochs = (60, 120, 160)
+  config.learning_rate.decay_factor = 0.2
   config.l2_penalty = 1e-3
   config.steps_per_loop = 130  # A third of an epoch.
   return config

@@ -14,6 +14,6 @@ def get_config() -> ml_collections.ConfigDict:
   """Returns the experiment."""
   config = digits_cnn_sgd.get_config()
   config.lookahead = config_dict.create(
-    sync_period=5, slow_step_size=0.5, inner_state="maintain", exclude=None
+    sync_period=5, slow_step_size=0.5, inner_state="maintain", exclude=()
   )
   return config

@@ -8,7 +8,6 @@ python -m trainers.image_classification \
 """
 
 import ml_collections
-from ml_collections import config_dict
 
 from configs import image_classification
 
@@ -23,9 +22,8 @@ def get_config() -> ml_collections.ConfigDict:
   config.data.mean = (0.305,)
   config.data.std = (0.376,)
   config.data.crop_padding = 1
-  config.learning_rate = config_dict.create(
-    schedule="cosine", peak=0.1, warmup_epochs=1.0
-  )
+  config.learning_rate.schedule = "cosine"
+  config.learning_rate.warmup_epochs = 1.0
   config.l2_penalty = 1e-4
   config.label_smoothing = 0.1
   config.steps_per_loop = 22  # One epoch.

@@ -11,7 +11,6 @@ FOLDER holds train/CLASS/*.jpg and validation/CLASS/*.jpg.
 """
 
 import ml_collections
-from ml_collections import config_dict
 
 from configs import image_classification
 
@@ -27,12 +26,11 @@ def get_config() -> ml_collections.ConfigDict:
   config.data.std = (0.2470, 0.2435, 0.2616)
   config.data.crop_padding = 4
   config.data.horizontal_flip = True
-  config.model = config_dict.create(
-    name="cifar_resnet", width=16, blocks_per_stage=(1, 1, 1)
-  )
-  config.learning_rate = config_dict.create(
-    schedule="cosine", peak=0.1, warmup_epochs=1.0
-  )
+  config.model.name = "cifar_resnet"
+  config.model.width = 16
+  config.model.blocks_per_stage = (1, 1, 1)
+  config.learning_rate.schedule = "cosine"
+  config.learning_rate.warmup_epochs = 1.0
   config.l2_penalty = 5e-4
   config.steps_per_loop = 39
   return config

@@ -17,7 +17,7 @@ from absl import app, flags, logging
 
 from experiments import report
 from trainers import distribution
-from trainers.errors import UserError
+from trainers.errors import UserError, describe_config_error
 from trainers.image_classification import train
 
 _CONFIGS = flags.DEFINE_list(
@@ -74,10 +74,19 @@ def _load_config(path) -> ml_collections.ConfigDict:
   for override in _OVERRIDES.value:
     field, _, value = override.partition("=")
     try:
-      config.update_from_flattened_dict({field: ast.literal_eval(value)})
-    except (AttributeError, KeyError, SyntaxError, TypeError, ValueError) as e:
-      raise UserError(f"--override={override} does not fit {path}: {e}") from e
+      config.update_from_flattened_dict({field: _parse_value(value)})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+      message = describe_config_error(error)
+      raise UserError(f"--override={override} for {path}: {message}") from error
   return config
+
+
+def _parse_value(text):
+  """Returns the Python value that `text` writes, or else the text itself."""
+  try:
+    return ast.literal_eval(text)
+  except (SyntaxError, ValueError):
+    return text
 
 
 if __name__ == "__main__":

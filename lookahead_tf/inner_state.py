@@ -64,8 +64,8 @@ def find_slots(
 class Maintain:
   """Leaves the slots as they are."""
 
-  def __init__(self, inner_optimizer, owners, add_anchor, is_fresh):
-    del inner_optimizer, owners, add_anchor, is_fresh
+  def __init__(self, inner_optimizer, owners, add_anchor):
+    del inner_optimizer, owners, add_anchor
 
   def synchronized(self, alpha: Any) -> Iterator[tuple[Any, Any]]:
     """Yields (variable, value) for each variable that is to be assigned."""
@@ -85,9 +85,7 @@ class Interpolate:
     inner_optimizer: keras.optimizers.Optimizer,
     owners: list[Any],
     add_anchor: Callable[[Any, str], Any],
-    is_fresh: bool,
   ):
-    del is_fresh
     self._anchored = [
       (slot, add_anchor(slot, "anchor"))
       for kind in find_slots(inner_optimizer)
@@ -116,13 +114,9 @@ class Reset:
     inner_optimizer: keras.optimizers.Optimizer,
     owners: list[Any],
     add_anchor: Callable[[Any, str], Any],
-    is_fresh: bool,
   ):
     del add_anchor
-    fresh = inner_optimizer
-    if not is_fresh:
-      fresh = type(fresh).from_config(fresh.get_config())
-      fresh.build(inner_optimizer._trainable_variables)
+    fresh = _make_twin(inner_optimizer)
     self._slots = [
       (variable, slot, value)
       for kind, fresh_kind in zip(
@@ -142,10 +136,24 @@ class Reset:
         yield slot, ops.broadcast_to(ops.cast(value, slot.dtype), slot.shape)
 
 
-# Made with the built inner optimizer, the variables whose slots are concerned,
-# a function that adds a variable as a copy of another, and whether the inner
-# optimizer has made no update yet.
+# Each is made with the built inner optimizer, the variables whose slots are
+# concerned, and a function that adds a variable as a copy of another.
 RULES = {"maintain": Maintain, "interpolate": Interpolate, "reset": Reset}
+
+
+def _make_twin(optimizer):
+  """Returns a fresh optimizer of the same kind, built on the same variables.
+
+  The optimizer itself may have made updates, or have been filled from a
+  checkpoint while it was built. No slot depends on the learning rate, which may
+  be a function that cannot be copied.
+  """
+  config = optimizer.get_config()
+  if "learning_rate" in config:
+    config["learning_rate"] = 1.0
+  twin = type(optimizer).from_config(config)
+  twin.build(optimizer._trainable_variables)
+  return twin
 
 
 def _initial_values(kind):

@@ -1,19 +1,18 @@
 """The Lookahead optimizer: its variables, its step and its config."""
 
-import copy
 import re
 import warnings
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from lookahead_tf import arguments, graph, inner_state, synchronization
+from lookahead_tf.wrapper import OptimizerWrapper
 
 
 @keras.saving.register_keras_serializable(package="lookahead_tf")
-class Lookahead(tf.keras.optimizers.Optimizer):
+class Lookahead(OptimizerWrapper):
   """Lookahead: k steps forward, 1 step back, around any Keras optimizer.
 
   The inner optimizer moves the weights of the model, the *fast* weights. After
@@ -69,7 +68,7 @@ class Lookahead(tf.keras.optimizers.Optimizer):
   Reference:
     Zhang, Lucas, Hinton, Ba, "Lookahead Optimizer: k steps forward, 1 step
     back", NeurIPS 2019, Algorithm 1 (https://arxiv.org/abs/1907.08610);
-    "maintain", "interpolate" and "reset" are discussed in its appendix.
+    the paper compares "maintain", "interpolate" and "reset".
   """
 
   def __init__(
@@ -84,19 +83,16 @@ class Lookahead(tf.keras.optimizers.Optimizer):
     inner_optimizer = arguments.inner_optimizer(inner_optimizer)
     sync_period = arguments.sync_period(sync_period)
     slow_step_size = arguments.slow_step_size(slow_step_size)
-    # A callable makes the base class create no learning rate of its own.
-    super().__init__(
-      learning_rate=_inner_learning_rate, name=arguments.name(name)
-    )
-    self.inner_optimizer = inner_optimizer
-    self.inner_state = arguments.inner_state(inner_state)
+    super().__init__(inner_optimizer, name=arguments.name(name))
+    self._inner_state = arguments.inner_state(inner_state)
     self._exclude = arguments.exclude(exclude)
     self.slow_weights: list[Any] = []
     # The inner optimizer counts inner iterations. `_iterations`, which the base
     # class creates, counts the outer ones of Algorithm 1: t, the periods done.
     self._sync_period = self._add_scalar("sync_period", sync_period, "int")
+    wide = "float64" if keras.backend.floatx() == "float64" else "float32"
     self._slow_step_size = self._add_scalar(
-      "slow_step_size", slow_step_size, keras.backend.floatx()
+      "slow_step_size", slow_step_size, wide
     )
     self._updates_in_period = self._add_scalar("updates_in_period", 0, "int")
 
@@ -114,25 +110,25 @@ class Lookahead(tf.keras.optimizers.Optimizer):
     Args:
       variables: The trainable variables of the model, whose values are the
         initial weights.
+
+    Raises:
+      ValueError: if the inner optimizer was built for other variables.
     """
     if self.built:
       return
     variables = list(variables)
     with graph.run_now():
-      inner_is_fresh = not self.inner_optimizer.built
-      if inner_is_fresh:
-        self.inner_optimizer.build(variables)
+      self._build_inner_optimizer(variables)
       super().build(variables)
       included = self._find_included(variables)
       self.slow_weights = [
         self._add_anchor(variable, "slow") if use else None
         for variable, use in zip(variables, included)
       ]
-      self._inner_state_rule = inner_state.RULES[self.inner_state](
+      self._inner_state_rule = inner_state.RULES[self._inner_state](
         self.inner_optimizer,
         owners=[v for v, use in zip(variables, included) if use],
         add_anchor=self._add_anchor,
-        is_fresh=inner_is_fresh,
       )
 
   def _find_included(self, variables):
@@ -180,11 +176,6 @@ class Lookahead(tf.keras.optimizers.Optimizer):
     self.inner_optimizer.apply(grads, trainable_variables)
     self._count_updates(ops.subtract(self.iterations, updates_before))
 
-  def apply_gradients(self, grads_and_vars: Any) -> Any:
-    """Calls `apply` with (gradient, variable) pairs; returns `iterations`."""
-    super().apply_gradients(grads_and_vars)
-    return self.iterations
-
   def _count_updates(self, updates):
     """Synchronizes if `updates` more inner updates complete a period."""
     updates = ops.add(self._updates_in_period, updates)
@@ -211,6 +202,11 @@ class Lookahead(tf.keras.optimizers.Optimizer):
       self.assign(variable, value)
 
   @property
+  def inner_state(self) -> str:
+    """What becomes of the inner optimizer's slots at a synchronization."""
+    return self._inner_state
+
+  @property
   def sync_period(self) -> int:
     """The number of inner updates in a period, the paper's k."""
     return int(ops.convert_to_numpy(self._sync_period))
@@ -229,119 +225,11 @@ class Lookahead(tf.keras.optimizers.Optimizer):
   def slow_step_size(self, value):
     self._slow_step_size.assign(arguments.slow_step_size(value))
 
-  # What belongs to the inner optimizer.
-
-  @property
-  def learning_rate(self) -> Any:
-    """The learning rate of the inner optimizer, to read and to assign."""
-    return self.inner_optimizer.learning_rate
-
-  @learning_rate.setter
-  def learning_rate(self, value):
-    self.inner_optimizer.learning_rate = value
-
-  @property
-  def iterations(self) -> Any:
-    """The number of updates of the inner optimizer, an integer scalar."""
-    return self.inner_optimizer.iterations
-
-  @property
-  def loss_scale_factor(self) -> float | None:
-    """The loss scale factor of the inner optimizer, to read and to assign."""
-    return self.inner_optimizer.loss_scale_factor
-
-  @loss_scale_factor.setter
-  def loss_scale_factor(self, value):
-    # The base class assigns its default before there is an inner optimizer.
-    if "inner_optimizer" in vars(self):
-      self.inner_optimizer.loss_scale_factor = value
-
-  def scale_loss(self, loss: Any) -> Any:
-    """Scales `loss` as the inner optimizer does."""
-    return self.inner_optimizer.scale_loss(loss)
-
-  def exclude_from_weight_decay(
-    self,
-    var_list: list[Any] | None = None,
-    var_names: list[str] | None = None,
-  ) -> None:
-    """Excludes variables from the weight decay of the inner optimizer."""
-    self.inner_optimizer.exclude_from_weight_decay(var_list, var_names)
-
-  def finalize_variable_values(self, var_list: list[Any]) -> None:
-    """Lets the inner optimizer set the final values (`use_ema`)."""
-    self.inner_optimizer.finalize_variable_values(var_list)
-
-  # Saving and loading.
-
-  @property
-  def variables(self) -> list[Any]:
-    """Own variables, then those of the inner optimizer."""
-    return self._variables + self.inner_optimizer.variables
-
-  def set_weights(self, weights: list[Any]) -> None:
-    """Assigns `weights`, arrays in the order of `variables`.
-
-    Raises:
-      ValueError: if the optimizer is not built, or if their number or shapes
-        are other than those of `variables`.
-    """
-    if len(weights) != len(self.variables):
-      raise ValueError(
-        f"`weights` must hold {len(self.variables)} arrays, one for each of "
-        f"the optimizer's variables. Received: {len(weights)}"
-      )
-    own = len(self._variables)
-    super().set_weights(weights[:own])
-    self.inner_optimizer.set_weights(weights[own:])
-
-  def save_own_variables(self, store: Any) -> None:
-    """Writes own variables. Keras saves the inner optimizer as a child."""
-    for i, variable in enumerate(self._variables):
-      store[str(i)] = ops.convert_to_numpy(variable)
-
-  def load_own_variables(self, store: Any) -> None:
-    """Reads own variables, as `save_own_variables` wrote them."""
-    if len(store.keys()) != len(self._variables):
-      warnings.warn(
-        f"The state of optimizer '{self.name}' was not loaded: it has "
-        f"{len(self._variables)} variables, but {len(store.keys())} were "
-        "saved. Other `inner_state` or `exclude`?",
-        stacklevel=2,
-      )
-      return
-    for i, variable in enumerate(self._variables):
-      variable.assign(store[str(i)])
-
   def get_config(self) -> dict[str, Any]:
     """Returns the arguments, with the inner optimizer serialized."""
-    return {
-      "inner_optimizer": keras.optimizers.serialize(self.inner_optimizer),
+    return super().get_config() | {
       "sync_period": self.sync_period,
       "slow_step_size": self.slow_step_size,
       "inner_state": self.inner_state,
       "exclude": list(self._exclude) or None,
-      "name": self.name,
     }
-
-  @classmethod
-  def from_config(
-    cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
-  ) -> "Lookahead":
-    """Creates an optimizer from what `get_config` returned.
-
-    Args:
-      config: Left unchanged.
-      custom_objects: Classes by name, for an inner optimizer of one's own.
-    """
-    config = copy.deepcopy(config)
-    inner = config.get("inner_optimizer")
-    if isinstance(inner, dict):
-      config["inner_optimizer"] = keras.saving.deserialize_keras_object(
-        inner, custom_objects=custom_objects
-      )
-    return cls(**config)
-
-
-def _inner_learning_rate():
-  """Never called: `learning_rate` is that of the inner optimizer."""

@@ -21,10 +21,10 @@ def slow_weights(
     model.save("model.keras")
   ```
 
-  Section 2 of the paper evaluates and returns the slow weights. The fast ones
-  are kept aside meanwhile, one copy of the trainable weights, and come back bit
-  for bit, also after an exception. Under a `tf.distribute` strategy, enter it
-  in the cross-replica context, where the training loop of the host runs.
+  Algorithm 1 of the paper returns the slow weights. Meanwhile the fast ones are
+  kept aside, one copy of the trainable weights, and they come back bit for bit,
+  also after an exception. Under a `tf.distribute` strategy, enter it in the
+  cross-replica context, where the training loop of the host runs.
 
   Args:
     model: The model that the optimizer trains.
@@ -35,11 +35,18 @@ def slow_weights(
     `model`.
 
   Raises:
-    ValueError: if the optimizer is no Lookahead, or has no slow weights yet.
+    ValueError: if the optimizer is no Lookahead, has no slow weights yet, or
+      trains another model.
   """
   lookahead = _find_lookahead(
     model.optimizer if optimizer is None else optimizer
   )
+  variables = {id(variable) for variable in model.variables}
+  if not all(id(v) in variables for v in lookahead._trainable_variables):
+    raise ValueError(
+      "slow_weights needs the model that the optimizer trains, but this "
+      f"optimizer was built for other variables. Received: model={model!r}"
+    )
   pairs = [
     (fast, slow)
     for fast, slow in zip(

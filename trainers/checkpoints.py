@@ -1,7 +1,5 @@
 """Checkpoints of a run: model, optimizer and step."""
 
-from typing import Any
-
 import keras
 import tensorflow as tf
 
@@ -33,11 +31,15 @@ class Checkpoints:
       max_to_keep=keep,
     )
 
+  @property
+  def latest(self) -> str | None:
+    """The path of the last checkpoint, or None."""
+    return self._manager.latest_checkpoint
+
   def restore(self) -> int:
     """Restores the last checkpoint, if any; returns its step, or 0."""
-    path: Any = self._manager.latest_checkpoint
-    if path:
-      self._manager.checkpoint.restore(path).assert_consumed()
+    if self.latest:
+      self._manager.checkpoint.restore(self.latest).assert_consumed()
     return int(self._step.numpy())
 
   def save(self, step: int) -> None:

@@ -9,7 +9,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from trainers import distribution
-from trainers.errors import UserError
+from trainers.errors import UserError, describe_config_error
 
 Train = Callable[
   [ml_collections.ConfigDict, str, str | None, tf.distribute.Strategy], None
@@ -52,6 +52,7 @@ def run(train: Train) -> None:
     train: A function of (config, workdir, data_dir, strategy).
   """
   flags.mark_flags_as_required(["config", "workdir"])
+  flags.register_validator("workdir", bool, "it must name a directory")
 
   def main(arguments):
     if len(arguments) > 1:
@@ -77,6 +78,4 @@ def _parse(arguments):
     _CONFIG.value.is_locked  # noqa: B018 - fails if the file did not load.
     return arguments
   except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
-    # ml_collections names the field, and the nearest one for a misspelt field.
-    words = str(error).replace("\\n", " ").replace("\\'", "'").split()
-    sys.exit(f"Error: a --config flag is wrong: {' '.join(words)}")
+    sys.exit(f"Error: {describe_config_error(error)}")

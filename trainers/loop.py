@@ -11,6 +11,7 @@ import tensorflow as tf
 import tqdm
 
 from trainers.checkpoints import Checkpoints
+from trainers.errors import UserError
 from trainers.metrics import MetricsWriter
 
 
@@ -89,6 +90,9 @@ def train(
     plan: For how long, and when to do what.
     strategy: The one in whose scope the model was built.
     workdir: Directory of the run.
+
+  Raises:
+    UserError: if a figure of the training is not finite.
   """
   checkpoints = Checkpoints(workdir, task.model, task.optimizer)
   step = checkpoints.restore()
@@ -108,11 +112,10 @@ def train(
       figures = _to_host(run_steps(batches, tf.constant(count)))
       seconds = time.perf_counter() - started
       step += count
+      _check_finite(figures, step, count, task.optimizer, checkpoints)
       progress.update(count)
       values = {f"train/{name}": value for name, value in figures.items()}
-      values["train/learning_rate"] = float(
-        keras.ops.convert_to_numpy(task.optimizer.learning_rate)
-      )
+      values["train/learning_rate"] = _learning_rate(task.optimizer)
       values["examples_per_second"] = count * plan.global_batch_size / seconds
       if plan.is_due(plan.eval_every_steps, step):
         evaluated = task.evaluate()
@@ -159,6 +162,21 @@ def make_loop(
     }
 
   return run_steps
+
+
+def _check_finite(figures, step, count, optimizer, checkpoints):
+  """Raises a UserError if training has diverged."""
+  if not all(math.isfinite(value) for value in figures.values()):
+    raise UserError(
+      f"Training diverged in the {count} steps before step {step}: {figures}, "
+      f"at learning rate {_learning_rate(optimizer):g}. The last checkpoint is "
+      f"{checkpoints.latest or 'none'}. Try a lower learning_rate.peak, or a "
+      "longer learning_rate.warmup_epochs, in another --workdir."
+    )
+
+
+def _learning_rate(optimizer):
+  return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
 
 
 def _to_host(figures):

@@ -45,6 +45,24 @@ def make_optimizer(
     raise UserError(f"The optimizer of the config: {error}") from error
 
 
+def check_replicas(
+  optimizer: keras.optimizers.Optimizer, replicas: int
+) -> None:
+  """Raises a UserError if the optimizer does not do the same on replicas.
+
+  Keras clips the gradient of each replica before it sums them, so that a limit
+  means something else on each number of replicas.
+  """
+  inner = getattr(optimizer, "inner_optimizer", optimizer)
+  for name in ("clipnorm", "clipvalue", "global_clipnorm"):
+    limit = getattr(inner, name)
+    if replicas > 1 and limit is not None:
+      raise UserError(
+        f"optimizer.arguments.{name}={limit} means something else with "
+        f"{replicas} replicas than with one. Train on one device, or without."
+      )
+
+
 def weights_to_evaluate(
   model: keras.Model, optimizer: keras.optimizers.Optimizer
 ) -> contextlib.AbstractContextManager:

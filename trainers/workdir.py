@@ -1,43 +1,49 @@
-"""The directory of a run: it belongs to one config."""
+"""The directory of a run: it belongs to one config and one data set."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
-import ml_collections
 import tensorflow as tf
 
 from trainers.errors import UserError
 
 
-def claim(workdir: str, config: ml_collections.ConfigDict) -> None:
-  """Writes `config` to `workdir`/config.json, or compares it with one there.
+def claim(workdir: str, **records: Mapping[str, Any]) -> None:
+  """Makes `workdir` the directory of one run, or checks that it is its own.
 
   Args:
-    workdir: Directory to create, or of an earlier run of the same config.
-    config: All that decides the result of the run.
+    workdir: Directory to create, or of an earlier run.
+    **records: All that decides the result of the run, JSON-like dictionaries.
+      Record `config` is written to config.json, and so on.
 
   Raises:
-    UserError: if the directory cannot be written, or belongs to a run of
-      another config; then with the fields that differ.
+    UserError: if the directory cannot be written, or belongs to a run with
+      other records; then with the fields that differ.
   """
-  path = tf.io.gfile.join(workdir, "config.json")
-  text = json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n"
-  if not tf.io.gfile.exists(path):
+  differences = []
+  for name, record in records.items():
+    text = json.dumps(record, indent=2, sort_keys=True) + "\n"
+    path = tf.io.gfile.join(workdir, f"{name}.json")
     try:
-      tf.io.gfile.makedirs(workdir)
-      write_whole(path, text)
-    except tf.errors.OpError as error:
+      if tf.io.gfile.exists(path):
+        with tf.io.gfile.GFile(path) as file:
+          before = json.load(file)
+        differences += _differences(
+          _flatten(before, name), _flatten(json.loads(text), name)
+        )
+      else:
+        tf.io.gfile.makedirs(workdir)
+        write_whole(path, text)
+    except (tf.errors.OpError, json.JSONDecodeError) as error:
       raise UserError(
-        f"--workdir={workdir} cannot be written: {error.message}"
+        f"--workdir={workdir} cannot be used: {path}: {error}"
       ) from error
-    return
-  with tf.io.gfile.GFile(path) as file:
-    before = json.load(file)
-  differences = _differences(_flatten(before), _flatten(json.loads(text)))
   if differences:
-    lines = "\n".join(f"  config.{line}" for line in differences)
+    lines = "\n".join(f"  {line}" for line in differences)
     raise UserError(
-      f"{workdir} belongs to a run of another config. Choose another "
-      f"--workdir, or change back (there -> now):\n{lines}"
+      f"{workdir} belongs to another run. Choose another --workdir, or change "
+      f"back (there -> now):\n{lines}"
     )
 
 
@@ -49,13 +55,13 @@ def write_whole(path: str, text: str) -> None:
   tf.io.gfile.rename(temporary, path, overwrite=True)
 
 
-def _flatten(value, prefix=""):
+def _flatten(value, prefix):
   """Returns the fields of nested dictionaries as {"data.name": value}."""
   if not isinstance(value, dict):
     return {prefix: value}
   fields = {}
   for key, child in value.items():
-    fields |= _flatten(child, f"{prefix}.{key}" if prefix else key)
+    fields |= _flatten(child, f"{prefix}.{key}")
   return fields
 
 

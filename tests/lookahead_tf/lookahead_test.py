@@ -246,6 +246,12 @@ class InnerOptimizerTest(tf.test.TestCase):
     self.assertEqual(int(optimizer.iterations), 3)
     self.assertEqual(int(returned), 3)
 
+  def test_an_inner_optimizer_of_another_model_is_refused(self):
+    inner = keras.optimizers.SGD(0.1)
+    Lookahead(inner).build(_variables())
+    with self.assertRaisesRegex(ValueError, "`inner_optimizer` was built for"):
+      Lookahead(inner).build(_variables())
+
   def test_no_gradients_is_the_inner_optimizers_error(self):
     with self.assertRaisesRegex(ValueError, "No gradients provided"):
       Lookahead("sgd").apply([None], [keras.Variable(0.0)])

@@ -102,6 +102,20 @@ class SavingTest(tf.test.TestCase, parameterized.TestCase):
 
     self._train_then_continue(inner_state, first_steps, move)
 
+  def test_reset_after_a_restore_before_the_build(self):
+    # What the restore put into the slots is not their initial value.
+    path = os.path.join(self.get_temp_dir(), "reset")
+    model = _model(_optimizer("reset"))
+    _train(model, 0, 2)
+    moved = _model(_optimizer("reset"))
+    checkpoint = tf.train.Checkpoint(model=moved, optimizer=moved.optimizer)
+    checkpoint.restore(
+      tf.train.Checkpoint(model=model, optimizer=model.optimizer).save(path)
+    )
+    _train(moved, 2, 3)
+    kernel_momentum = moved.optimizer.inner_optimizer._momentums[0]
+    self.assertAllEqual(kernel_momentum, np.zeros(kernel_momentum.shape))
+
   @parameterized.parameters(3, 4)
   def test_weights_file(self, first_steps):
     path = os.path.join(self.get_temp_dir(), "model.weights.h5")

@@ -117,6 +117,12 @@ class SlowWeightsTest(tf.test.TestCase):
     with self.assertRaisesRegex(ValueError, "needs a model that a Lookahead"):
       lookahead_tf.slow_weights(model).__enter__()
 
+  def test_optimizer_of_another_model(self):
+    model, other = _model(Lookahead("sgd")), _model(Lookahead("sgd"))
+    _train(other)
+    with self.assertRaisesRegex(ValueError, "built for other variables"):
+      lookahead_tf.slow_weights(model, other.optimizer).__enter__()
+
   def test_before_the_first_step(self):
     model = _model(Lookahead("sgd"))
     with self.assertRaisesRegex(ValueError, "train a step, or call"):

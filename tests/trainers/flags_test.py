@@ -22,7 +22,8 @@ def _run(*arguments):
 
 class FlagsTest(tf.test.TestCase, parameterized.TestCase):
   @parameterized.parameters(
-    (["--config.num_epoch=4"], 'Did you mean "num_epochs"'),
+    (["--config.num_epoch=4"], "no field 'num_epoch'. Did you mean"),
+    (["--config.typo=4"], "no field 'typo'."),
     (["--config.num_epochs=many"], "'many'"),
     (["--config.lookahead.sync_period=0"], "Received: sync_period=0"),
     (["--strategy=mirrored"], "add --logical_cpus=2"),

@@ -2,16 +2,13 @@ import json
 import os
 
 import tensorflow as tf
-from ml_collections import config_dict
 
 from trainers import workdir
 from trainers.errors import UserError
 
 
 def _config(**fields):
-  return config_dict.create(
-    seed=0, data={"name": "digits", "mean": (0.5, 0.5)}, **fields
-  )
+  return {"seed": 0, "data": {"name": "digits", "mean": (0.5, 0.5)}, **fields}
 
 
 class WorkdirTest(tf.test.TestCase):
@@ -20,14 +17,14 @@ class WorkdirTest(tf.test.TestCase):
     self.path = os.path.join(self.get_temp_dir(), self.id(), "run")
 
   def test_claims_a_new_directory_and_its_own(self):
-    workdir.claim(self.path, _config())
-    workdir.claim(self.path, _config())
+    for _ in range(2):
+      workdir.claim(self.path, config=_config(), source={"size": 3})
     with open(os.path.join(self.path, "config.json")) as file:
       self.assertEqual(
         json.load(file),
         {"seed": 0, "data": {"name": "digits", "mean": [0.5, 0.5]}},
       )
-    self.assertEqual(os.listdir(self.path), ["config.json"])
+    self.assertCountEqual(os.listdir(self.path), ["config.json", "source.json"])
 
   def test_directory_that_cannot_be_written(self):
     file = os.path.join(self.get_temp_dir(), "file")
@@ -35,19 +32,27 @@ class WorkdirTest(tf.test.TestCase):
       handle.write("in the way")
     workdir_below_a_file = os.path.join(file, "run")
     with self.assertRaisesRegex(UserError, f"{workdir_below_a_file} cannot be"):
-      workdir.claim(workdir_below_a_file, _config())
+      workdir.claim(workdir_below_a_file, config=_config())
 
   def test_refuses_another_config_with_the_difference(self):
-    workdir.claim(self.path, _config(steps=3))
+    workdir.claim(self.path, config=_config(steps=3), source={"size": 3})
     config = _config(l2=0.1)
-    config.data.name = "mnist"
+    config["data"]["name"] = "mnist"
     with self.assertRaises(UserError) as raised:
-      workdir.claim(self.path, config)
+      workdir.claim(self.path, config=config, source={"size": 4})
     message = str(raised.exception)
     self.assertIn("config.data.name: 'digits' -> 'mnist'", message)
     self.assertIn("config.steps: 3 -> '(none)'", message)
     self.assertIn("config.l2: '(none)' -> 0.1", message)
+    self.assertIn("source.size: 3 -> 4", message)
     self.assertNotIn("seed", message)
+
+  def test_damaged_record(self):
+    workdir.claim(self.path, config=_config())
+    with open(os.path.join(self.path, "config.json"), "w") as file:
+      file.write('{"seed"')
+    with self.assertRaisesRegex(UserError, "config.json"):
+      workdir.claim(self.path, config=_config())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Images in class folders: SPLIT/CLASS/*.jpg, read by TFDS's folder builder."""
 
 import os
+import re
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -21,8 +22,8 @@ def make_builder(
     validation_split: Name of the directory to evaluate on.
 
   Raises:
-    UserError: if a directory is missing or empty, or holds a class that the
-      other split lacks.
+    UserError: if a directory is missing or empty, holds a class that the other
+      split lacks, or if there are folders besides.
   """
   layout = f"{train_split}/CLASS/*.jpg and {validation_split}/CLASS/*.jpg"
   if not root:
@@ -52,7 +53,15 @@ def make_builder(
         f"The classes {missing} have images in {os.path.join(root, one)} but "
         f"none in {os.path.join(root, other)}."
       )
-  return tfds.ImageFolder(root)
+  builder = tfds.ImageFolder(root)
+  names = set(builder.info.features["label"].names)
+  if names != classes[train_split]:
+    raise UserError(
+      f"{sorted(names - classes[train_split])} would count as classes, since "
+      f"--data_dir={root} has folders of these names, but they hold no images "
+      f"to train on. Remove them: --data_dir must hold {layout}, and no more."
+    )
+  return builder
 
 
 def _classes_with_images(path):
@@ -69,36 +78,26 @@ def _classes_with_images(path):
 
 def read(builder: tfds.ImageFolder, split: str) -> tf.data.Dataset:
   """Returns pairs (image, label): uint8 (height, width, 3), int64 scalar."""
-  return _files(builder, split).map(
-    lambda data, label, path: (_decode(data), label),
-    num_parallel_calls=tf.data.AUTOTUNE,
-  )
-
-
-def explain_unreadable(
-  builder: tfds.ImageFolder, split: str
-) -> UserError | None:
-  """Returns an error that names the first file that is no image, or None."""
-  for data, _, path in _files(builder, split):
-    try:
-      _decode(data)
-    except tf.errors.InvalidArgumentError as error:
-      return UserError(
-        f"{path.numpy().decode()} cannot be read as an image: "
-        f"{error.message.splitlines()[0]}"
-      )
-  return None
-
-
-def _files(builder, split):
-  """Returns triples (contents, label, path) in a fixed order."""
-  dataset = builder.as_dataset(
+  files = builder.as_dataset(
     split=split, decoders={"image": tfds.decode.SkipDecoding()}
   )
-  return dataset.map(
-    lambda e: (e["image"], e["label"], e["image/filename"]),
+  return files.map(
+    lambda example: (_decode(example["image"]), example["label"]),
     num_parallel_calls=tf.data.AUTOTUNE,
   )
+
+
+def explain_unreadable(root: str, split: str) -> UserError | None:
+  """Returns an error that names the first file that is no image, or None."""
+  for path in sorted(tf.io.gfile.glob(os.path.join(root, split, "*", "*"))):
+    if path.lower().endswith(_SUFFIXES):
+      try:
+        _decode(tf.io.read_file(path))
+      except tf.errors.OpError as error:
+        # Without what TensorFlow puts around it: the operation and its device.
+        reason = re.sub(r"\{\{.*?\}\} ?|\[Op:.*", "", error.message).strip()
+        return UserError(f"{path} cannot be read as an image: {reason}")
+  return None
 
 
 def _decode(data):

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Callable
+from typing import Any
 
 import ml_collections
 import numpy as np
@@ -45,6 +46,15 @@ class Source:
   validation: Split
   class_names: tuple[str, ...]
   channels: int
+
+  def describe(self) -> dict[str, Any]:
+    """Returns what tells this source from another, JSON-like."""
+    return {
+      "train_size": self.train.size,
+      "validation_size": self.validation.size,
+      "class_names": list(self.class_names),
+      "channels": self.channels,
+    }
 
 
 def load(config: ml_collections.ConfigDict, data_dir: str | None) -> Source:
@@ -96,7 +106,7 @@ def _image_folder(config, data_dir):
     return Split(
       image_folder.read(builder, name),
       builder.info.splits[name].num_examples,
-      lambda: image_folder.explain_unreadable(builder, name),
+      lambda: image_folder.explain_unreadable(data_dir, name),
     )
 
   return Source(

@@ -9,8 +9,7 @@ import tensorflow as tf
 
 from trainers import loop, optimizers, schedules
 from trainers import workdir as workdir_lib
-from trainers.errors import UserError
-from trainers.image_classification import input_pipeline, sources
+from trainers.image_classification import checks, input_pipeline, sources
 from trainers.image_classification.model import make_model
 
 
@@ -34,10 +33,10 @@ def train(
   Raises:
     UserError: for what the user can put right.
   """
+  checks.check_config(config, strategy)
   source = sources.load(config.data, data_dir)
+  checks.check_source(config, source)
   plan = make_plan(config, source.train.size)
-  replica_batch_size = _replica_batch_size(config, strategy)
-  _check_channels(config.data, source.channels)
   # Not 0: TensorFlow reads a seed pair of zeros as none, and tests for it in a
   # way that fails where a dataset's seed is a tensor.
   keras.utils.set_random_seed(config.seed + 1)
@@ -55,7 +54,9 @@ def train(
       ),
     )
     optimizer.build(model.trainable_variables)
-  workdir_lib.claim(workdir, config)  # Not before the config proved sound.
+    optimizers.check_replicas(optimizer, strategy.num_replicas_in_sync)
+  # Not before the config proved sound.
+  workdir_lib.claim(workdir, config=config.to_dict(), source=source.describe())
 
   task = loop.Task(
     model=model,
@@ -65,7 +66,7 @@ def train(
       config.data,
       seed=config.seed,
       global_batch_size=config.global_batch_size,
-      replica_batch_size=replica_batch_size,
+      replica_batch_size=_replica_batch_size(config, strategy),
       first_step=step,
     ),
     train_step=make_train_step(model, optimizer, config, strategy),
@@ -76,7 +77,7 @@ def train(
   )
   try:
     loop.train(task, plan, strategy, workdir)
-  except tf.errors.InvalidArgumentError as error:
+  except tf.errors.OpError as error:
     mistake = source.train.explain() or source.validation.explain()
     raise mistake or error from None
   path = os.path.join(workdir, "model.keras")
@@ -87,21 +88,7 @@ def train(
 
 def make_plan(config: ml_collections.ConfigDict, train_size: int) -> loop.Plan:
   """Returns the plan of an experiment on `train_size` examples."""
-  for field in (
-    "num_epochs",
-    "global_batch_size",
-    "steps_per_loop",
-    "eval_every_epochs",
-    "checkpoint_every_epochs",
-  ):
-    if config[field] <= 0:
-      raise UserError(f"{field} must be positive. Received: {config[field]}")
   steps_per_epoch = train_size // config.global_batch_size
-  if not steps_per_epoch:
-    raise UserError(
-      f"global_batch_size={config.global_batch_size} is more than the "
-      f"{train_size} training examples."
-    )
   return loop.Plan(
     total_steps=loop.steps_in(config.num_epochs, steps_per_epoch),
     steps_per_epoch=steps_per_epoch,
@@ -115,22 +102,7 @@ def make_plan(config: ml_collections.ConfigDict, train_size: int) -> loop.Plan:
 
 
 def _replica_batch_size(config, strategy):
-  size, replicas = config.global_batch_size, strategy.num_replicas_in_sync
-  if size % replicas:
-    raise UserError(
-      f"global_batch_size={size} must be a multiple of the number of replicas, "
-      f"which is {replicas}."
-    )
-  return size // replicas
-
-
-def _check_channels(config, channels):
-  for field in ("mean", "std"):
-    if len(config[field]) not in (1, channels):
-      raise UserError(
-        f"data.{field} must hold one number, or one for each of the {channels} "
-        f"channel(s) of {config.name}. Received: {tuple(config[field])}"
-      )
+  return config.global_batch_size // strategy.num_replicas_in_sync
 
 
 def make_train_step(
@@ -166,12 +138,12 @@ def make_train_step(
 
 def _uses_xla(config, strategy):
   """Whether to compile one replica's step with XLA."""
-  if strategy.num_replicas_in_sync > 1:
-    return False  # XLA on CPU and GPU compiles no step in which replicas meet.
-  if config.jit_compile is None:
-    # On a CPU, convolutions are faster without.
-    return bool(tf.config.list_logical_devices("GPU"))
-  return config.jit_compile
+  if config.jit_compile is not None:
+    return config.jit_compile
+  # On a CPU convolutions are faster without, and XLA on CPU and GPU compiles no
+  # step in which replicas meet.
+  gpus = tf.config.list_logical_devices("GPU")
+  return bool(gpus) and strategy.num_replicas_in_sync == 1
 
 
 def cross_entropy(
@@ -209,13 +181,12 @@ def _is_correct(logits, labels):
 
 def _make_evaluation(model, optimizer, split, config, strategy):
   """Returns a function that evaluates the model on the whole split."""
-  replicas = strategy.num_replicas_in_sync
   batches = strategy.distribute_datasets_from_function(
     lambda context: input_pipeline.evaluation_batches(
       split,
       config.data,
       global_batch_size=config.global_batch_size,
-      replica_batch_size=config.global_batch_size // replicas,
+      replica_batch_size=_replica_batch_size(config, strategy),
     )
   )
 

@@ -73,15 +73,25 @@ class ImageFolderTest(tf.test.TestCase):
     os.makedirs(os.path.join(self.root, "train", "dog"))
     self.assertMistake("['dog'] have images in", "validation but none in")
 
+  def test_folders_that_are_no_classes(self):
+    for path in ("train/owl", "backup/owl"):
+      os.makedirs(os.path.join(self.root, path))
+      self.assertMistake("['owl'] would count as classes", "Remove them")
+      self._remove(path)
+
   def test_unreadable_image_is_named(self):
-    builder = self._builder()
-    self.assertIsNone(image_folder.explain_unreadable(builder, "train"))
+    self.assertIsNone(image_folder.explain_unreadable(self.root, "train"))
     path = os.path.join(self.root, "train/dog/1.png")
     with open(path, "w") as file:
       file.write("no image")
-    error = image_folder.explain_unreadable(builder, "train")
+    error = image_folder.explain_unreadable(self.root, "train")
     self.assertIsInstance(error, UserError)
     self.assertIn(f"{path} cannot be read as an image", str(error))
+    self.assertNotIn("{{", str(error))
+    os.remove(path)
+    os.symlink(os.path.join(self.root, "nowhere"), path)
+    error = image_folder.explain_unreadable(self.root, "train")
+    self.assertIn(f"{path} cannot be read", str(error))
 
   def test_gray_images_become_rgb(self):
     path = os.path.join(self.root, "train/cat/0.png")

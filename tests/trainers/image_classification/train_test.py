@@ -86,7 +86,14 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     _, lines = self._train(_config())
     self.assertCountEqual(
       os.listdir(self.workdir),
-      ["checkpoints", "config.json", "events", "metrics.jsonl", "model.keras"],
+      [
+        "checkpoints",
+        "config.json",
+        "events",
+        "metrics.jsonl",
+        "model.keras",
+        "source.json",
+      ],
     )
     with open(os.path.join(self.workdir, "config.json")) as file:
       self.assertEqual(json.load(file)["lookahead"]["sync_period"], 4)
@@ -163,12 +170,28 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
       ({"model.name": "vit"}, None, "Received: 'vit'"),
       ({"steps_per_loop": 0}, None, "steps_per_loop must be positive"),
       ({"num_epochs": -1.0}, None, "num_epochs must be positive"),
+      ({"seed": -1}, None, "seed must be 0 or more"),
+      ({"label_smoothing": 2.0}, None, r"label_smoothing must be in \[0, 1\)"),
+      ({"jit_compile": True}, replicas.mirrored(), "jit_compile=True cannot"),
       ({"data.mean": (0.5, 0.5, 0.5)}, None, "data.mean must hold one number"),
       ({"learning_rate.schedule": "linear"}, None, "Received: 'linear'"),
     ):
       with self.assertRaisesRegex(UserError, message):
         self._train(_config(**fields), strategy=strategy)
       self.assertFalse(os.path.exists(self.workdir))
+
+  def test_clipping_is_refused_with_replicas(self):
+    config = _config()
+    with config.unlocked():
+      config.optimizer.arguments.clipnorm = 1.0
+    self._train(config, self.workdir + "1")
+    with self.assertRaisesRegex(UserError, "arguments.clipnorm=1.0"):
+      self._train(config, self.workdir + "2", replicas.mirrored())
+
+  def test_divergence_stops_the_run(self):
+    with self.assertRaisesRegex(UserError, "diverged.* step .*learning rate"):
+      self._train(_config(**{"learning_rate.peak": 1e9}))
+    self.assertFalse(os.path.exists(os.path.join(self.workdir, "model.keras")))
 
   def test_workdir_of_another_config(self):
     self._train(_config())

@@ -1,0 +1,160 @@
+"""An optimizer around another, apart from what it is around it for."""
+
+import copy
+import warnings
+from typing import Any
+
+import keras
+from keras import ops
+
+
+class OptimizerWrapper(keras.optimizers.Optimizer):
+  """Passes on to the inner optimizer all that is the inner optimizer's.
+
+  The state of a wrapper is its own variables, then those of the inner
+  optimizer. On disk each is stored once, since Keras saves the inner optimizer
+  as a child of the wrapper.
+
+  A subclass implements `build`, `apply` and `get_config`.
+
+  Args:
+    inner_optimizer: A Keras optimizer.
+    name: Name of the wrapper.
+  """
+
+  def __init__(self, inner_optimizer: keras.optimizers.Optimizer, name: str):
+    # A callable makes the base class create no learning rate of its own.
+    super().__init__(learning_rate=_inner_learning_rate, name=name)
+    self.inner_optimizer = inner_optimizer
+
+  def _build_inner_optimizer(self, variables):
+    """Builds the inner optimizer, or checks what it was built for."""
+    if not self.inner_optimizer.built:
+      self.inner_optimizer.build(variables)
+      return
+    try:
+      self.inner_optimizer._check_variables_are_known(variables)
+    except ValueError as error:
+      raise ValueError(
+        "`inner_optimizer` was built for the variables of another model: make "
+        "a new optimizer for each model. Received: "
+        f"inner_optimizer={self.inner_optimizer!r}"
+      ) from error
+
+  # Hyperparameters and steps.
+
+  @property
+  def learning_rate(self) -> Any:
+    """The learning rate of the inner optimizer, to read and to assign."""
+    return self.inner_optimizer.learning_rate
+
+  @learning_rate.setter
+  def learning_rate(self, value):
+    self.inner_optimizer.learning_rate = value
+
+  @property
+  def iterations(self) -> Any:
+    """The number of updates of the inner optimizer, an integer scalar."""
+    return self.inner_optimizer.iterations
+
+  def apply_gradients(self, grads_and_vars: Any) -> Any:
+    """Calls `apply` with (gradient, variable) pairs; returns `iterations`."""
+    super().apply_gradients(grads_and_vars)
+    return self.iterations
+
+  @property
+  def loss_scale_factor(self) -> float | None:
+    """The loss scale factor of the inner optimizer, to read and to assign."""
+    return self.inner_optimizer.loss_scale_factor
+
+  @loss_scale_factor.setter
+  def loss_scale_factor(self, value):
+    # The base class assigns its default before there is an inner optimizer.
+    if "inner_optimizer" in vars(self):
+      self.inner_optimizer.loss_scale_factor = value
+
+  def scale_loss(self, loss: Any) -> Any:
+    """Scales `loss` as the inner optimizer does."""
+    return self.inner_optimizer.scale_loss(loss)
+
+  def exclude_from_weight_decay(
+    self,
+    var_list: list[Any] | None = None,
+    var_names: list[str] | None = None,
+  ) -> None:
+    """Excludes variables from the weight decay of the inner optimizer."""
+    self.inner_optimizer.exclude_from_weight_decay(var_list, var_names)
+
+  def finalize_variable_values(self, var_list: list[Any]) -> None:
+    """Lets the inner optimizer set the final values (`use_ema`)."""
+    self.inner_optimizer.finalize_variable_values(var_list)
+
+  # Saving and loading.
+
+  @property
+  def variables(self) -> list[Any]:
+    """Own variables, then those of the inner optimizer."""
+    return self._variables + self.inner_optimizer.variables
+
+  def set_weights(self, weights: list[Any]) -> None:
+    """Assigns `weights`, arrays in the order of `variables`.
+
+    Raises:
+      ValueError: if the optimizer is not built, or if their number or shapes
+        are other than those of `variables`.
+    """
+    if len(weights) != len(self.variables):
+      raise ValueError(
+        f"`weights` must hold {len(self.variables)} arrays, one for each of "
+        f"the optimizer's variables. Received: {len(weights)}"
+      )
+    own = len(self._variables)
+    super().set_weights(weights[:own])
+    self.inner_optimizer.set_weights(weights[own:])
+
+  def save_own_variables(self, store: Any) -> None:
+    """Writes own variables. Keras saves the inner optimizer as a child."""
+    for i, variable in enumerate(self._variables):
+      store[str(i)] = ops.convert_to_numpy(variable)
+
+  def load_own_variables(self, store: Any) -> None:
+    """Reads own variables, as `save_own_variables` wrote them."""
+    if len(store.keys()) != len(self._variables):
+      warnings.warn(
+        f"The state of optimizer '{self.name}' was not loaded: it has "
+        f"{len(self._variables)} variables, but {len(store.keys())} were "
+        "saved. Was the optimizer built with other arguments?",
+        stacklevel=2,
+      )
+      return
+    for i, variable in enumerate(self._variables):
+      variable.assign(store[str(i)])
+
+  def get_config(self) -> dict[str, Any]:
+    """Returns the arguments, with the inner optimizer serialized."""
+    return {
+      "inner_optimizer": keras.optimizers.serialize(self.inner_optimizer),
+      "name": self.name,
+    }
+
+  @classmethod
+  def from_config(
+    cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+  ) -> "OptimizerWrapper":
+    """Creates an optimizer from what `get_config` returned.
+
+    Args:
+      config: Left unchanged.
+      custom_objects: Classes by name, for an inner optimizer of one's own.
+    """
+    config = copy.deepcopy(config)
+    inner = config.get("inner_optimizer")
+    if isinstance(inner, dict):
+      config["inner_optimizer"] = keras.saving.deserialize_keras_object(
+        inner, custom_objects=custom_objects
+      )
+    return cls(**config)
+
+
+def _inner_learning_rate():
+  """Never called: `learning_rate` is that of the inner optimizer."""
