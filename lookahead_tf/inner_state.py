@@ -62,9 +62,14 @@ def find_slots(
 
 
 class Maintain:
-  """Leaves the slots as they are."""
+  """Leaves the slots as they are: the rule that others start from."""
 
-  def __init__(self, inner_optimizer, owners, add_anchor):
+  def __init__(
+    self,
+    inner_optimizer: keras.optimizers.Optimizer,
+    owners: list[Any],
+    add_anchor: Callable[[Any, str], Any],
+  ):
     del inner_optimizer, owners, add_anchor
 
   def synchronized(self, alpha: Any) -> Iterator[tuple[Any, Any]]:
@@ -72,8 +77,12 @@ class Maintain:
     del alpha
     yield from ()
 
+  def anchored(self) -> Iterator[tuple[Any, Any]]:
+    """Yields (anchor, slot) for each slot that has an anchor."""
+    yield from ()
 
-class Interpolate:
+
+class Interpolate(Maintain):
   """Moves each slot as the weights are moved, towards it from its anchor.
 
   The anchor of a slot, one variable of its shape and dtype, starts at the value
@@ -100,8 +109,13 @@ class Interpolate:
       yield slot, value
       yield anchor, value
 
+  def anchored(self) -> Iterator[tuple[Any, Any]]:
+    """Yields (anchor, slot) for each slot that has an anchor."""
+    for slot, anchor in self._anchored:
+      yield anchor, slot
 
-class Reset:
+
+class Reset(Maintain):
   """Returns each slot to what it is in an optimizer that was just built.
 
   A kind of slot that starts as a copy of the weights (the momentum of

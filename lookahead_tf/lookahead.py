@@ -44,8 +44,8 @@ class Lookahead(OptimizerWrapper):
       optimizer in a period. It may be assigned to at any time, and then holds
       for the period under way.
     slow_step_size: Float in [0, 1], the paper's alpha. 1 is the inner optimizer
-      alone, 0 returns to the initial weights after each period. It may be
-      assigned to at any time.
+      alone, to the bit; 0 returns to the initial weights after each period. It
+      may be assigned to at any time.
     inner_state: What becomes of the inner optimizer's slots (momentum, moments)
       at a synchronization: "maintain" leaves them; "interpolate" moves them as
       the weights are moved, from where they were one period before; "reset"
@@ -200,6 +200,28 @@ class Lookahead(OptimizerWrapper):
       self.assign(fast, phi)
     for variable, value in self._inner_state_rule.synchronized(alpha):
       self.assign(variable, value)
+
+  def reset_slow_weights(self) -> None:
+    """Makes the weights of the model the slow weights, and starts a period.
+
+    Call it after the weights were set by hand or loaded without the optimizer's
+    state: otherwise the next synchronization goes towards the weights that the
+    model had before. It is for the host, not for use in a training step.
+
+    Raises:
+      ValueError: if the optimizer is not built.
+    """
+    if not self.built:
+      raise ValueError(
+        "reset_slow_weights needs an optimizer that is built; until then there "
+        "are no slow weights, and they start at the weights of the model."
+      )
+    for fast, slow in zip(self._trainable_variables, self.slow_weights):
+      if slow is not None:
+        slow.assign(ops.convert_to_tensor(fast))
+    for anchor, slot in self._inner_state_rule.anchored():
+      anchor.assign(ops.convert_to_tensor(slot))
+    self._updates_in_period.assign(0)
 
   @property
   def inner_state(self) -> str:

@@ -8,6 +8,8 @@ Lucas, Hinton, Ba; NeurIPS 2019, arXiv:1907.08610), in the paper's symbols:
 * k: the synchronization period; alpha: the step size of the slow weights.
 """
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -32,13 +34,13 @@ from keras import ops
 #
 #   phi + alpha (theta - phi) = theta + (alpha - 1) (theta - phi)            (2)
 #
-# and starting from the nearer end, (1) below alpha = 1/2 and (2) from there,
-# gives phi for alpha = 0 and theta for alpha = 1 to the bit, leaves a weight
-# that did not move where it is, and rounds least in between.
+# which is theta to the bit for alpha = 1, leaves a weight that did not move
+# where it is, and takes as many passes over memory as (1). A choice between the
+# two by alpha would make alpha = 0 exact too, for a pass more.
 
 
-def slow_update(phi, theta, alpha):
-  """Returns phi + alpha (theta - phi): Algorithm 1, and Eq. (1) above.
+def slow_update(phi: Any, theta: Any, alpha: Any) -> Any:
+  """Returns phi + alpha (theta - phi): Algorithm 1, by Eq. (2) above.
 
   Weights of less than 32 bits are interpolated in float32 and rounded once.
 
@@ -49,16 +51,12 @@ def slow_update(phi, theta, alpha):
     alpha: Scalar in [0, 1], Python float or tensor: the slow step size.
 
   Returns:
-    Tensor of the shape and dtype of `phi`. Exactly `phi` where alpha is 0,
-    exactly `theta` where it is 1, and both where they are equal.
+    Tensor of the shape and dtype of `phi`. Exactly `theta` where alpha is 1,
+    and where `phi` and `theta` are equal.
   """
   phi, theta = ops.convert_to_tensor(phi), ops.convert_to_tensor(theta)
   dtype = keras.backend.standardize_dtype(phi.dtype)
   wide = "float64" if dtype == "float64" else "float32"
   phi, theta = ops.cast(phi, wide), ops.cast(theta, wide)
   alpha = ops.convert_to_tensor(alpha, dtype=wide)
-
-  nearer_phi = ops.less(alpha, 0.5)
-  start = ops.where(nearer_phi, phi, theta)
-  step = ops.where(nearer_phi, alpha, ops.subtract(alpha, 1.0))
-  return ops.cast(start + step * (theta - phi), dtype)
+  return ops.cast(theta + (alpha - 1.0) * (theta - phi), dtype)

@@ -208,7 +208,49 @@ class VariablesTest(tf.test.TestCase, parameterized.TestCase):
     self.assertAllClose(variable, [0.95, 1.95])
 
 
+class ResetSlowWeightsTest(tf.test.TestCase, parameterized.TestCase):
+  @parameterized.parameters("maintain", "interpolate", "reset")
+  def test_goes_on_as_from_a_new_start(self, inner_state):
+    # Moved away in the middle of a period: as a Lookahead that is made there
+    # around the same inner optimizer.
+    variables, others = _variables(), _variables()
+    inner, other_inner = (
+      keras.optimizers.SGD(0.1, momentum=0.9) for _ in range(2)
+    )
+    optimizer = Lookahead(inner, 3, 0.5, inner_state=inner_state)
+    _train(optimizer, variables, 2)
+    _train(other_inner, others, 2)
+    for variable in variables + others:
+      variable.assign(tf.ones_like(variable.value))
+    optimizer.reset_slow_weights()
+    _train(optimizer, variables, 7, first_step=2)
+    other = Lookahead(other_inner, 3, 0.5, inner_state=inner_state)
+    _train(other, others, 7, first_step=2)
+    for one, two in zip(variables, others):
+      self.assertAllClose(one, two, rtol=1e-6)
+    for one, two in zip(optimizer.slow_weights, other.slow_weights):
+      self.assertAllClose(one, two, rtol=1e-6)
+
+  def test_loaded_weights_are_not_dragged_back(self):
+    variable = keras.Variable([1.0])
+    optimizer = Lookahead(keras.optimizers.SGD(0.1), 2, 0.5)
+    _train(optimizer, [variable], 1)
+    variable.assign([100.0])
+    optimizer.reset_slow_weights()
+    for _ in range(2):
+      optimizer.apply([tf.zeros(1)])
+    self.assertAllEqual(variable, [100.0])
+
+  def test_before_the_build(self):
+    with self.assertRaisesRegex(ValueError, "reset_slow_weights needs"):
+      Lookahead("sgd").reset_slow_weights()
+
+
 class InnerOptimizerTest(tf.test.TestCase):
+  def test_is_a_keras_optimizer(self):
+    self.assertIsInstance(Lookahead("sgd"), tf.keras.optimizers.Optimizer)
+    self.assertIsInstance(Lookahead("sgd"), keras.optimizers.Optimizer)
+
   def test_learning_rate_reaches_the_inner_optimizer(self):
     optimizer = Lookahead(keras.optimizers.SGD(0.1))
     self.assertAllClose(optimizer.learning_rate, 0.1)

@@ -21,13 +21,13 @@ class SlowUpdateTest(tf.test.TestCase, parameterized.TestCase):
     actual = synchronization.slow_update(phi, theta, alpha)
     self.assertEqual(actual.dtype, dtype)
     eps = np.finfo(dtype).eps
-    self.assertAllClose(actual, expected.astype(dtype), rtol=2 * eps, atol=eps)
+    # Rounded thrice at the most, each time by half a unit of values below 8.
+    self.assertAllClose(actual, expected.astype(dtype), rtol=0, atol=8 * eps)
 
-  def test_ends_are_exact(self):
-    phi, theta = _random(0), 1e4 * _random(1)
-    for alpha, end in ((0.0, phi), (1.0, theta)):
-      actual = synchronization.slow_update(phi, theta, alpha).numpy()
-      self.assertAllEqual(actual, end)
+  def test_alpha_1_is_exact(self):
+    phi, theta = 1e4 * _random(0), _random(1)
+    actual = synchronization.slow_update(phi, theta, 1.0).numpy()
+    self.assertAllEqual(actual, theta)
 
   def test_a_weight_that_did_not_move_stays(self):
     phi = _random(0)
