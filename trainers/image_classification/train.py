@@ -21,8 +21,9 @@ def train(
 ) -> None:
   """Trains as `config` says, and leaves everything in `workdir`.
 
-  That is config.json, metrics.jsonl, TensorBoard events, checkpoints and the
-  trained model.keras, which holds the slow weights.
+  That is config.json, source.json, metrics.jsonl, TensorBoard events,
+  checkpoints, and the trained model.keras, which holds the slow weights and is
+  there whole or not at all.
 
   Args:
     config: An experiment, as in configs/.
@@ -81,8 +82,10 @@ def train(
     mistake = source.train.explain() or source.validation.explain()
     raise mistake or error from None
   path = os.path.join(workdir, "model.keras")
+  partial = os.path.join(workdir, "partial.keras")
   with optimizers.weights_to_evaluate(model, optimizer):
-    model.save(path)
+    model.save(partial)
+  tf.io.gfile.rename(partial, path, overwrite=True)
   print(f"Trained to step {plan.total_steps}: {path}")
 
 
