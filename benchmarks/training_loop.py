@@ -19,10 +19,9 @@ import tensorflow as tf
 from absl import app, flags
 from ml_collections import config_flags
 
-from trainers import loop, optimizers, schedules
+from trainers import loop
 from trainers import workdir as workdir_lib
 from trainers.image_classification import input_pipeline, sources, train
-from trainers.image_classification.model import make_model
 
 matplotlib.use("Agg")  # There may be no screen.
 from matplotlib import pyplot as plt
@@ -34,37 +33,29 @@ _ROUNDS = flags.DEFINE_integer("rounds", 5, "Rounds of each.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", 78, "Steps in a round.", lower_bound=1)
 
 
-class _Setup:
-  """The parts that both ways share, made anew for each."""
-
-  def __init__(self, config, source):
-    plan = train.make_plan(config, source.train.size)
-    self.model = make_model(
-      config.model,
-      image_shape=(*[config.data.image_size] * 2, source.channels),
-      num_classes=len(source.class_names),
-    )
-    self.optimizer = optimizers.make_optimizer(
-      config,
-      schedules.make_schedule(
-        config.learning_rate, plan.steps_per_epoch, plan.total_steps
-      ),
-    )
-    self.batches = input_pipeline.train_batches(
-      source.train,
-      config.data,
-      seed=config.seed,
-      global_batch_size=config.global_batch_size,
-      replica_batch_size=config.global_batch_size,
-      first_step=0,
-    )
+def _setup(config, source, strategy):
+  """Returns what both ways start from: a model, its optimizer and batches."""
+  plan = train.make_plan(config, source.train.size)
+  model, optimizer = train.make_model_and_optimizer(
+    config, source, plan, strategy
+  )
+  batches = input_pipeline.train_batches(
+    source.train,
+    config.data,
+    seed=config.seed,
+    global_batch_size=config.global_batch_size,
+    replica_batch_size=config.global_batch_size,
+    first_step=0,
+  )
+  return model, optimizer, batches
 
 
 def _rounds_of_fit(config, source):
   """Yields the seconds of a round, for ever."""
-  setup = _Setup(config, source)
-  setup.model.compile(
-    setup.optimizer,
+  strategy = tf.distribute.get_strategy()  # None: as most users of fit.
+  model, optimizer, batches = _setup(config, source, strategy)
+  model.compile(
+    optimizer,
     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     metrics=["accuracy"],
     jit_compile=bool(config.jit_compile),
@@ -80,8 +71,8 @@ def _rounds_of_fit(config, source):
   stopwatch = Stopwatch()
   while True:
     # Two epochs, of which the second counts: the first starts the input.
-    setup.model.fit(
-      setup.batches,
+    model.fit(
+      batches,
       epochs=2,
       steps_per_epoch=_STEPS.value,
       callbacks=[stopwatch],
@@ -93,15 +84,11 @@ def _rounds_of_fit(config, source):
 def _rounds_of_the_loop(config, source):
   """Yields the seconds of a round, for ever."""
   strategy = tf.distribute.OneDeviceStrategy("CPU:0")
-  with strategy.scope():
-    setup = _Setup(config, source)
-    setup.optimizer.build(setup.model.trainable_variables)
-  train_step = train.make_train_step(
-    setup.model, setup.optimizer, config, strategy
-  )
+  model, optimizer, dataset = _setup(config, source, strategy)
+  train_step = train.make_train_step(model, optimizer, config, strategy)
   run_steps = loop.make_loop(train_step, ("loss", "accuracy"), strategy)
   batches = iter(
-    strategy.distribute_datasets_from_function(lambda context: setup.batches)
+    strategy.distribute_datasets_from_function(lambda context: dataset)
   )
   while True:
     run_steps(batches, tf.constant(_STEPS.value))

@@ -96,7 +96,7 @@ class Interpolate(Maintain):
     add_anchor: Callable[[Any, str], Any],
   ):
     self._anchored = [
-      (slot, add_anchor(slot, "anchor"))
+      (add_anchor(slot, "anchor"), slot)
       for kind in find_slots(inner_optimizer)
       for variable, slot in kind
       if any(variable is owner for owner in owners)
@@ -104,15 +104,14 @@ class Interpolate(Maintain):
 
   def synchronized(self, alpha: Any) -> Iterator[tuple[Any, Any]]:
     """Yields (variable, value) for each variable that is to be assigned."""
-    for slot, anchor in self._anchored:
+    for anchor, slot in self._anchored:
       value = synchronization.slow_update(anchor, slot, alpha)
       yield slot, value
       yield anchor, value
 
   def anchored(self) -> Iterator[tuple[Any, Any]]:
     """Yields (anchor, slot) for each slot that has an anchor."""
-    for slot, anchor in self._anchored:
-      yield anchor, slot
+    yield from self._anchored
 
 
 class Reset(Maintain):

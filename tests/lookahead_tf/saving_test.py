@@ -51,7 +51,7 @@ def _reversed(variables):
 
 
 class SavingTest(tf.test.TestCase, parameterized.TestCase):
-  def _train_then_continue(self, inner_state, first_steps, move):
+  def assertContinuesBitForBit(self, inner_state, first_steps, move):
     """Compares 2n steps with n steps, a move to another model, n steps."""
     keras.utils.set_random_seed(2)
     model = _model(_optimizer(inner_state))
@@ -77,7 +77,7 @@ class SavingTest(tf.test.TestCase, parameterized.TestCase):
       model.save(path)
       return keras.models.load_model(path)
 
-    self._train_then_continue(inner_state, first_steps, move)
+    self.assertContinuesBitForBit(inner_state, first_steps, move)
 
   @parameterized.product(
     inner_state=["maintain", "interpolate", "reset"],
@@ -100,7 +100,7 @@ class SavingTest(tf.test.TestCase, parameterized.TestCase):
       status.assert_consumed()
       return moved
 
-    self._train_then_continue(inner_state, first_steps, move)
+    self.assertContinuesBitForBit(inner_state, first_steps, move)
 
   def test_reset_after_a_restore_before_the_build(self):
     # What the restore put into the slots is not their initial value.
@@ -127,7 +127,7 @@ class SavingTest(tf.test.TestCase, parameterized.TestCase):
       moved.load_weights(path)
       return moved
 
-    self._train_then_continue("maintain", first_steps, move)
+    self.assertContinuesBitForBit("maintain", first_steps, move)
 
   def test_set_weights(self):
     def move(model):
@@ -139,7 +139,7 @@ class SavingTest(tf.test.TestCase, parameterized.TestCase):
       )
       return moved
 
-    self._train_then_continue("maintain", 4, move)
+    self.assertContinuesBitForBit("maintain", 4, move)
 
   def test_each_variable_is_stored_once(self):
     path = os.path.join(self.get_temp_dir(), "model.weights.h5")

@@ -41,21 +41,7 @@ def train(
   # Not 0: TensorFlow reads a seed pair of zeros as none, and tests for it in a
   # way that fails where a dataset's seed is a tensor.
   keras.utils.set_random_seed(config.seed + 1)
-  with strategy.scope():
-    model = make_model(
-      config.model,
-      image_shape=(config.data.image_size,) * 2 + (source.channels,),
-      num_classes=len(source.class_names),
-      synchronized=strategy.num_replicas_in_sync > 1,
-    )
-    optimizer = optimizers.make_optimizer(
-      config,
-      schedules.make_schedule(
-        config.learning_rate, plan.steps_per_epoch, plan.total_steps
-      ),
-    )
-    optimizer.build(model.trainable_variables)
-    optimizers.check_replicas(optimizer, strategy.num_replicas_in_sync)
+  model, optimizer = make_model_and_optimizer(config, source, plan, strategy)
   # Not before the config proved sound.
   workdir_lib.claim(workdir, config=config.to_dict(), source=source.describe())
 
@@ -102,6 +88,31 @@ def make_plan(config: ml_collections.ConfigDict, train_size: int) -> loop.Plan:
     ),
     global_batch_size=config.global_batch_size,
   )
+
+
+def make_model_and_optimizer(
+  config: ml_collections.ConfigDict,
+  source: sources.Source,
+  plan: loop.Plan,
+  strategy: tf.distribute.Strategy,
+) -> tuple[keras.Model, keras.optimizers.Optimizer]:
+  """Returns the model of an experiment and its optimizer, both built."""
+  with strategy.scope():
+    model = make_model(
+      config.model,
+      image_shape=(config.data.image_size,) * 2 + (source.channels,),
+      num_classes=len(source.class_names),
+      synchronized=strategy.num_replicas_in_sync > 1,
+    )
+    optimizer = optimizers.make_optimizer(
+      config,
+      schedules.make_schedule(
+        config.learning_rate, plan.steps_per_epoch, plan.total_steps
+      ),
+    )
+    optimizer.build(model.trainable_variables)
+    optimizers.check_replicas(optimizer, strategy.num_replicas_in_sync)
+  return model, optimizer
 
 
 def _replica_batch_size(config, strategy):
