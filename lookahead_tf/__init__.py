@@ -1,7 +1,18 @@
 """Lookahead for Keras: k steps forward, 1 step back (arXiv:1907.08610)."""
 
+from lookahead_tf.batch_norm import recompute_batch_norm
+from lookahead_tf.callbacks import LogSlowWeights, SwapSlowWeights
 from lookahead_tf.lookahead import Lookahead
 from lookahead_tf.slow_weights import slow_weights
+from lookahead_tf.step_size import AdaptiveStepSize
 from lookahead_tf.version import __version__
 
-__all__ = ["Lookahead", "__version__", "slow_weights"]
+__all__ = [
+  "AdaptiveStepSize",
+  "LogSlowWeights",
+  "Lookahead",
+  "SwapSlowWeights",
+  "__version__",
+  "recompute_batch_norm",
+  "slow_weights",
+]

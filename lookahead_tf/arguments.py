@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 INNER_STATES = ("maintain", "interpolate", "reset")
+SLOW_DTYPES = ("float32", "float64")
 
 
 def inner_optimizer(value: Any) -> keras.optimizers.Optimizer:
@@ -77,15 +78,22 @@ def sync_period(value: Any) -> int:
 
 def slow_step_size(value: Any) -> float:
   """Returns `value`, the paper's alpha, as a float in [0, 1]."""
+  return fraction(
+    "slow_step_size",
+    value,
+    or_else=", a LearningRateSchedule or lookahead_tf.AdaptiveStepSize()",
+  )
+
+
+def fraction(name: str, value: Any, or_else: str = "") -> float:
+  """Returns `value`, that of the argument `name`, as a float in [0, 1]."""
   if isinstance(value, bool) or not isinstance(value, numbers.Real):
     raise TypeError(
-      "`slow_step_size` must be a float in [0, 1]. Received: "
-      f"slow_step_size={value!r} of type {type(value).__name__}"
+      f"`{name}` must be a float in [0, 1]{or_else}. Received: "
+      f"{name}={value!r} of type {type(value).__name__}"
     )
   if math.isnan(value) or not 0.0 <= value <= 1.0:
-    raise ValueError(
-      f"`slow_step_size` must be in [0, 1]. Received: slow_step_size={value!r}"
-    )
+    raise ValueError(f"`{name}` must be in [0, 1]. Received: {name}={value!r}")
   return float(value)
 
 
@@ -104,25 +112,28 @@ def inner_state(value: Any) -> str:
   return value
 
 
-def exclude(value: Any) -> tuple[str, ...]:
-  """Returns `value`, None or regular expressions, as a tuple of patterns.
+def exclude(value: Any) -> tuple[Any, ...]:
+  """Returns `value`, regular expressions and variables, as a tuple.
 
-  One pattern alone is taken as a tuple of one, not as its letters.
+  One of them alone is taken as a tuple of one; a pattern not as its letters.
   """
   if value is None:
     return ()
-  if isinstance(value, str):
+  if isinstance(value, (str, keras.Variable)):
     value = (value,)
   if not isinstance(value, Iterable):
     raise TypeError(
-      "`exclude` must be None or regular expressions to search in variable "
-      f"paths. Received: exclude={value!r} of type {type(value).__name__}"
+      "`exclude` must be None, or hold variables or regular expressions to "
+      f"search in variable paths. Received: exclude={value!r} of type "
+      f"{type(value).__name__}"
     )
   patterns = tuple(value)
   for pattern in patterns:
+    if isinstance(pattern, keras.Variable):
+      continue
     if not isinstance(pattern, str):
       raise TypeError(
-        "`exclude` must hold regular expressions only, such as "
+        "`exclude` must hold variables and regular expressions only, such as "
         f"['bias$']. Received: {pattern!r} of type {type(pattern).__name__}"
       )
     try:
@@ -133,6 +144,27 @@ def exclude(value: Any) -> tuple[str, ...]:
         f"{error}. Received: exclude={list(patterns)!r}"
       ) from None
   return patterns
+
+
+def slow_dtype(value: Any) -> str | None:
+  """Returns `value`, None or one of SLOW_DTYPES."""
+  if value is not None and value not in SLOW_DTYPES:
+    raise ValueError(
+      f"`slow_dtype` must be None, the dtype of each variable, or one of "
+      f"{SLOW_DTYPES}. Received: slow_dtype={value!r}"
+    )
+  return value
+
+
+def update_freq(value: Any) -> str | int:
+  """Returns `value`, "epoch" or a number of batches."""
+  is_number = isinstance(value, int) and not isinstance(value, bool)
+  if value != "epoch" and not (is_number and value >= 1):
+    raise ValueError(
+      "`update_freq` must be 'epoch' or a number of batches of at least 1. "
+      f"Received: update_freq={value!r}"
+    )
+  return value
 
 
 def name(value: Any) -> str:

@@ -6,17 +6,18 @@ from typing import Any
 import keras
 from keras import ops
 
-from lookahead_tf import synchronization
+from lookahead_tf import nesting, synchronization
 
-# Lists of a Keras optimizer that hold something other than the state of its
-# update rule. An average for evaluation (`use_ema`) and gradients that wait for
-# the next update are not part of it.
+# Lists of a Keras optimizer that hold something else than the state of its
+# update rule: an average for evaluation (`use_ema`), gradients that wait for
+# the next update, and the slow weights of another Lookahead.
 _NOT_STATE = frozenset(
   {
     "_variables",
     "_trainable_variables",
     "_model_variables_moving_average",
     "_accumulated_gradients",
+    "slow_weights",
   }
 )
 
@@ -45,20 +46,18 @@ def find_slots(
   """
   variables = optimizer._trainable_variables
   for name, value in vars(optimizer).items():
-    if name in _NOT_STATE:
-      continue
-    if isinstance(value, keras.optimizers.Optimizer):
-      yield from find_slots(value)
-    elif isinstance(value, (list, tuple)):
-      for child in value:
-        if isinstance(child, keras.optimizers.Optimizer):
-          yield from find_slots(child)
-      if len(value) == len(variables):
-        yield [
-          (variable, slot)
-          for variable, slot in zip(variables, value)
-          if isinstance(slot, keras.Variable) and is_float(slot)
-        ]
+    if (
+      name not in _NOT_STATE
+      and isinstance(value, (list, tuple))
+      and len(value) == len(variables)
+    ):
+      yield [
+        (variable, slot)
+        for variable, slot in zip(variables, value)
+        if isinstance(slot, keras.Variable) and is_float(slot)
+      ]
+  for child in nesting.children(optimizer):
+    yield from find_slots(child)
 
 
 class Maintain:
@@ -68,7 +67,7 @@ class Maintain:
     self,
     inner_optimizer: keras.optimizers.Optimizer,
     owners: list[Any],
-    add_anchor: Callable[[Any, str], Any],
+    add_anchor: Callable[[Any], Any],
   ):
     del inner_optimizer, owners, add_anchor
 
@@ -93,10 +92,10 @@ class Interpolate(Maintain):
     self,
     inner_optimizer: keras.optimizers.Optimizer,
     owners: list[Any],
-    add_anchor: Callable[[Any, str], Any],
+    add_anchor: Callable[[Any], Any],
   ):
     self._anchored = [
-      (add_anchor(slot, "anchor"), slot)
+      (add_anchor(slot), slot)
       for kind in find_slots(inner_optimizer)
       for variable, slot in kind
       if any(variable is owner for owner in owners)
@@ -126,7 +125,7 @@ class Reset(Maintain):
     self,
     inner_optimizer: keras.optimizers.Optimizer,
     owners: list[Any],
-    add_anchor: Callable[[Any, str], Any],
+    add_anchor: Callable[[Any], Any],
   ):
     del add_anchor
     fresh = _make_twin(inner_optimizer)
@@ -145,8 +144,10 @@ class Reset(Maintain):
     for variable, slot, value in self._slots:
       if value is None:
         yield slot, ops.convert_to_tensor(variable)
+      elif isinstance(value, float):
+        yield slot, ops.full(slot.shape, value, slot.dtype)
       else:
-        yield slot, ops.broadcast_to(ops.cast(value, slot.dtype), slot.shape)
+        yield slot, ops.convert_to_tensor(value, slot.dtype)
 
 
 # Each is made with the built inner optimizer, the variables whose slots are

@@ -1,18 +1,24 @@
 """The Lookahead optimizer: its variables, its step and its config."""
 
-import re
-import warnings
 from typing import Any
 
 import keras
 from keras import ops
 
-from lookahead_tf import arguments, graph, inner_state, synchronization
-from lookahead_tf.wrapper import OptimizerWrapper
+from lookahead_tf import (
+  arguments,
+  exclusion,
+  inner_state,
+  nesting,
+  step_size,
+  synchronization,
+)
+from lookahead_tf.backends import backend
+from lookahead_tf.periods import PeriodicOptimizer
 
 
 @keras.saving.register_keras_serializable(package="lookahead_tf")
-class Lookahead(OptimizerWrapper):
+class Lookahead(PeriodicOptimizer):
   """Lookahead: k steps forward, 1 step back, around any Keras optimizer.
 
   The inner optimizer moves the weights of the model, the *fast* weights. After
@@ -45,21 +51,24 @@ class Lookahead(OptimizerWrapper):
       for the period under way.
     slow_step_size: Float in [0, 1], the paper's alpha. 1 is the inner optimizer
       alone, to the bit; 0 returns to the initial weights after each period. It
-      may be assigned to at any time.
+      may be assigned to at any time. Or a LearningRateSchedule over the periods
+      done, or an AdaptiveStepSize; these are not to be assigned to.
     inner_state: What becomes of the inner optimizer's slots (momentum, moments)
       at a synchronization: "maintain" leaves them; "interpolate" moves them as
       the weights are moved, from where they were one period before; "reset"
       returns them to their initial values. Step counts and learning rates are
       left as they are in each case.
-    exclude: None, or regular expressions searched (`re.search`) in variable
-      paths. Variables that match, and their slots, are left to the inner
-      optimizer: they get no slow weights.
+    exclude: None, or variables and regular expressions, which are searched
+      (`re.search`) in variable paths. Variables that match, and their slots,
+      are left to the inner optimizer: they get no slow weights.
+    slow_dtype: None, or "float32" or "float64": the least precision of the slow
+      weights, which otherwise have the dtype of their variables.
     name: Name of the optimizer.
 
   Attributes:
     inner_optimizer: The inner optimizer, a Keras optimizer.
     slow_weights: List parallel to the variables that the optimizer was built
-      with: a variable of the same shape and dtype, or None if it is excluded.
+      with: a variable of the same shape, or None if it is excluded.
 
   Raises:
     TypeError: if an argument is of a wrong type.
@@ -75,33 +84,29 @@ class Lookahead(OptimizerWrapper):
     self,
     inner_optimizer: keras.optimizers.Optimizer | str | dict[str, Any],
     sync_period: int = 5,
-    slow_step_size: float = 0.5,
+    slow_step_size: Any = 0.5,
     inner_state: str = "maintain",
-    exclude: str | list[str] | tuple[str, ...] | None = None,
+    exclude: Any = None,
+    slow_dtype: str | None = None,
     name: str = "lookahead",
   ):
     inner_optimizer = arguments.inner_optimizer(inner_optimizer)
-    sync_period = arguments.sync_period(sync_period)
-    slow_step_size = arguments.slow_step_size(slow_step_size)
-    super().__init__(inner_optimizer, name=arguments.name(name))
-    self._inner_state = arguments.inner_state(inner_state)
-    self._exclude = arguments.exclude(exclude)
-    self.slow_weights: list[Any] = []
-    # The inner optimizer counts inner iterations. `_iterations`, which the base
-    # class creates, counts the outer ones of Algorithm 1: t, the periods done.
-    self._sync_period = self._add_scalar("sync_period", sync_period, "int")
-    wide = "float64" if keras.backend.floatx() == "float64" else "float32"
-    self._slow_step_size = self._add_scalar(
-      "slow_step_size", slow_step_size, wide
+    rule = step_size.from_argument(slow_step_size)
+    rule.check_inner_optimizer(inner_optimizer)
+    super().__init__(
+      inner_optimizer,
+      sync_period=arguments.sync_period(sync_period),
+      name=arguments.name(name),
     )
-    self._updates_in_period = self._add_scalar("updates_in_period", 0, "int")
-
-  def _add_scalar(self, name, value, dtype):
-    return self.add_variable(
-      shape=(),
-      dtype=dtype,
-      initializer=keras.initializers.Constant(value),
-      name=name,
+    self._step_size = rule
+    self._inner_state = arguments.inner_state(inner_state)
+    self._exclusion = exclusion.Exclusion(arguments.exclude(exclude))
+    self._slow_dtype = arguments.slow_dtype(slow_dtype)
+    self.slow_weights: list[Any] = []
+    self._slow_step_size = self._add_scalar(
+      "slow_step_size",
+      rule.initial,
+      synchronization.wide(keras.config.floatx()),
     )
 
   def build(self, variables: list[Any]) -> None:
@@ -117,96 +122,92 @@ class Lookahead(OptimizerWrapper):
     if self.built:
       return
     variables = list(variables)
-    with graph.run_now():
+    with backend.run_now():
+      if not self.inner_optimizer.built:
+        backend.join_strategy(self, variables)
       self._build_inner_optimizer(variables)
       super().build(variables)
-      included = self._find_included(variables)
+      included = self._exclusion.included(variables)
       self.slow_weights = [
-        self._add_anchor(variable, "slow") if use else None
+        self._add_slow_weights(variable) if use else None
         for variable, use in zip(variables, included)
       ]
       self._inner_state_rule = inner_state.RULES[self._inner_state](
         self.inner_optimizer,
         owners=[v for v, use in zip(variables, included) if use],
-        add_anchor=self._add_anchor,
+        add_anchor=lambda slot: self._add_copy(slot, slot.dtype, "anchor"),
       )
 
-  def _find_included(self, variables):
-    """Returns a list of booleans: which variables get slow weights."""
-    paths = [getattr(v, "path", v.name) for v in variables]
-    for pattern in self._exclude:
-      if not any(re.search(pattern, path) for path in paths):
-        warnings.warn(
-          f"`exclude` holds {pattern!r}, which is found in no variable path, "
-          f"so it excludes nothing. The paths are: {paths}",
-          stacklevel=2,
-        )
-    return [
-      not any(re.search(pattern, path) for pattern in self._exclude)
-      and inner_state.is_float(variable)
-      and not getattr(variable, "overwrite_with_gradient", False)
-      for variable, path in zip(variables, paths)
-    ]
+  def _add_slow_weights(self, variable):
+    dtype = variable.dtype
+    if self._slow_dtype == "float32":
+      dtype = synchronization.wide(dtype)
+    elif self._slow_dtype == "float64":
+      dtype = "float64"
+    return self._add_copy(variable, dtype, "slow")
 
-  def _add_anchor(self, variable, name):
+  def _add_copy(self, variable, dtype, name):
     """Adds a variable that starts at the present value of `variable`."""
-    return self.add_variable_from_reference(
-      variable,
-      name=name,
-      initializer=lambda shape, dtype: ops.convert_to_tensor(variable),
-    )
+    path = getattr(variable, "path", variable.name).replace("/", "_")
+    with backend.beside(self, variable):
+      return self.add_variable(
+        shape=variable.shape,
+        dtype=dtype,
+        initializer=lambda shape, dtype: ops.cast(ops.copy(variable), dtype),
+        layout=getattr(variable, "_layout", None),
+        name=f"{path}_{name}",
+      )
 
-  def apply(
-    self, grads: list[Any], trainable_variables: list[Any] | None = None
-  ) -> None:
-    """Makes one update of the inner optimizer, and synchronizes when due.
+  def _start_period(self):
+    """Makes the weights of the model the slow weights, phi_0.
 
-    Args:
-      grads: Gradients, one for each variable; as for the inner optimizer they
-        may be None or sparse.
-      trainable_variables: The variables, needed on the first call unless the
-        optimizer is built.
+    It is a synchronization of weights that are equal already. A loop that only
+    read the fast weights would make XLA copy them before each inner update.
     """
-    grads = list(grads)
-    if trainable_variables is not None:
-      trainable_variables = list(trainable_variables)
-      if not self.built and trainable_variables:
-        self.build(trainable_variables)
-    updates_before = ops.copy(self.iterations)  # A read, now.
-    self.inner_optimizer.apply(grads, trainable_variables)
-    self._count_updates(ops.subtract(self.iterations, updates_before))
+    for fast, slow in self._pairs():
+      self._put(slow, fast)
+      alpha = self._slow_step_size
+      self._put(fast, synchronization.slow_update(slow, fast, alpha))
+    for anchor, slot in self._inner_state_rule.anchored():
+      self._put(anchor, slot)
 
-  def _count_updates(self, updates):
-    """Synchronizes if `updates` more inner updates complete a period."""
-    updates = ops.add(self._updates_in_period, updates)
-    due = ops.greater_equal(updates, self._sync_period)
-    self.assign(
-      self._updates_in_period, ops.where(due, ops.zeros_like(updates), updates)
-    )
-    self._iterations.assign_add(ops.cast(due, self._iterations.dtype))
-    graph.run_if(due, self._synchronize)
+  def _end_period(self, due, last_update):
+    alpha = self._step_size.at(self, last_update, due)
+    self._run_if(due, lambda: self._synchronize(alpha))
 
-  def _synchronize(self):
+  def _synchronize(self, alpha):
     """One outer step of Algorithm 1: slow, then fast weights, then slots."""
-    alpha = ops.convert_to_tensor(self._slow_step_size)
-    for fast, slow in zip(self._trainable_variables, self.slow_weights):
-      if slow is None:
-        continue
+    for fast, slow in self._pairs():
       phi = synchronization.slow_update(slow, fast, alpha)
       if fast.constraint is not None:
         # It holds for both ends, which says nothing of a point between.
         phi = fast.constraint(phi)
-      self.assign(slow, phi)
-      self.assign(fast, phi)
+      self._put(slow, phi)
+      self._put(fast, phi)
     for variable, value in self._inner_state_rule.synchronized(alpha):
-      self.assign(variable, value)
+      self._put(variable, value)
+    self.assign(self._slow_step_size, alpha)
+    for nested in nesting.outermost(self.inner_optimizer, PeriodicOptimizer):
+      nested._let_period_start()
+
+  def _pairs(self):
+    """Yields (fast, slow) for each variable that has slow weights."""
+    for fast, slow in zip(self._trainable_variables, self.slow_weights):
+      if slow is not None:
+        yield fast, slow
+
+  def _put(self, variable, value):
+    value = ops.cast(ops.convert_to_tensor(value), variable.dtype)
+    self.assign(variable, backend.unshared(value))
 
   def reset_slow_weights(self) -> None:
     """Makes the weights of the model the slow weights, and starts a period.
 
     Call it after the weights were set by hand or loaded without the optimizer's
-    state: otherwise the next synchronization goes towards the weights that the
-    model had before. It is for the host, not for use in a training step.
+    state in the middle of a period: otherwise the next synchronization goes
+    towards the weights that the model had before. Until the next update the
+    slow weights follow the model by themselves. It is for the host, not for use
+    in a training step.
 
     Raises:
       ValueError: if the optimizer is not built.
@@ -216,12 +217,26 @@ class Lookahead(OptimizerWrapper):
         "reset_slow_weights needs an optimizer that is built; until then there "
         "are no slow weights, and they start at the weights of the model."
       )
-    for fast, slow in zip(self._trainable_variables, self.slow_weights):
-      if slow is not None:
-        slow.assign(ops.convert_to_tensor(fast))
-    for anchor, slot in self._inner_state_rule.anchored():
-      anchor.assign(ops.convert_to_tensor(slot))
-    self._updates_in_period.assign(0)
+    if self._swap is not None:
+      self._swap.keep()
+    self._start_period()
+    self._let_period_start()
+
+  def finalize_variable_values(self, var_list: list[Any]) -> None:
+    """Leaves the slow weights in the model, as Algorithm 1 returns them.
+
+    Keras calls it at the end of `fit`. Further training starts a period from
+    the weights that the model then has. With `use_ema=True` in the inner
+    optimizer, these are its averages.
+    """
+    if self._swap is not None:
+      self._swap.keep()
+    if self.built and not self._is_period_to_start():
+      self._warn_if_no_period_was_completed()
+      for fast, slow in self._pairs():
+        self._put(fast, slow)
+      self._let_period_start()
+    super().finalize_variable_values(var_list)
 
   @property
   def inner_state(self) -> str:
@@ -229,29 +244,31 @@ class Lookahead(OptimizerWrapper):
     return self._inner_state
 
   @property
-  def sync_period(self) -> int:
-    """The number of inner updates in a period, the paper's k."""
-    return int(ops.convert_to_numpy(self._sync_period))
-
-  @sync_period.setter
-  def sync_period(self, value):
-    self._sync_period.assign(arguments.sync_period(value))
-
-  @property
   def slow_step_size(self) -> float:
-    """The step size of the slow weights, the paper's alpha."""
+    """The step size of the slow weights, the paper's alpha.
+
+    Of a schedule it is that of the period under way, of an AdaptiveStepSize
+    that of the last synchronization.
+    """
     # By way of the shortest decimal: 0.8, not 0.800000011920929.
-    return float(str(ops.convert_to_numpy(self._slow_step_size)))
+    return float(str(ops.convert_to_numpy(self._step_size.now(self))))
 
   @slow_step_size.setter
   def slow_step_size(self, value):
-    self._slow_step_size.assign(arguments.slow_step_size(value))
+    value = arguments.slow_step_size(value)
+    if type(self._step_size) is not step_size.FixedStepSize:
+      raise TypeError(
+        "`slow_step_size` can be assigned to only if the optimizer was made "
+        f"with a float. It was made with: {self._step_size!r}"
+      )
+    self._slow_step_size.assign(value)
 
   def get_config(self) -> dict[str, Any]:
     """Returns the arguments, with the inner optimizer serialized."""
     return super().get_config() | {
       "sync_period": self.sync_period,
-      "slow_step_size": self.slow_step_size,
+      "slow_step_size": self._step_size.serialized() or self.slow_step_size,
       "inner_state": self.inner_state,
-      "exclude": list(self._exclude) or None,
+      "exclude": self._exclusion.get_config(),
+      "slow_dtype": self._slow_dtype,
     }

@@ -39,6 +39,12 @@ from keras import ops
 # two by alpha would make alpha = 0 exact too, for a pass more.
 
 
+def wide(dtype: Any) -> str:
+  """Returns the dtype to interpolate in, at least float32."""
+  dtype = keras.backend.standardize_dtype(dtype)
+  return "float64" if dtype == "float64" else "float32"
+
+
 def slow_update(phi: Any, theta: Any, alpha: Any) -> Any:
   """Returns phi + alpha (theta - phi): Algorithm 1, by Eq. (2) above.
 
@@ -47,7 +53,7 @@ def slow_update(phi: Any, theta: Any, alpha: Any) -> Any:
   Args:
     phi: Floating-point tensor or variable, slow weights (or the anchor of a
       buffer of the inner optimizer, which is interpolated in the same way).
-    theta: Fast weights, of the shape and dtype of `phi`.
+    theta: Fast weights, of the shape of `phi`.
     alpha: Scalar in [0, 1], Python float or tensor: the slow step size.
 
   Returns:
@@ -56,7 +62,6 @@ def slow_update(phi: Any, theta: Any, alpha: Any) -> Any:
   """
   phi, theta = ops.convert_to_tensor(phi), ops.convert_to_tensor(theta)
   dtype = keras.backend.standardize_dtype(phi.dtype)
-  wide = "float64" if dtype == "float64" else "float32"
-  phi, theta = ops.cast(phi, wide), ops.cast(theta, wide)
-  alpha = ops.convert_to_tensor(alpha, dtype=wide)
+  phi, theta = ops.cast(phi, wide(dtype)), ops.cast(theta, wide(dtype))
+  alpha = ops.convert_to_tensor(alpha, dtype=wide(dtype))
   return ops.cast(theta + (alpha - 1.0) * (theta - phi), dtype)

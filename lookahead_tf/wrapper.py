@@ -5,6 +5,7 @@ import warnings
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 
@@ -89,6 +90,14 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
     """Lets the inner optimizer set the final values (`use_ema`)."""
     self.inner_optimizer.finalize_variable_values(var_list)
 
+  def _add_scalar(self, name, value, dtype):
+    return self.add_variable(
+      shape=(),
+      dtype=dtype,
+      initializer=keras.initializers.Constant(value),
+      name=name,
+    )
+
   # Saving and loading.
 
   @property
@@ -119,16 +128,21 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
 
   def load_own_variables(self, store: Any) -> None:
     """Reads own variables, as `save_own_variables` wrote them."""
-    if len(store.keys()) != len(self._variables):
+    saved = [store[str(i)] for i in range(len(store.keys()))]
+    if [np.shape(value) for value in saved] != [
+      tuple(variable.shape) for variable in self._variables
+    ]:
       warnings.warn(
         f"The state of optimizer '{self.name}' was not loaded: it has "
-        f"{len(self._variables)} variables, but {len(store.keys())} were "
-        "saved. Was the optimizer built with other arguments?",
+        f"{len(self._variables)} variables, but {len(saved)} were saved, or "
+        "some of other shapes. Was the optimizer built with other arguments, "
+        "or were weights saved without it? Its next update starts a period "
+        "from the weights that the model then has.",
         stacklevel=2,
       )
       return
-    for i, variable in enumerate(self._variables):
-      variable.assign(store[str(i)])
+    for variable, value in zip(self._variables, saved):
+      variable.assign(value)
 
   def get_config(self) -> dict[str, Any]:
     """Returns the arguments, with the inner optimizer serialized."""

@@ -109,6 +109,8 @@ class ConformanceTest(tf.test.TestCase, parameterized.TestCase):
     optimizer = Lookahead(_inner(inner), K, ALPHA)
     MODES[mode](model, optimizer)
     fast, slow = _reference(inner)
+    if mode.startswith("fit"):
+      fast = slow  # What Algorithm 1 returns.
     self.assertAllClose(
       _values(model.trainable_variables), fast, tolerance, tolerance
     )

@@ -1,0 +1,54 @@
+"""What Lookahead needs of JAX itself; see `tensorflow` for what it is."""
+
+import contextlib
+
+import jax
+import keras
+
+run_now = contextlib.nullcontext
+
+
+def run_if(condition, function, variables):
+  """Calls `function`, which only assigns to `variables`, if `condition` holds.
+
+  In a function that is being traced this is a loop of zero or one iterations
+  over the values of `variables`, which outlive it as the loop's result.
+  """
+  if not isinstance(condition, jax.core.Tracer):
+    if condition:
+      function()
+    return
+
+  def body(state):
+    with keras.StatelessScope(list(zip(variables, state[1]))) as scope:
+      function()
+    return False, [scope.get_current_value(v) for v in variables]
+
+  state = (condition, [v.value for v in variables])
+  _, values = jax.lax.while_loop(lambda state: state[0], body, state)
+  for variable, value in zip(variables, values):
+    variable.assign(value)
+
+
+def join_strategy(optimizer, variables):
+  """Nothing: there are no strategies."""
+
+
+def beside(optimizer, variable):
+  """Nothing: Keras places variables by their layout."""
+  return contextlib.nullcontext()
+
+
+def unshared(value):
+  """Returns `value`: arrays never change."""
+  return value
+
+
+def sum_over_replicas(value):
+  """Returns `value`: a traced step sees the global batch."""
+  return value
+
+
+def compile_forward(function):
+  """Returns `function`: its assignments to variables cannot be traced."""
+  return function

@@ -1,0 +1,96 @@
+"""What Lookahead needs of TensorFlow itself."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from lookahead_tf import nesting
+
+# Code under this scope runs now, not in the function that is being traced.
+# Keras' trainer first builds an optimizer inside the traced training step,
+# where an assignment to a new variable would be traced once and then lost.
+run_now = tf.init_scope
+
+
+def run_if(
+  condition: Any, function: Callable[[], None], variables: list[Any]
+) -> None:
+  """Calls `function`, which only assigns to variables, if `condition` holds.
+
+  It is a loop of zero or one iterations: XLA on the CPU copies each buffer that
+  passes through a conditional, but carries the state of a loop in place.
+
+  Args:
+    condition: Scalar boolean tensor.
+    function: Its assignments run in the order in which it makes them.
+    variables: All variables that it may read or assign to. TensorFlow finds
+      them by itself.
+  """
+  del variables
+
+  def body(_):
+    function()
+    return (tf.constant(False),)
+
+  tf.while_loop(cond=lambda pending: pending, body=body, loop_vars=(condition,))
+
+
+def join_strategy(
+  optimizer: keras.optimizers.Optimizer, variables: list[Any]
+) -> None:
+  """Takes an optimizer made outside a strategy into that of `variables`.
+
+  Its scalars were made for one device: each replica would count an update as
+  one of its own, and Keras refuses to add slots. They get replicas here.
+
+  Args:
+    optimizer: An optimizer that is not built; those inside it join too.
+    variables: The variables that it will be built for.
+  """
+  strategies = [
+    getattr(v.value, "distribute_strategy", None)
+    for v in variables
+    if isinstance(v, keras.Variable)
+  ]
+  strategy = strategies[0] if strategies else None
+  if strategy is None or strategy is optimizer._distribution_strategy:
+    return
+  with strategy.scope():
+    for member in [optimizer, *nesting.descendants(optimizer)]:
+      member._distribution_strategy = strategy
+      for scalar in member._variables:
+        scalar._initialize(scalar.numpy())
+
+
+def beside(
+  optimizer: keras.optimizers.Optimizer, variable: Any
+) -> contextlib.AbstractContextManager:
+  """Returns a scope in which `optimizer` adds variables where `variable` is.
+
+  Created there, a variable has the replicas of a `tf.distribute` strategy also
+  outside the strategy's own scope.
+  """
+  if isinstance(variable, keras.Variable):
+    variable = variable.value
+  strategy = optimizer._distribution_strategy
+  return strategy.extended.colocate_vars_with(variable)
+
+
+def unshared(value: Any) -> Any:
+  """Returns `value` in memory that no other variable changes in place."""
+  return value
+
+
+def sum_over_replicas(value: Any) -> Any:
+  """Returns the sum of a tensor over the replicas of the step under way."""
+  context = tf.distribute.get_replica_context()
+  if context is None or context.num_replicas_in_sync == 1:
+    return value
+  return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+
+# Makes a function of the forward pass alone as fast as the backend can.
+compile_forward = tf.function

@@ -1,0 +1,39 @@
+"""What Lookahead needs of PyTorch itself; see `tensorflow` for what it is."""
+
+import contextlib
+
+import torch
+
+run_now = contextlib.nullcontext
+
+
+def run_if(condition, function, variables):
+  """Calls `function`, which only assigns to variables, if `condition` holds."""
+  del variables
+  if condition:
+    with torch.no_grad():
+      function()
+
+
+def join_strategy(optimizer, variables):
+  """Nothing: there are no strategies."""
+
+
+def beside(optimizer, variable):
+  """Nothing: Keras has one default device."""
+  return contextlib.nullcontext()
+
+
+def unshared(value):
+  """Returns a copy: in a stateless scope a variable is the tensor itself."""
+  return value.clone()
+
+
+def sum_over_replicas(value):
+  """Returns `value`: Keras has one process on one device."""
+  return value
+
+
+def compile_forward(function):
+  """Returns `function` without a record for gradients."""
+  return torch.no_grad()(function)

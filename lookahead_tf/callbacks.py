@@ -1,0 +1,167 @@
+"""Keras callbacks: slow weights for evaluation, and curves of them."""
+
+import os
+
+import keras
+from keras import ops
+
+from lookahead_tf import arguments, slow_weights
+
+
+class SwapSlowWeights(keras.callbacks.Callback):
+  """Lets `fit`, `evaluate` and `predict` see the slow weights.
+
+  ```python
+  model.fit(x, y, validation_data=data, callbacks=[SwapSlowWeights(), ...])
+  model.evaluate(x, y, callbacks=[SwapSlowWeights()])
+  ```
+
+  In `fit` the model holds the slow weights from its validation until the next
+  epoch starts, and so for all callbacks at the end of an epoch: ModelCheckpoint
+  saves them, EarlyStopping restores them. In epochs without validation they are
+  there from this callback on: put it before those that should see them. Between
+  batches the model holds the fast weights.
+
+  Raises:
+    ValueError: by `fit`, `evaluate` and `predict`, if the optimizer is no
+      Lookahead.
+  """
+
+  def __init__(self):
+    super().__init__()
+    self._undo = None
+    self._is_fitting = False
+
+  def _swap_in(self):
+    if self._undo is None and _find_built(self.model):
+      _read_state(self.model)
+      self._undo = slow_weights.swap_in(self.model)
+
+  def _swap_out(self):
+    if self._undo is not None:
+      undo, self._undo = self._undo, None
+      undo.close()
+
+  def on_train_begin(self, logs=None):
+    self._swap_out()  # After a fit that was interrupted.
+    _find_built(self.model)
+    self._is_fitting = True
+
+  def on_epoch_begin(self, epoch, logs=None):
+    self._swap_out()
+
+  def on_epoch_end(self, epoch, logs=None):
+    self._swap_in()
+
+  def on_train_end(self, logs=None):
+    self._is_fitting = False
+    self._swap_out()  # Nothing, where fit has left the slow weights for good.
+
+  def on_test_begin(self, logs=None):
+    self._swap_in()
+
+  def on_test_end(self, logs=None):
+    if not self._is_fitting:
+      self._swap_out()
+
+  def on_predict_begin(self, logs=None):
+    self._swap_in()
+
+  def on_predict_end(self, logs=None):
+    self._swap_out()
+
+
+class LogSlowWeights(keras.callbacks.Callback):
+  """Draws the distance of fast and slow weights, and the slow step size.
+
+  It writes, for TensorBoard, to the folder `train` in `log_dir`, where Keras'
+  TensorBoard callback writes too:
+
+  * `lookahead/distance`, the Euclidean norm of fast - slow over all variables
+    with slow weights, before the last update of a period if it can be seen
+    there, since it is 0 after each synchronization;
+  * `lookahead/slow_step_size`, that of the period.
+
+  Args:
+    log_dir: Path of a folder.
+    update_freq: "epoch", or after how many batches, an integer, to write
+      again. The step of the curves is the epoch or the number of updates.
+
+  Raises:
+    ValueError: if `update_freq` is neither; by `fit`, if the optimizer is no
+      Lookahead.
+  """
+
+  def __init__(self, log_dir: str, update_freq: str | int = "epoch"):
+    super().__init__()
+    self._log_dir = os.fspath(log_dir)
+    self._update_freq = arguments.update_freq(update_freq)
+    self._writer = None
+
+  def on_train_begin(self, logs=None):
+    import tensorflow as tf  # Also with another backend, as Keras does.
+
+    _find_built(self.model)
+    self._summary = tf.summary
+    self._writer = tf.summary.create_file_writer(
+      os.path.join(self._log_dir, "train")
+    )
+    self._batches = 0
+    self._distance = None
+
+  def on_epoch_begin(self, epoch, logs=None):
+    if self._update_freq == "epoch":
+      self._distance = None
+
+  def on_train_batch_end(self, batch, logs=None):
+    if self._distance is None:
+      _read_state(self.model)
+      if all(_is_before_the_last_update(x) for x in _find_built(self.model)):
+        self._distance = self._measure()
+    self._batches += 1
+    if self._batches == self._update_freq:
+      iterations = self.model.optimizer.iterations
+      self._write(int(ops.convert_to_numpy(iterations)))
+      self._batches = 0
+      self._distance = None
+
+  def on_epoch_end(self, epoch, logs=None):
+    if self._update_freq == "epoch":
+      self._write(epoch)
+
+  def on_train_end(self, logs=None):
+    self._writer.close()
+
+  def _measure(self):
+    squares = [
+      ops.sum(ops.square(ops.cast(fast, "float32") - ops.cast(slow, "float32")))
+      for lookahead in _find_built(self.model)
+      for fast, slow in lookahead._pairs()
+    ]
+    return float(ops.sqrt(sum(squares)))
+
+  def _write(self, step):
+    _read_state(self.model)
+    distance = self._measure() if self._distance is None else self._distance
+    with self._writer.as_default(step=step):
+      self._summary.scalar("lookahead/distance", distance)
+      for lookahead in _find_built(self.model)[:1]:
+        self._summary.scalar(
+          "lookahead/slow_step_size", lookahead.slow_step_size
+        )
+
+
+def _find_built(model):
+  """Returns the Lookaheads of `model`; none before its first update."""
+  return [x for x in slow_weights.find_lookaheads(model) if x.built]
+
+
+def _is_before_the_last_update(lookahead):
+  updates = int(ops.convert_to_numpy(lookahead._updates_in_period))
+  return updates == lookahead.sync_period - 1
+
+
+def _read_state(model):
+  """Brings the variables up to date: JAX's `fit` keeps values elsewhere."""
+  if hasattr(model, "jax_state_sync"):
+    model.jax_state_sync()

@@ -1,0 +1,143 @@
+"""An optimizer that does something after every k updates of its inner one."""
+
+import warnings
+from typing import Any
+
+from keras import ops
+
+from lookahead_tf import arguments, nesting
+from lookahead_tf.backends import backend
+from lookahead_tf.wrapper import OptimizerWrapper
+
+# Updates made in a period that starts with the next one, at the weights which
+# the model then has.
+_NOT_STARTED = -1
+
+
+class PeriodicOptimizer(OptimizerWrapper):
+  """Counts the updates of the inner optimizer, and its own periods.
+
+  The inner optimizer counts inner iterations. `_iterations`, which the base
+  class creates, counts the outer ones of Algorithm 1: t, the periods done.
+
+  A subclass implements `build`, `get_config`, `_start_period`, which takes the
+  weights of the model as they are, and `_end_period`.
+
+  Args:
+    inner_optimizer: A Keras optimizer.
+    sync_period: The number of inner updates in a period.
+    name: Name of the optimizer.
+  """
+
+  def __init__(self, inner_optimizer, sync_period: int, name: str):
+    super().__init__(inner_optimizer, name=name)
+    # Set while the model holds the slow weights: see slow_weights.py.
+    self._swap: Any = None
+    self._periods_at_last_stop = 0
+    self._sync_period = self._add_scalar("sync_period", sync_period, "int")
+    self._updates_in_period = self._add_scalar(
+      "updates_in_period", _NOT_STARTED, "int"
+    )
+
+  def apply(
+    self, grads: list[Any], trainable_variables: list[Any] | None = None
+  ) -> None:
+    """Makes one update of the inner optimizer, and synchronizes when due.
+
+    Args:
+      grads: Gradients, one for each variable; as for the inner optimizer they
+        may be None or sparse.
+      trainable_variables: The variables, needed on the first call unless the
+        optimizer is built.
+
+    Raises:
+      RuntimeError: if the model holds its slow weights for evaluation.
+    """
+    self.check_that_it_can_train()
+    grads = list(grads)
+    if trainable_variables is not None:
+      trainable_variables = list(trainable_variables)
+      if not self.built and trainable_variables:
+        self.build(trainable_variables)
+    self._run_if(ops.less(self._updates_in_period, 0), self._start_period_here)
+    updates_before = ops.copy(self.iterations)  # A read, now.
+    self.inner_optimizer.apply(grads, trainable_variables)
+    self._count_updates(
+      ops.subtract(self.iterations, updates_before),
+      list(zip(grads, trainable_variables or self._trainable_variables)),
+    )
+
+  def check_that_it_can_train(self) -> None:
+    """Raises a RuntimeError if the model holds its slow weights."""
+    if self._swap is not None:
+      raise RuntimeError(
+        f"Optimizer '{self.name}' cannot train now: the model holds its slow "
+        "weights. Leave the `slow_weights` block first; if it was interrupted, "
+        "call reset_slow_weights() to go on from the slow weights."
+      )
+
+  def _run_if(self, condition, function):
+    backend.run_if(
+      condition, function, self._trainable_variables + self.variables
+    )
+
+  def _start_period_here(self):
+    self._start_period()
+    self.assign(self._updates_in_period, 0)
+
+  def _count_updates(self, updates, last_update):
+    """Ends the period if `updates` more inner updates complete it.
+
+    Args:
+      updates: Integer scalar, 0 or 1.
+      last_update: (gradient, variable) pairs.
+    """
+    updates = ops.add(self._updates_in_period, updates)
+    due = ops.greater_equal(updates, self._sync_period)
+    self.assign(
+      self._updates_in_period, ops.where(due, ops.zeros_like(updates), updates)
+    )
+    self._end_period(due, last_update)
+    self._iterations.assign_add(ops.cast(due, self._iterations.dtype))
+
+  def _let_period_start(self):
+    """Makes the next update the first of a period, also of nested ones."""
+    for updates in self._counters():
+      self.assign(updates, _NOT_STARTED)
+
+  def _counters(self):
+    """Yields the variables that count the updates in a period, nested too."""
+    yield self._updates_in_period
+    for nested in nesting.outermost(self.inner_optimizer, PeriodicOptimizer):
+      yield from nested._counters()
+
+  def _is_period_to_start(self):
+    return int(ops.convert_to_numpy(self._updates_in_period)) < 0
+
+  def _warn_if_no_period_was_completed(self):
+    """Warns if training has stopped before it could move the slow weights."""
+    periods = int(ops.convert_to_numpy(self._iterations))
+    if periods == self._periods_at_last_stop:
+      updates = int(ops.convert_to_numpy(self._updates_in_period))
+      warnings.warn(
+        f"Optimizer '{self.name}' made {updates} updates, less than a period "
+        f"of sync_period={self.sync_period}: the model is left with the slow "
+        "weights, which have not moved. Train for more steps in one call of "
+        "fit, or take a smaller sync_period.",
+        stacklevel=4,
+      )
+    self._periods_at_last_stop = periods
+
+  def load_own_variables(self, store: Any) -> None:
+    """Reads own variables; without them a period starts at the next update."""
+    self._let_period_start()
+    super().load_own_variables(store)
+
+  @property
+  def sync_period(self) -> int:
+    """The number of inner updates in a period, the paper's k."""
+    return int(ops.convert_to_numpy(self._sync_period))
+
+  @sync_period.setter
+  def sync_period(self, value):
+    self._sync_period.assign(arguments.sync_period(value))
