@@ -229,14 +229,23 @@ class Lookahead(PeriodicOptimizer):
     the weights that the model then has. With `use_ema=True` in the inner
     optimizer, these are its averages.
     """
+    if self.built and not self._is_period_to_start():
+      self._warn_if_no_period_was_completed()
+    self.return_slow_weights()
+    super().finalize_variable_values(var_list)
+
+  def return_slow_weights(self) -> None:
+    """Leaves the slow weights in the model; further training starts a period.
+
+    It does nothing where no update was made since the last period was started
+    or since weights were loaded: then those of the model are the slow weights.
+    """
     if self._swap is not None:
       self._swap.keep()
     if self.built and not self._is_period_to_start():
-      self._warn_if_no_period_was_completed()
       for fast, slow in self._pairs():
         self._put(fast, slow)
       self._let_period_start()
-    super().finalize_variable_values(var_list)
 
   @property
   def inner_state(self) -> str:

@@ -114,6 +114,12 @@ class PeriodicOptimizer(OptimizerWrapper):
   def _is_period_to_start(self):
     return int(ops.convert_to_numpy(self._updates_in_period)) < 0
 
+  def set_updates(self, updates: int) -> None:
+    """Makes the counts those after `updates` updates from the beginning."""
+    periods, updates = divmod(updates, self.sync_period)
+    self._iterations.assign(periods)
+    self._updates_in_period.assign(updates)
+
   def _warn_if_no_period_was_completed(self):
     """Warns if training has stopped before it could move the slow weights."""
     periods = int(ops.convert_to_numpy(self._iterations))

@@ -1,3 +1,3 @@
 """The version, where setuptools can read it without importing TensorFlow."""
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"

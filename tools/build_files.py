@@ -41,6 +41,10 @@ DATA = {
     "//benchmarks:training_step",
   ],
   "tests/configs/configs_test.py": ["//configs:files"],
+  "tests/lookahead_tf/golden_test.py": ["//tests/lookahead_tf/golden:files"],
+  "tests/lookahead_tf/tfa_test.py": [
+    "//tests/lookahead_tf/tfa_checkpoints:files"
+  ],
   "tests/repository/build_files_test.py": ["//:files"],
   "tests/repository/imports_test.py": ["//:files"],
   "tests/trainers/flags_test.py": [
@@ -53,13 +57,17 @@ FOREIGN = {
   "benchmarks/peer_worker.py",
   "lookahead_tf/backends/jax.py",
   "lookahead_tf/backends/torch.py",
+  "tests/lookahead_tf/tfa_checkpoints/make.py",
 }
 HEADER = "# Written by tools/build_files.py: change that, or the imports.\n"
 VISIBILITY = 'package(default_visibility = ["//visibility:public"])\n'
 FILES = """\
 filegroup(
     name = "files",
-    srcs = ["BUILD"] + glob(["*.py"]),
+    srcs = glob(
+        ["**"],
+        exclude = ["**/__pycache__/**"],
+    ),
 )
 """
 

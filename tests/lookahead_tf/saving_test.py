@@ -1,6 +1,10 @@
 """Saved in any phase of a period, training goes on bit for bit."""
 
+import copy
 import os
+import pickle
+import subprocess
+import sys
 
 import h5py
 import keras
@@ -140,6 +144,30 @@ class SavingTest(tf.test.TestCase, parameterized.TestCase):
       return moved
 
     self.assertContinuesBitForBit("maintain", 4, move)
+
+  @parameterized.product(
+    copy_model=[copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))],
+    first_steps=[3, 4, 5],
+  )
+  def test_copies_of_the_model(self, copy_model, first_steps):
+    self.assertContinuesBitForBit("interpolate", first_steps, copy_model)
+
+  def test_new_process(self):
+    path = os.path.join(self.get_temp_dir(), "half.keras")
+    weights = os.path.join(self.get_temp_dir(), "weights.npz")
+    keras.utils.set_random_seed(2)
+    model = _model(_optimizer("interpolate"))
+    _train(model, 0, 4)
+    model.save(path)
+    _train(model, 4, 8)
+    program = (
+      "import keras, numpy; from tests.lookahead_tf import saving_test as t; "
+      f"m = keras.models.load_model({path!r}); t._train(m, 4, 8); "
+      f"numpy.savez({weights!r}, *t._state(m))"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+    with np.load(weights) as found:
+      self.assertAllEqualLists(list(found.values()), _state(model))
 
   def test_each_variable_is_stored_once(self):
     path = os.path.join(self.get_temp_dir(), "model.weights.h5")

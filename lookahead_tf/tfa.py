@@ -1,0 +1,238 @@
+"""For users of `tfa.optimizers.Lookahead`, of TensorFlow Addons."""
+
+import itertools
+import re
+from typing import Any
+
+import keras
+import numpy as np
+from keras import optimizers
+
+from lookahead_tf.lookahead import Lookahead
+from lookahead_tf.slow_weights import find_lookaheads
+
+# For each kind of optimizer, the slots of tf.keras.optimizers.legacy and the
+# lists of Keras 3 that hold the same.
+_SLOTS = {
+  optimizers.Adadelta: {
+    "accum_grad": "_accumulated_grads",
+    "accum_var": "_accumulated_delta_vars",
+  },
+  optimizers.Adagrad: {"accumulator": "_accumulators"},
+  optimizers.Adam: {
+    "m": "_momentums",
+    "v": "_velocities",
+    "vhat": "_velocity_hats",
+  },
+  optimizers.Adamax: {"m": "_m", "v": "_u"},
+  optimizers.Ftrl: {"accumulator": "_accumulators", "linear": "_linears"},
+  optimizers.Lamb: {"m": "_momentums", "v": "_velocities"},
+  optimizers.RMSprop: {
+    "rms": "_velocities",
+    "momentum": "_momentums",
+    "mg": "_average_gradients",
+  },
+  optimizers.SGD: {"momentum": "momentums"},
+}
+# Parts of the keys of a checkpoint.
+_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+_SLOT = "/.OPTIMIZER_SLOT/"
+_INNER = "lh_base_optimizer"
+
+
+def lookahead_from_tfa(
+  optimizer: keras.optimizers.Optimizer | str | dict[str, Any],
+  sync_period: int = 6,
+  slow_step_size: float = 0.5,
+  name: str = "Lookahead",
+  clipnorm: float | None = None,
+  clipvalue: float | None = None,
+  global_clipnorm: float | None = None,
+) -> Lookahead:
+  """Makes a Lookahead from the arguments of `tfa.optimizers.Lookahead`.
+
+  They have the names and the defaults that they had there (a period of 6). The
+  config that `tfa.optimizers.Lookahead.get_config` returned, which a saved
+  model contains, works too: `lookahead_from_tfa(**config)`.
+
+  Args:
+    optimizer: A Keras optimizer, its name, or the config of a legacy one.
+    sync_period: Updates in a period.
+    slow_step_size: Step size of the slow weights.
+    name: Name of the optimizer.
+    clipnorm: Becomes that of the inner optimizer, as do the next two.
+      TensorFlow Addons clipped before it called the inner optimizer, and
+      ignored what that one said of clipping.
+    clipvalue: See `clipnorm`.
+    global_clipnorm: See `clipnorm`.
+
+  Raises:
+    TypeError: if an argument is of a wrong type.
+    ValueError: if the value of an argument is out of its range.
+  """
+  if isinstance(optimizer, dict):
+    optimizer = _from_legacy_config(optimizer)
+  lookahead = Lookahead(optimizer, sync_period, slow_step_size, name=name)
+  inner = lookahead.inner_optimizer
+  inner.clipnorm, inner.clipvalue = clipnorm, clipvalue
+  inner.global_clipnorm = global_clipnorm
+  return lookahead
+
+
+def _from_legacy_config(serialized):
+  """Returns the Keras 3 optimizer that a legacy one was serialized to."""
+  config = dict(serialized["config"])
+  decay = config.pop("decay", 0.0)
+  if decay:
+    config["learning_rate"] = optimizers.schedules.InverseTimeDecay(
+      config["learning_rate"], 1, decay
+    )
+  elif isinstance(config.get("learning_rate"), dict):
+    config["learning_rate"] = optimizers.schedules.deserialize(
+      config["learning_rate"]
+    )
+  class_name = serialized["class_name"]
+  kinds = {kind.__name__: kind for kind in _SLOTS}
+  if class_name not in kinds:
+    raise ValueError(
+      f"`optimizer` must be the config of one of {sorted(kinds)}; for others, "
+      f"give a Keras 3 optimizer. Received: class_name={class_name!r}"
+    )
+  return kinds[class_name](**config)
+
+
+def load_tfa_checkpoint(
+  path: str,
+  model: keras.Model,
+  optimizer: keras.optimizers.Optimizer | None = None,
+) -> dict[str, float]:
+  """Loads a checkpoint that was written with TensorFlow Addons' Lookahead.
+
+  Weights, slow weights, slots of the inner optimizer, step count and, unless it
+  is a schedule, learning rate: training goes on as it would have there. Nothing
+  is loaded unless everything fits. Checkpoints do not say what `sync_period`,
+  `slow_step_size`, `epsilon`, `amsgrad`, `nesterov` and `centered` were: give
+  the optimizer the same. docs/migration.md lists what differs.
+
+  Args:
+    path: Prefix of the files that `tf.train.Checkpoint(...).save` wrote, or
+      `model.save_weights` in the format of TensorFlow.
+    model: The same model in Keras 3, built.
+    optimizer: What trains it, a Lookahead around an optimizer of the same kind;
+      `model.optimizer` if None.
+
+  Returns:
+    The hyperparameters of the inner optimizer that the checkpoint holds, by
+    name, to compare.
+
+  Raises:
+    ValueError: if the checkpoint has no Lookahead in it, or if it does not fit
+      the model or its optimizer.
+  """
+  (lookahead,) = find_lookaheads(model, optimizer)
+  lookahead.build(model.trainable_variables)
+  inner = lookahead.inner_optimizer
+  values = _read(path)
+  try:
+    key = next(k for k in values if _SLOT in k and k.endswith("/slow"))
+  except StopIteration:
+    raise ValueError(
+      "`path` must be that of a checkpoint with the state of a "
+      f"tfa.optimizers.Lookahead. Received: path={path!r} without slow weights"
+    ) from None
+  owner = key.partition(_SLOT)[2].removesuffix("/slow")
+  lists = {f"{owner}/slow": lookahead.slow_weights}
+  for slot, attribute in _slots_of(inner).items():
+    lists[f"{owner}/{_INNER}/{slot}"] = getattr(inner, attribute, None) or []
+
+  assignments = _assignments(values, model, lookahead, lists, owner)
+  for variable, value in assignments:
+    variable.assign(value)
+  updates = int(values[f"{owner}/iter"])
+  inner._iterations.assign(updates)
+  lookahead.set_updates(updates)
+  prefix = f"{owner}/{_INNER}/"
+  hyperparameters = {
+    key.removeprefix(prefix): float(value)
+    for key, value in values.items()
+    if key.startswith(prefix) and np.ndim(value) == 0
+  }
+  if isinstance(inner._learning_rate, keras.Variable):
+    inner.learning_rate = hyperparameters["learning_rate"]
+  return hyperparameters
+
+
+def _assignments(values, model, lookahead, lists, owner):
+  """Returns all (variable, value) pairs; raises if they do not fit."""
+  assignments = []
+  for key, value in values.items():
+    weight, _, slot = key.partition(_SLOT)
+    if re.match(f"({owner}|save_counter|keras_api)(/|$)", weight):
+      continue  # Hyperparameters, counts and metrics.
+    variable = _find_variable(model, weight)
+    if variable is not None and slot:
+      index = lookahead._get_variable_index(variable)
+      variable = dict(enumerate(lists.get(slot, []))).get(index)
+    if variable is None:
+      kind = type(lookahead.inner_optimizer).__name__
+      raise ValueError(
+        f"The checkpoint holds {key!r}, for which there is no place in the "
+        f"model or its inner_optimizer={kind}."
+      )
+    if tuple(variable.shape) != np.shape(value):
+      raise ValueError(
+        f"{key!r} has the shape {np.shape(value)} in the checkpoint, and "
+        f"{tuple(variable.shape)} in the model."
+      )
+    assignments.append((variable, value))
+  found = {id(variable) for variable, _ in assignments}
+  for variable in itertools.chain(model.weights, *lists.values()):
+    if variable is not None and id(variable) not in found:
+      raise ValueError(f"The checkpoint has no value for {variable.path!r}.")
+  return assignments
+
+
+def _read(path):
+  """Returns the values in a checkpoint by key, in order."""
+  import tensorflow as tf
+
+  reader = tf.train.load_checkpoint(path)
+  return {
+    key.removesuffix(_VALUE): reader.get_tensor(key)
+    for key in sorted(reader.get_variable_to_shape_map())
+    if key.endswith(_VALUE)
+  }
+
+
+def _slots_of(inner):
+  for kind, slots in _SLOTS.items():
+    if isinstance(inner, kind):
+      return slots
+  kinds = sorted(kind.__name__ for kind in _SLOTS)
+  raise ValueError(
+    f"The inner optimizer must be one of {kinds}, whose slots mean what they "
+    f"meant in TensorFlow Addons. Received: inner_optimizer={inner!r}"
+  )
+
+
+def _find_variable(model, path):
+  """Returns the variable at `path` in the object graph of Keras 2, or None.
+
+  A first part that the model does not have is its name in the checkpoint.
+  """
+  node, parts = model, path.split("/")
+  for i, part in enumerate(parts):
+    child = _find_child(node, part)
+    if child is None:
+      is_name = i == 0 and len(parts) > 1
+      return _find_variable(model, "/".join(parts[1:])) if is_name else None
+    node = child
+  return node if isinstance(node, keras.Variable) else None
+
+
+def _find_child(node, part):
+  if match := re.fullmatch(r"layer_with_weights-(\d+)", part):
+    node, part = [x for x in node.layers if x.weights], match[1]
+  if part.isdigit() and isinstance(node, (list, tuple)):
+    return dict(enumerate(node)).get(int(part))
+  return getattr(node, part, None)
