@@ -173,7 +173,7 @@ class Lookahead(PeriodicOptimizer):
 
   def _end_period(self, due, last_update):
     alpha = self._step_size.at(self, last_update, due)
-    self._run_if(due, lambda: self._synchronize(alpha))
+    self._run_if(due, lambda: self._synchronize(alpha), is_frequent=True)
 
   def _synchronize(self, alpha):
     """One outer step of Algorithm 1: slow, then fast weights, then slots."""

@@ -76,10 +76,9 @@ class PeriodicOptimizer(OptimizerWrapper):
         "call reset_slow_weights() to go on from the slow weights."
       )
 
-  def _run_if(self, condition, function):
-    backend.run_if(
-      condition, function, self._trainable_variables + self.variables
-    )
+  def _run_if(self, condition, function, is_frequent=False):
+    variables = self._trainable_variables + self.variables
+    backend.run_if(condition, function, variables, is_frequent)
 
   def _start_period_here(self):
     self._start_period()

@@ -8,12 +8,13 @@ import keras
 run_now = contextlib.nullcontext
 
 
-def run_if(condition, function, variables):
+def run_if(condition, function, variables, is_frequent=False):
   """Calls `function`, which only assigns to `variables`, if `condition` holds.
 
   In a function that is being traced this is a loop of zero or one iterations
   over the values of `variables`, which outlive it as the loop's result.
   """
+  del is_frequent
   if not isinstance(condition, jax.core.Tracer):
     if condition:
       function()

@@ -1,6 +1,7 @@
 """What Lookahead needs of TensorFlow itself."""
 
 import contextlib
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,10 @@ run_now = tf.init_scope
 
 
 def run_if(
-  condition: Any, function: Callable[[], None], variables: list[Any]
+  condition: Any,
+  function: Callable[[], None],
+  variables: list[Any],
+  is_frequent: bool = False,
 ) -> None:
   """Calls `function`, which only assigns to variables, if `condition` holds.
 
@@ -26,16 +30,45 @@ def run_if(
   Args:
     condition: Scalar boolean tensor.
     function: Its assignments run in the order in which it makes them.
-    variables: All variables that it may read or assign to. TensorFlow finds
-      them by itself.
+    variables: All variables that it may read or assign to.
+    is_frequent: Whether it will be called often enough to be worth compiling.
+      Each elementwise operation of a graph is a pass over memory; XLA makes all
+      of a formula one.
   """
-  del variables
+  if is_frequent and _can_compile(variables):
+    function = tf.function(function, autograph=False, jit_compile=True)
 
   def body(_):
     function()
     return (tf.constant(False),)
 
   tf.while_loop(cond=lambda pending: pending, body=body, loop_vars=(condition,))
+
+
+def _can_compile(variables):
+  """Whether XLA can compile a part of the graph that is being traced.
+
+  Not in eager mode, where it would be compiled at each call; not under a
+  strategy, whose replicas and TPUs have ways of their own; and not over
+  variables on several devices.
+  """
+  if tf.executing_eagerly() or tf.distribute.has_strategy():
+    return False
+  devices = {
+    (v.value if isinstance(v, keras.Variable) else v).device for v in variables
+  }
+  return len(devices) == 1 and _has_xla(devices.pop())
+
+
+@functools.cache
+def _has_xla(device):
+  """Whether XLA compiles for `device`: a build for TPUs lacks it for CPUs."""
+  with tf.init_scope(), tf.device(device):
+    try:
+      tf.function(lambda x: x + 1.0, jit_compile=True)(tf.constant(1.0))
+    except tf.errors.OpError:
+      return False
+  return True
 
 
 def join_strategy(

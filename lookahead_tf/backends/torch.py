@@ -7,9 +7,9 @@ import torch
 run_now = contextlib.nullcontext
 
 
-def run_if(condition, function, variables):
+def run_if(condition, function, variables, is_frequent=False):
   """Calls `function`, which only assigns to variables, if `condition` holds."""
-  del variables
+  del variables, is_frequent
   if condition:
     with torch.no_grad():
       function()
