@@ -149,13 +149,14 @@ class Lookahead(PeriodicOptimizer):
   def _add_copy(self, variable, dtype, name):
     """Adds a variable that starts at the present value of `variable`."""
     path = getattr(variable, "path", variable.name).replace("/", "_")
+    layout = getattr(variable, "_layout", None)  # Of keras.distribution.
     with backend.beside(self, variable):
       return self.add_variable(
         shape=variable.shape,
         dtype=dtype,
         initializer=lambda shape, dtype: ops.cast(ops.copy(variable), dtype),
-        layout=getattr(variable, "_layout", None),
         name=f"{path}_{name}",
+        **({} if layout is None else {"layout": layout}),
       )
 
   def _start_period(self):

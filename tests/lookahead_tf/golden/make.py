@@ -2,6 +2,9 @@
 
 python -m tests.lookahead_tf.golden.make tests/lookahead_tf/golden/VERSION
 
+with the oldest versions of TensorFlow and Keras that are supported: Keras does
+not promise to load what a later Keras wrote.
+
 In the directory it makes: model.keras, model.weights.h5, checkpoint-1.* and
 expected.npz, after STEPS_BEFORE steps, in the middle of a period:
 
@@ -69,6 +72,7 @@ def main(directory: pathlib.Path) -> None:
   tf.train.Checkpoint(model=model, optimizer=model.optimizer).save(
     str(directory / "checkpoint")
   )
+  (directory / "checkpoint").unlink()  # It only names the latest.
   arrays = {f"state/{i}": value for i, value in enumerate(state(model))}
   train(model, STEPS_BEFORE, STEPS_BEFORE + STEPS_AFTER)
   for i, value in enumerate(model.get_weights()):
