@@ -166,17 +166,40 @@ class Algorithm1Test(tf.test.TestCase, parameterized.TestCase):
 class StepSizeTest(tf.test.TestCase):
   def test_schedule_over_periods(self):
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay(
-      [0, 1], [0.2, 0.4, 0.6]
+      [0, 1], [0.2, 0.4, 1.6]
     )
     variable = keras.Variable([0.0])
     optimizer = Lookahead(keras.optimizers.SGD(1.0), 2, schedule)
     expected = 0.0
-    for alpha in (0.2, 0.4, 0.6, 0.6):
+    for alpha in (0.2, 0.4, 1.0, 1.0):  # Clipped.
       self.assertEqual(optimizer.slow_step_size, alpha)
       for _ in range(2):
         optimizer.apply([-ops.ones((1,))], [variable])
       expected += alpha * 2
       self.assertAllClose(_values([variable])[0], [expected])
+
+  def test_is_not_to_be_assigned_to(self):
+    rules = [
+      keras.optimizers.schedules.ExponentialDecay(0.5, 10, 0.9),
+      lookahead_tf.AdaptiveStepSize(0.5),
+    ]
+    for rule in rules:
+      optimizer = Lookahead("adam", slow_step_size=rule)
+      self.assertEqual(optimizer.slow_step_size, 0.5)
+      with self.assertRaisesRegex(TypeError, "only if the optimizer was made"):
+        optimizer.slow_step_size = 0.25
+      copy = Lookahead.from_config(optimizer.get_config())
+      self.assertEqual(copy.get_config(), optimizer.get_config())
+
+  def test_mistakes(self):
+    adaptive = lookahead_tf.AdaptiveStepSize()
+    with self.assertRaisesRegex(ValueError, "second-moment.*SGD"):
+      Lookahead("sgd", slow_step_size=adaptive)
+    with self.assertRaisesRegex(ValueError, "`lower` must be in.*lower=2"):
+      lookahead_tf.AdaptiveStepSize(2)
+    schedule = keras.optimizers.schedules.ExponentialDecay(50.0, 10, 0.9)
+    with self.assertRaisesRegex(ValueError, "starts at 50"):
+      Lookahead("sgd", slow_step_size=schedule)
 
   def test_adaptive(self):
     # The formula of the class, in NumPy, around NumPy's Adam.

@@ -3,6 +3,7 @@ import os
 import keras
 import numpy as np
 import tensorflow as tf
+from absl.testing import parameterized
 
 import lookahead_tf
 from lookahead_tf import Lookahead
@@ -26,7 +27,7 @@ def _train(model, steps=2):
     model.train_on_batch(x, x[:, :3])
 
 
-class SlowWeightsTest(tf.test.TestCase):
+class SlowWeightsTest(tf.test.TestCase, parameterized.TestCase):
   def assertSlowInsideFastOutside(self, model, lookahead, **arguments):
     fast = _values(model.trainable_variables)
     slow = _values(lookahead.slow_weights)
@@ -111,6 +112,72 @@ class SlowWeightsTest(tf.test.TestCase):
     for variable in model.trainable_variables:
       first, second = strategy.experimental_local_results(variable.value)
       self.assertAllEqual(first, second)
+
+  @parameterized.parameters("fit", "train_on_batch", "apply")
+  def test_training_within_it_is_refused_at_once(self, what):
+    model = _model(Lookahead("sgd"))
+    _train(model)
+    fast = _values(model.weights)
+    x = np.ones((8, 4), "float32")
+    gradients = [tf.ones_like(v.value) for v in model.weights]
+    with (
+      self.assertRaisesRegex(RuntimeError, "'lookahead' cannot train now"),
+      lookahead_tf.slow_weights(model),
+    ):
+      if what == "fit":
+        model.fit(x, x[:, :3], verbose=0)
+      elif what == "train_on_batch":
+        model.train_on_batch(x, x[:, :3])
+      else:
+        model.optimizer.apply(gradients)
+    for variable, value in zip(model.weights, fast):
+      self.assertAllEqual(variable, value)
+    _train(model)  # As before.
+
+  def test_a_compiled_step_within_it_is_noticed(self):
+    model = _model(Lookahead("sgd"))
+    _train(model)
+    ones = [tf.ones_like(v.value) for v in model.weights]
+    step = tf.function(lambda: model.optimizer.apply(ones))
+    step()
+    fast = _values(model.weights)
+    with (
+      self.assertRaisesRegex(RuntimeError, "made 2 updates while"),
+      lookahead_tf.slow_weights(model),
+    ):
+      step()
+      step()
+    for variable, value in zip(model.weights, fast):
+      self.assertAllEqual(variable, value)
+
+  def test_within_another_it_does_nothing(self):
+    model = _model(Lookahead("sgd"))
+    _train(model)
+    fast = _values(model.weights)
+    with lookahead_tf.slow_weights(model):
+      slow = _values(model.weights)
+      with lookahead_tf.slow_weights(model):
+        self.assertAllEqual(model.weights[0], slow[0])
+      self.assertAllEqual(model.weights[0], slow[0])
+    self.assertAllEqual(model.weights[0], fast[0])
+
+  def test_a_reset_within_it_keeps_the_slow_weights(self):
+    model = _model(Lookahead("sgd"))
+    _train(model)
+    with lookahead_tf.slow_weights(model):
+      slow = _values(model.weights)
+      model.optimizer.reset_slow_weights()
+    self.assertAllEqual(model.weights[0], slow[0])
+    _train(model)
+
+  def test_compiled_anew_within_it(self):
+    model = _model(Lookahead("sgd"))
+    _train(model)
+    fast = _values(model.weights)
+    with lookahead_tf.slow_weights(model):
+      model.compile(model.optimizer, loss="mae")
+    self.assertAllEqual(model.weights[0], fast[0])
+    _train(model)
 
   def test_other_optimizer(self):
     model = _model("sgd")
