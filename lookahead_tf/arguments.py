@@ -69,9 +69,10 @@ def sync_period(value: Any) -> int:
       "`sync_period` must be an integer, the number of inner updates in a "
       f"period. Received: sync_period={value!r} of type {type(value).__name__}"
     ) from None
-  if period < 1:
+  if not 1 <= period < 2**31:
     raise ValueError(
-      f"`sync_period` must be at least 1. Received: sync_period={value!r}"
+      "`sync_period` must be at least 1 and less than 2**31. "
+      f"Received: sync_period={value!r}"
     )
   return period
 
@@ -133,8 +134,9 @@ def exclude(value: Any) -> tuple[Any, ...]:
       continue
     if not isinstance(pattern, str):
       raise TypeError(
-        "`exclude` must hold variables and regular expressions only, such as "
-        f"['bias$']. Received: {pattern!r} of type {type(pattern).__name__}"
+        "`exclude` must hold variables and regular expressions, as strings "
+        f"such as 'bias$'. Received: {pattern!r} of type "
+        f"{type(pattern).__name__}"
       )
     try:
       re.compile(pattern)
@@ -147,13 +149,19 @@ def exclude(value: Any) -> tuple[Any, ...]:
 
 
 def slow_dtype(value: Any) -> str | None:
-  """Returns `value`, None or one of SLOW_DTYPES."""
-  if value is not None and value not in SLOW_DTYPES:
+  """Returns `value`, None or one of SLOW_DTYPES, as a string."""
+  if value is None:
+    return None
+  try:
+    name = keras.backend.standardize_dtype(value)
+  except ValueError:
+    name = None
+  if name not in SLOW_DTYPES:
     raise ValueError(
       f"`slow_dtype` must be None, the dtype of each variable, or one of "
       f"{SLOW_DTYPES}. Received: slow_dtype={value!r}"
     )
-  return value
+  return name
 
 
 def update_freq(value: Any) -> str | int:

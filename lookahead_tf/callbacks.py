@@ -1,6 +1,8 @@
 """Keras callbacks: slow weights for evaluation, and curves of them."""
 
+import importlib.util
 import os
+import warnings
 
 import keras
 from keras import ops
@@ -35,7 +37,7 @@ class SwapSlowWeights(keras.callbacks.Callback):
   def _swap_in(self):
     if self._undo is None and _find_built(self.model):
       _read_state(self.model)
-      self._undo = slow_weights.swap_in(self.model)
+      self._undo = slow_weights.swap_in(self.model, is_by_callback=True)
 
   def _swap_out(self):
     if self._undo is not None:
@@ -43,8 +45,11 @@ class SwapSlowWeights(keras.callbacks.Callback):
       undo.close()
 
   def on_train_begin(self, logs=None):
-    self._swap_out()  # After a fit that was interrupted.
-    _find_built(self.model)
+    # What a fit or an evaluation that was interrupted has left.
+    self._undo = None
+    for lookahead in _find_built(self.model):
+      if lookahead._swap is not None and lookahead._swap.is_by_callback:
+        lookahead.restore_fast_weights()
     self._is_fitting = True
 
   def on_epoch_begin(self, epoch, logs=None):
@@ -88,12 +93,17 @@ class LogSlowWeights(keras.callbacks.Callback):
       again. The step of the curves is the epoch or the number of updates.
 
   Raises:
+    ImportError: if TensorBoard is not installed.
     ValueError: if `update_freq` is neither; by `fit`, if the optimizer is no
       Lookahead.
   """
 
   def __init__(self, log_dir: str, update_freq: str | int = "epoch"):
     super().__init__()
+    if importlib.util.find_spec("tensorboard") is None:
+      raise ImportError(
+        "LogSlowWeights needs TensorBoard: pip install tensorboard"
+      )
     self._log_dir = os.fspath(log_dir)
     self._update_freq = arguments.update_freq(update_freq)
     self._writer = None
@@ -142,10 +152,19 @@ class LogSlowWeights(keras.callbacks.Callback):
 
   def _write(self, step):
     _read_state(self.model)
-    distance = self._measure() if self._distance is None else self._distance
+    lookaheads = _find_built(self.model)
+    if self._distance is None and all(map(_is_at_the_start, lookaheads)):
+      warnings.warn(
+        "LogSlowWeights wrote no distance: with this `steps_per_execution` it "
+        "sees the weights after synchronizations alone, where it is 0.",
+        stacklevel=2,
+      )
+    elif self._distance is None:
+      self._distance = self._measure()
     with self._writer.as_default(step=step):
-      self._summary.scalar("lookahead/distance", distance)
-      for lookahead in _find_built(self.model)[:1]:
+      if self._distance is not None:
+        self._summary.scalar("lookahead/distance", self._distance)
+      for lookahead in lookaheads[:1]:
         self._summary.scalar(
           "lookahead/slow_step_size", lookahead.slow_step_size
         )
@@ -153,7 +172,16 @@ class LogSlowWeights(keras.callbacks.Callback):
 
 def _find_built(model):
   """Returns the Lookaheads of `model`; none before its first update."""
+  optimizer = getattr(model, "optimizer", None)
+  if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+    optimizer = optimizer.inner_optimizer
+  if hasattr(optimizer, "optimizers") and not optimizer.built:
+    return []  # A MultiOptimizer finds its optimizers when it is built.
   return [x for x in slow_weights.find_lookaheads(model) if x.built]
+
+
+def _is_at_the_start(lookahead):
+  return int(ops.convert_to_numpy(lookahead._updates_in_period)) <= 0
 
 
 def _is_before_the_last_update(lookahead):

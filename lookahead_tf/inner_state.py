@@ -173,13 +173,14 @@ def _make_twin(optimizer):
 def _initial_values(kind):
   """Returns the value of each slot: a number, an array, or None for weights."""
   values = [ops.convert_to_numpy(slot) for _, slot in kind]
-  numbers = [_single_value(value) for value in values]
-  if None in numbers and all(
-    (value == ops.convert_to_numpy(variable)).all()
+  # Zeros that equal weights of zero say nothing.
+  if any(value.any() for value in values) and all(
+    value.shape == tuple(variable.shape)
+    and (value == ops.convert_to_numpy(variable)).all()
     for value, (variable, _) in zip(values, kind)
-    if value.shape == tuple(variable.shape)
   ):
     return [None] * len(kind)
+  numbers = [_single_value(value) for value in values]
   return [
     value if number is None else number
     for value, number in zip(values, numbers)

@@ -230,10 +230,21 @@ class Lookahead(PeriodicOptimizer):
     the weights that the model then has. With `use_ema=True` in the inner
     optimizer, these are its averages.
     """
+    if not backend.has_value(self._updates_in_period):
+      return  # An error in `fit` on JAX, which calls this all the same.
     if self.built and not self._is_period_to_start():
       self._warn_if_no_period_was_completed()
     self.return_slow_weights()
     super().finalize_variable_values(var_list)
+
+  def restore_fast_weights(self) -> None:
+    """Puts the fast weights back after an evaluation that was interrupted.
+
+    A `slow_weights` block does it by itself; the SwapSlowWeights callback can
+    not where Keras leaves `evaluate` or `fit` by an exception.
+    """
+    if self._swap is not None:
+      self._swap.undo()
 
   def return_slow_weights(self) -> None:
     """Leaves the slow weights in the model; further training starts a period.
@@ -265,12 +276,13 @@ class Lookahead(PeriodicOptimizer):
 
   @slow_step_size.setter
   def slow_step_size(self, value):
-    value = arguments.slow_step_size(value)
     if type(self._step_size) is not step_size.FixedStepSize:
       raise TypeError(
         "`slow_step_size` can be assigned to only if the optimizer was made "
         f"with a float. It was made with: {self._step_size!r}"
       )
+    only = "; a schedule or an AdaptiveStepSize needs a new optimizer"
+    value = arguments.fraction("slow_step_size", value, or_else=only)
     self._slow_step_size.assign(value)
 
   def get_config(self) -> dict[str, Any]:

@@ -72,8 +72,8 @@ class PeriodicOptimizer(OptimizerWrapper):
     if self._swap is not None:
       raise RuntimeError(
         f"Optimizer '{self.name}' cannot train now: the model holds its slow "
-        "weights. Leave the `slow_weights` block first; if it was interrupted, "
-        "call reset_slow_weights() to go on from the slow weights."
+        "weights. Leave the `slow_weights` block first; after an evaluation "
+        "that was interrupted, call restore_fast_weights()."
       )
 
   def _run_if(self, condition, function, is_frequent=False):
@@ -137,6 +137,7 @@ class PeriodicOptimizer(OptimizerWrapper):
     """Reads own variables; without them a period starts at the next update."""
     self._let_period_start()
     super().load_own_variables(store)
+    self._periods_at_last_stop = int(ops.convert_to_numpy(self._iterations))
 
   @property
   def sync_period(self) -> int:

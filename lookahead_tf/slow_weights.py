@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from lookahead_tf import batch_norm, nesting
+from lookahead_tf.backends import backend
 from lookahead_tf.lookahead import Lookahead
 
 
@@ -20,15 +21,20 @@ class Swap:
   Args:
     model: The model that `lookahead` trains.
     lookahead: A built Lookahead whose slow weights are not in the model yet.
+    is_by_callback: Whether a callback made it, which Keras may fail to call
+      at the end.
   """
 
-  def __init__(self, model: keras.Model, lookahead: Lookahead):
+  def __init__(
+    self, model: keras.Model, lookahead: Lookahead, is_by_callback: bool
+  ):
+    self.is_by_callback = is_by_callback
     self._model, self._lookahead = model, lookahead
     self._train_function = getattr(model, "train_function", None)
     self._iterations = int(ops.convert_to_numpy(lookahead.iterations))
-    kept = [*lookahead._counters(), *batch_norm.statistics(model)]
-    kept += [fast for fast, _ in lookahead._pairs()]
-    self._kept = [(v, ops.convert_to_numpy(v)) for v in kept]
+    kept = [*lookahead._counters(), *(fast for fast, _ in lookahead._pairs())]
+    kept += batch_norm.statistics(model)
+    self._restore = [backend.snapshot(variable) for variable in kept]
     lookahead._swap = self
     try:
       if not lookahead._is_period_to_start():
@@ -49,8 +55,8 @@ class Swap:
     """
     if self._lookahead._swap is not self:
       return
-    for variable, value in self._kept:
-      variable.assign(value)
+    for restore in self._restore:
+      restore()
     self.keep()
     now = int(ops.convert_to_numpy(self._lookahead.iterations))
     if now != self._iterations:
@@ -73,7 +79,9 @@ class Swap:
 
 
 def swap_in(
-  model: keras.Model, optimizer: keras.optimizers.Optimizer | None = None
+  model: keras.Model,
+  optimizer: keras.optimizers.Optimizer | None = None,
+  is_by_callback: bool = False,
 ) -> contextlib.ExitStack:
   """Puts the slow weights into `model`; arguments and errors as below.
 
@@ -90,7 +98,7 @@ def swap_in(
           f"optimizer={lookahead!r}"
         )
       if lookahead._swap is None:
-        undo.callback(Swap(model, lookahead).undo)
+        undo.callback(Swap(model, lookahead, is_by_callback).undo)
     return undo.pop_all()
 
 

@@ -74,6 +74,11 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
     if "inner_optimizer" in vars(self):
       self.inner_optimizer.loss_scale_factor = value
 
+  @property
+  def _model_variables_moving_average(self):
+    # For SwapEMAWeights, which looks one level into a LossScaleOptimizer.
+    return self.inner_optimizer._model_variables_moving_average
+
   def scale_loss(self, loss: Any) -> Any:
     """Scales `loss` as the inner optimizer does."""
     return self.inner_optimizer.scale_loss(loss)

@@ -41,8 +41,19 @@ def beside(optimizer, variable):
 
 
 def unshared(value):
-  """Returns `value`: arrays never change."""
-  return value
+  """Returns a copy: Keras' trainer donates the buffers of its variables."""
+  return value if isinstance(value, jax.core.Tracer) else jax.numpy.copy(value)
+
+
+def has_value(variable):
+  """Returns False within `fit`, where Keras keeps the values elsewhere."""
+  return variable._value is not None
+
+
+def snapshot(variable):
+  """Returns a function that assigns the present value of a variable again."""
+  value = keras.ops.convert_to_numpy(variable)
+  return lambda: variable.assign(value)
 
 
 def sum_over_replicas(value):

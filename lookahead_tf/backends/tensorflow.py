@@ -117,6 +117,27 @@ def unshared(value: Any) -> Any:
   return value
 
 
+def has_value(variable: Any) -> bool:
+  """Whether a variable has a value at this moment: here it always has."""
+  return True
+
+
+def snapshot(variable: Any) -> Callable[[], None]:
+  """Returns a function that assigns the present value of a variable again.
+
+  Each replica gets its own back: statistics of batch normalization differ from
+  replica to replica.
+  """
+  parts = getattr(variable.value, "values", (variable.value,))
+  values = [part.numpy() for part in parts]
+
+  def restore():
+    for part, value in zip(parts, values):
+      part.assign(value)
+
+  return restore
+
+
 def sum_over_replicas(value: Any) -> Any:
   """Returns the sum of a tensor over the replicas of the step under way."""
   context = tf.distribute.get_replica_context()

@@ -2,6 +2,7 @@
 
 import contextlib
 
+import keras
 import torch
 
 run_now = contextlib.nullcontext
@@ -27,6 +28,17 @@ def beside(optimizer, variable):
 def unshared(value):
   """Returns a copy: in a stateless scope a variable is the tensor itself."""
   return value.clone()
+
+
+def has_value(variable):
+  """Returns True."""
+  return True
+
+
+def snapshot(variable):
+  """Returns a function that assigns the present value of a variable again."""
+  value = keras.ops.convert_to_numpy(variable).copy()
+  return lambda: variable.assign(value)
 
 
 def sum_over_replicas(value):

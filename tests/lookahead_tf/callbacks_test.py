@@ -158,7 +158,8 @@ class SwapSlowWeightsTest(TestCase, parameterized.TestCase):
     _fit(model, callbacks, epochs=9, validation_data=(X, Y))
     self.assertTrue(_equal(model.weights, best))
 
-  def test_after_an_interrupted_validation(self):
+  @parameterized.parameters(False, True)
+  def test_after_an_interrupted_validation(self, by_hand):
     model = _model(Lookahead(keras.optimizers.SGD(0.1)))
     fast = []
 
@@ -169,13 +170,16 @@ class SwapSlowWeightsTest(TestCase, parameterized.TestCase):
       def on_test_batch_end(self, batch, logs=None):
         raise KeyboardInterrupt
 
-    swap = SwapSlowWeights()
     with self.assertRaises(KeyboardInterrupt):
-      _fit(model, [swap, Interrupt()], validation_data=(X, Y))
-    with self.assertRaisesRegex(RuntimeError, "reset_slow_weights"):
+      _fit(model, [SwapSlowWeights(), Interrupt()], validation_data=(X, Y))
+    with self.assertRaisesRegex(RuntimeError, "restore_fast_weights"):
       model.train_on_batch(X, Y)
-    swap.set_model(model)
-    swap.on_train_begin()
+    if by_hand:
+      model.optimizer.restore_fast_weights()
+    else:
+      again = SwapSlowWeights()
+      again.set_model(model)
+      again.on_train_begin()
     self.assertTrue(_equal(model.weights, fast))
     model.train_on_batch(X, Y)
 
@@ -188,6 +192,14 @@ class SwapSlowWeightsTest(TestCase, parameterized.TestCase):
       _fit(m, [SwapSlowWeights(), recorder], validation_data=(X, Y))
     self.assertAllEqual(recorder.seen["epoch_end"], [True] * 6)
     self.assertAllClose(_values(model.weights), _values(alone.weights))
+
+  def test_a_multi_optimizer_that_is_not_built(self):
+    if not hasattr(keras.optimizers, "MultiOptimizer"):
+      self.skipTest("this Keras has no MultiOptimizer")
+    lookahead = Lookahead(keras.optimizers.SGD(0.1))
+    model = _model(keras.optimizers.MultiOptimizer(lambda v: lookahead))
+    _fit(model, [SwapSlowWeights()], validation_data=(X, Y))
+    self.assertTrue(lookahead.built)
 
   def test_another_optimizer_is_refused_at_once(self):
     with self.assertRaisesRegex(ValueError, "needs a model that a Lookahead"):
@@ -232,6 +244,15 @@ class LogSlowWeightsTest(TestCase, parameterized.TestCase):
     self.assertEqual([s for s, _ in found["lookahead/distance"]], steps)
     self.assertAllGreater(np.array(expected), 0)
 
+  def test_no_curve_of_zeros(self):
+    path = self._folder()
+    model = _model(Lookahead(keras.optimizers.SGD(0.1), 7))
+    model.compile(model.optimizer, loss="mse", steps_per_execution=7)
+    with self.assertWarnsRegex(UserWarning, "wrote no distance"):
+      _fit(model, [LogSlowWeights(path)])
+    found = self._read(os.path.join(path, "train"))
+    self.assertEqual(list(found), ["lookahead/slow_step_size"])
+
   @parameterized.parameters(0, -1, True, "batch", 1.5)
   def test_a_wrong_frequency(self, value):
     with self.assertRaisesRegex(ValueError, "`update_freq` must be"):
@@ -260,6 +281,12 @@ class KerasCallbacksTest(TestCase):
     _fit(model, callbacks, validation_data=(X, Y))
     average = inner._model_variables_moving_average
     self.assertTrue(_equal(model.trainable_variables, average))
+
+  def test_swap_ema_weights_with_mixed_precision(self):
+    inner = keras.optimizers.SGD(0.1, use_ema=True)
+    model = _model(keras.optimizers.LossScaleOptimizer(Lookahead(inner)))
+    callbacks = [keras.callbacks.SwapEMAWeights()]
+    _fit(model, callbacks, validation_data=(X, Y))
 
   def test_backup_and_restore(self):
     path = self._folder()

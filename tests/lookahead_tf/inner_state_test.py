@@ -106,6 +106,15 @@ class ResetTest(tf.test.TestCase):
       self.assertAllEqual(momentum, variable)
       self.assertAllEqual(velocity, np.zeros(velocity.shape))
 
+  def test_a_copy_of_weights_that_are_one_number(self):
+    if not hasattr(keras.optimizers, "ScheduleFreeAdamW"):
+      self.skipTest("this Keras has no ScheduleFreeAdamW")
+    variable = keras.Variable([1.0])
+    inner = keras.optimizers.ScheduleFreeAdamW(0.1)
+    _step(Lookahead(inner, 2, inner_state="reset"), [variable], times=2)
+    self.assertNotAllClose(variable, [1.0])
+    self.assertAllEqual(inner._momentums[0], variable)
+
 
 class InterpolateTest(tf.test.TestCase):
   def test_starts_from_the_state_that_the_optimizer_has(self):

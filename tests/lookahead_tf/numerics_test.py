@@ -163,6 +163,73 @@ class Algorithm1Test(tf.test.TestCase, parameterized.TestCase):
       self.assertAllEqual(one, other)
 
 
+class FitTest(tf.test.TestCase, parameterized.TestCase):
+  """What `fit` does with the variables of each backend."""
+
+  def setUp(self):
+    super().setUp()
+    keras.utils.set_random_seed(1)
+    rng = np.random.default_rng(2)
+    self.x, self.y = rng.normal(size=(2, 32, 3)).astype("float32")
+    self.model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
+    self.model.compile(Lookahead(keras.optimizers.SGD(0.1), 3), loss="mse")
+
+  def _fit(self, *callbacks, **arguments):
+    self.model.fit(
+      self.x,
+      self.y,
+      batch_size=8,
+      verbose=0,
+      callbacks=list(callbacks),
+      **arguments,
+    )
+
+  def assertHoldsSlowWeights(self):
+    optimizer = self.model.optimizer
+    for fast, slow in zip(self.model.weights, optimizer.slow_weights):
+      self.assertAllEqual(*_values([fast, slow]))
+
+  @parameterized.parameters(3, 4)
+  def test_two_calls(self, period):
+    self.model.optimizer.sync_period = period
+    for _ in range(2):
+      self._fit()
+      self.assertHoldsSlowWeights()
+
+  def test_slow_weights_between_steps(self):
+    self._fit()
+    self.model.train_on_batch(self.x, self.y)
+    fast = _values(self.model.weights)
+    with lookahead_tf.slow_weights(self.model):
+      self.assertHoldsSlowWeights()
+      self.model.evaluate(self.x, self.y, verbose=0)
+    for value, expected in zip(_values(self.model.weights), fast):
+      self.assertAllEqual(value, expected)
+    self.model.train_on_batch(self.x, self.y)
+    self._fit()
+
+  def test_callbacks(self):
+    early = keras.callbacks.EarlyStopping(
+      "loss", patience=0, min_delta=1e9, restore_best_weights=True
+    )
+    logs = self.get_temp_dir()
+    callbacks = [
+      lookahead_tf.SwapSlowWeights(),
+      lookahead_tf.LogSlowWeights(logs),
+      early,
+    ]
+    data = (self.x, self.y)
+    self._fit(*callbacks, validation_data=data, epochs=3)
+    self._fit(lookahead_tf.SwapSlowWeights(), validation_data=data)
+    self.assertHoldsSlowWeights()
+
+  def test_an_error_of_the_user_is_seen(self):
+    self._fit()
+    self.y = np.zeros((32, 7), "float32")
+    with self.assertRaisesRegex(Exception, "7"):
+      self._fit()
+
+
 class StepSizeTest(tf.test.TestCase):
   def test_schedule_over_periods(self):
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay(

@@ -179,6 +179,21 @@ class SlowWeightsTest(tf.test.TestCase, parameterized.TestCase):
     self.assertAllEqual(model.weights[0], fast[0])
     _train(model)
 
+  def test_mirrored_statistics_of_each_replica_stay(self):
+    strategy = replicas.mirrored()
+    with strategy.scope():
+      layer = keras.layers.BatchNormalization()
+      model = keras.Sequential([keras.Input((2,)), layer])
+      lookahead = Lookahead(keras.optimizers.SGD(0.1))
+      lookahead.build(model.trainable_variables)
+    parts = strategy.experimental_local_results(layer.moving_mean.value)
+    for i, part in enumerate(parts):
+      part.assign([i, i + 1.0])
+    with lookahead_tf.slow_weights(model, lookahead):
+      pass
+    for i, part in enumerate(parts):
+      self.assertAllEqual(part, [i, i + 1.0])
+
   def test_other_optimizer(self):
     model = _model("sgd")
     with self.assertRaisesRegex(ValueError, "needs a model that a Lookahead"):
