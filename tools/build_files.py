@@ -41,6 +41,7 @@ DATA = {
     "//benchmarks:training_step",
   ],
   "tests/configs/configs_test.py": ["//configs:files"],
+  "tests/docs/recipes_test.py": ["//:files"],
   "tests/lookahead_tf/golden_test.py": ["//tests/lookahead_tf/golden:files"],
   "tests/lookahead_tf/tfa_test.py": [
     "//tests/lookahead_tf/tfa_checkpoints:files"
@@ -94,7 +95,7 @@ def _root_build_file(packages):
       'alias(\n    name = "lookahead_tf",\n    actual = "//lookahead_tf",\n)\n',
       "filegroup(",
       '    name = "files",',
-      '    srcs = ["BUILD"] + [',
+      '    srcs = ["BUILD"] + glob(["docs/*.md"]) + [',
       *(f'        "{label}",' for label in labels),
       "    ],",
       ")\n",
