@@ -44,19 +44,22 @@ def recompute_batch_norm(model: keras.Model, data: Iterable[Any]) -> None:
   layers = [layer for layer in _layers(model) if layer.trainable]
   if not layers:
     return
-  before = [[ops.convert_to_numpy(v) for v in _moving(x)] for x in layers]
+  restore = [backend.snapshot(v) for layer in layers for v in _moving(layer)]
   momenta = [layer.momentum for layer in layers]
   try:
     for layer in layers:
       layer.momentum = 0.0  # The moving averages are those of the last batch.
     sizes, batches = _run(model, data, layers)
   except BaseException:
-    _assign(layers, before)
+    for function in restore:
+      function()
     raise
   finally:
     for layer, momentum in zip(layers, momenta):
       layer.momentum = momentum
-  _assign(layers, [_pool(sizes, batch) for batch in zip(*batches)])
+  for layer, batch in zip(layers, zip(*batches)):
+    for variable, value in zip(_moving(layer), _pool(sizes, batch)):
+      variable.assign(value)
 
 
 def _run(model, data, layers):
@@ -93,12 +96,6 @@ def _layers(model):
 
 def _moving(layer):
   return layer.moving_mean, layer.moving_variance
-
-
-def _assign(layers, values):
-  for layer, moments in zip(layers, values):
-    for variable, value in zip(_moving(layer), moments):
-      variable.assign(value)
 
 
 def _to_float64(variable):

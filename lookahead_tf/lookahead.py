@@ -9,7 +9,6 @@ from lookahead_tf import (
   arguments,
   exclusion,
   inner_state,
-  nesting,
   step_size,
   synchronization,
 )
@@ -188,7 +187,7 @@ class Lookahead(PeriodicOptimizer):
     for variable, value in self._inner_state_rule.synchronized(alpha):
       self._put(variable, value)
     self.assign(self._slow_step_size, alpha)
-    for nested in nesting.outermost(self.inner_optimizer, PeriodicOptimizer):
+    for nested in self._nested():
       nested._let_period_start()
 
   def _pairs(self):

@@ -107,8 +107,12 @@ class PeriodicOptimizer(OptimizerWrapper):
   def _counters(self):
     """Yields the variables that count the updates in a period, nested too."""
     yield self._updates_in_period
-    for nested in nesting.outermost(self.inner_optimizer, PeriodicOptimizer):
+    for nested in self._nested():
       yield from nested._counters()
+
+  def _nested(self):
+    """Yields the outermost of the periodic optimizers inside this one."""
+    yield from nesting.outermost(self.inner_optimizer, PeriodicOptimizer)
 
   def _is_period_to_start(self):
     return int(ops.convert_to_numpy(self._updates_in_period)) < 0

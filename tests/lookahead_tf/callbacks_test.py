@@ -126,7 +126,8 @@ class SwapSlowWeightsTest(TestCase, parameterized.TestCase):
 
   def test_before_the_first_step_there_is_nothing_to_swap(self):
     model = _model(Lookahead("sgd"))
-    model.predict(X, verbose=0, callbacks=[SwapSlowWeights()])
+    found = model.predict(X, verbose=0, callbacks=[SwapSlowWeights()])
+    self.assertAllEqual(found, model.predict(X, verbose=0))
 
   def test_model_checkpoint_saves_a_state_to_go_on_from(self):
     path = os.path.join(self.get_temp_dir(), "model.keras")
@@ -287,6 +288,8 @@ class KerasCallbacksTest(TestCase):
     model = _model(keras.optimizers.LossScaleOptimizer(Lookahead(inner)))
     callbacks = [keras.callbacks.SwapEMAWeights()]
     _fit(model, callbacks, validation_data=(X, Y))
+    average = inner._model_variables_moving_average
+    self.assertTrue(_equal(model.trainable_variables, average))
 
   def test_backup_and_restore(self):
     path = self._folder()

@@ -121,7 +121,7 @@ class InnerOptionsTest(tf.test.TestCase, parameterized.TestCase):
       keras.utils.set_random_seed(1)
       return keras.layers.Embedding(6, 2)
 
-    layers, inner = [make(), make()], [keras.optimizers.SGD(0.5, 0.9)] * 2
+    layers = [make(), make()]
     inner = [keras.optimizers.SGD(0.5, momentum=0.9) for _ in range(2)]
     optimizer = Lookahead(inner[0], 2, ALPHA)
     for layer, one in zip(layers, [optimizer, inner[1]]):
