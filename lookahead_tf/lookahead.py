@@ -158,16 +158,18 @@ class Lookahead(PeriodicOptimizer):
         **({} if layout is None else {"layout": layout}),
       )
 
-  def _start_period(self):
+  def _start_period(self, starts):
     """Makes the weights of the model the slow weights, phi_0.
 
-    It is a synchronization of weights that are equal already. A loop that only
-    read the fast weights would make XLA copy them before each inner update.
+    Args:
+      starts: Scalar boolean, which is true wherever this runs. Selecting by it
+        leaves the fast weights as they are, but as far as XLA can tell writes
+        them: a loop that only read them would make it copy them in each step.
     """
     for fast, slow in self._pairs():
-      self._put(slow, fast)
-      alpha = self._slow_step_size
-      self._put(fast, synchronization.slow_update(slow, fast, alpha))
+      phi = ops.where(starts, fast, slow)
+      self._put(slow, phi)
+      self._put(fast, phi)
     for anchor, slot in self._inner_state_rule.anchored():
       self._put(anchor, slot)
 
@@ -219,7 +221,7 @@ class Lookahead(PeriodicOptimizer):
       )
     if self._swap is not None:
       self._swap.keep()
-    self._start_period()
+    self._start_period(True)
     self._let_period_start()
 
   def finalize_variable_values(self, var_list: list[Any]) -> None:

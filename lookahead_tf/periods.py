@@ -59,7 +59,8 @@ class PeriodicOptimizer(OptimizerWrapper):
       trainable_variables = list(trainable_variables)
       if not self.built and trainable_variables:
         self.build(trainable_variables)
-    self._run_if(ops.less(self._updates_in_period, 0), self._start_period_here)
+    starts = ops.less(self._updates_in_period, 0)
+    self._run_if(starts, lambda: self._start_period_here(starts))
     updates_before = ops.copy(self.iterations)  # A read, now.
     self.inner_optimizer.apply(grads, trainable_variables)
     self._count_updates(
@@ -80,8 +81,8 @@ class PeriodicOptimizer(OptimizerWrapper):
     variables = self._trainable_variables + self.variables
     backend.run_if(condition, function, variables, is_frequent)
 
-  def _start_period_here(self):
-    self._start_period()
+  def _start_period_here(self, starts):
+    self._start_period(starts)
     self.assign(self._updates_in_period, 0)
 
   def _count_updates(self, updates, last_update):
