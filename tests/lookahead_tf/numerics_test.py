@@ -163,7 +163,7 @@ class Algorithm1Test(tf.test.TestCase, parameterized.TestCase):
       self.assertAllEqual(one, other)
 
   def test_start_of_a_period_leaves_any_weight_as_it_is(self):
-    weights = np.array([np.inf, -np.inf, -0.0, 1e-40, 1.5], "float32")
+    weights = np.array([np.inf, -np.inf, -0.0, 1e-30, 1.5], "float32")
     variable = keras.Variable(weights, dtype="float32", name="weights")
     optimizer = Lookahead(keras.optimizers.SGD(0.1), 3, 0.3)
     optimizer.apply(_tensors([np.zeros(5)]), [variable])
