@@ -10,9 +10,10 @@ from sklearn import datasets
 from configs import digits_cnn_lookahead
 from tests import replicas
 from tests.trainers.image_classification.image_folder_test import write_image
-from trainers import metrics
+from trainers import metrics, runtime
 from trainers.errors import UserError
 from trainers.image_classification import sources, train
+from trainers.runtime import Runtime
 
 
 def _config(**fields):
@@ -42,12 +43,16 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
 
   def _train(self, config, workdir=None, strategy=None, data_dir=None):
     workdir = workdir or self.workdir
-    train.train(config, workdir, data_dir, strategy or _one_device())
+    strategy = strategy or _one_device()
+    train.train(config, Runtime(strategy, workdir, data_dir))
     model = keras.models.load_model(os.path.join(workdir, "model.keras"))
     return [np.array(v) for v in model.variables], metrics.read(workdir)
 
-  def test_two_replicas_equal_one(self):
+  @parameterized.parameters(None, 0.5)
+  def test_two_replicas_equal_one(self, global_clipnorm):
     config = _config(**{"num_epochs": 2.0})
+    with config.unlocked():
+      config.optimizer.arguments.global_clipnorm = global_clipnorm
     one, one_lines = self._train(config, self.workdir + "1")
     two, two_lines = self._train(
       config, self.workdir + "2", replicas.mirrored()
@@ -69,11 +74,6 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     for name in os.listdir(directory):
       if "22" in name:
         os.remove(os.path.join(directory, name))
-    with open(os.path.join(directory, "checkpoint"), "w") as file:
-      file.write(
-        'model_checkpoint_path: "ckpt-11"\n'
-        'all_model_checkpoint_paths: "ckpt-11"\n'
-      )
     resumed, resumed_lines = self._train(config)
     for a, b in zip(whole, resumed):
       self.assertAllClose(a, b, rtol=1e-5, atol=1e-6)
@@ -87,11 +87,14 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     self.assertCountEqual(
       os.listdir(self.workdir),
       [
+        "best",
         "checkpoints",
         "config.json",
         "events",
+        "lock",
         "metrics.jsonl",
         "model.keras",
+        "runtime.json",
         "source.json",
       ],
     )
@@ -180,13 +183,25 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
         self._train(_config(**fields), strategy=strategy)
       self.assertFalse(os.path.exists(self.workdir))
 
-  def test_clipping_is_refused_with_replicas(self):
-    config = _config()
+  def test_float16_clips_on_one_device_only(self):
+    self.addCleanup(keras.config.set_dtype_policy, "float32")
+    runtime.set_precision("float16")
+    config = _config(**{"num_epochs": 2.0})
     with config.unlocked():
       config.optimizer.arguments.clipnorm = 1.0
-    self._train(config, self.workdir + "1")
-    with self.assertRaisesRegex(UserError, "arguments.clipnorm=1.0"):
+    _, lines = self._train(config, self.workdir + "1")
+    self.assertLess(lines[-1]["train/loss"], lines[0]["train/loss"])
+    with self.assertRaisesRegex(UserError, "'clipnorm': 1.0.*bfloat16"):
       self._train(config, self.workdir + "2", replicas.mirrored())
+
+  def test_precision_belongs_to_the_run(self):
+    self.addCleanup(keras.config.set_dtype_policy, "float32")
+    runtime.set_precision("bfloat16")
+    _, lines = self._train(_config())
+    self.assertLess(lines[-1]["train/loss"], lines[0]["train/loss"])
+    runtime.set_precision("float32")
+    with self.assertRaisesRegex(UserError, "'bfloat16' -> 'float32'"):
+      self._train(_config())
 
   def test_divergence_stops_the_run(self):
     with self.assertRaisesRegex(UserError, "diverged.* step .*learning rate"):
