@@ -29,8 +29,8 @@ SLOW = {
   "tests/lookahead_tf/conformance_test.py",
   "tests/trainers/flags_test.py",
   "tests/trainers/image_classification/train_test.py",
-  "tests/trainers/multi_worker_test.py",
   "tests/trainers/resume_test.py",
+  "tests/trainers/strategies_test.py",
 }
 _PROGRAM = ["//configs:files", "//trainers/image_classification:main"]
 # What a program opens or imports by name, which its imports do not show.
@@ -52,8 +52,8 @@ DATA = {
   "tests/repository/build_files_test.py": ["//:files"],
   "tests/repository/imports_test.py": ["//:files"],
   "tests/trainers/flags_test.py": _PROGRAM,
-  "tests/trainers/multi_worker_test.py": _PROGRAM,
   "tests/trainers/resume_test.py": _PROGRAM,
+  "tests/trainers/strategies_test.py": _PROGRAM,
 }
 # For environments with other packages than those of requirements.txt.
 FOREIGN = {

@@ -51,7 +51,9 @@ def make_agreement(
   def count(is_requested):
     def one_replica():
       context = tf.distribute.get_replica_context()
-      return context.all_reduce(tf.distribute.ReduceOp.SUM, is_requested)
+      # A copy on this replica's device, where the reduction looks for it.
+      mine = tf.identity(is_requested)
+      return context.all_reduce(tf.distribute.ReduceOp.SUM, mine)
 
     return strategy.experimental_local_results(strategy.run(one_replica))[0]
 

@@ -73,9 +73,9 @@ def make_average_statistics(
   def average():
     def one_replica():
       context = tf.distribute.get_replica_context()
-      means = context.all_reduce(
-        tf.distribute.ReduceOp.MEAN, [v.value for v in statistics]
-      )
+      # Copies on this replica's device, where the reduction looks for them.
+      mine = [tf.identity(v.value) for v in statistics]
+      means = context.all_reduce(tf.distribute.ReduceOp.MEAN, mine)
       for variable, mean in zip(statistics, means):
         variable.assign(mean)
 
