@@ -1,18 +1,21 @@
 """The command line that all trainers share."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import ml_collections
 import tensorflow as tf
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from trainers import distribution
+from trainers import distribution, tpu_chips
 from trainers.errors import UserError, describe_config_error
 
 Train = Callable[
   [ml_collections.ConfigDict, str, str | None, tf.distribute.Strategy], None
+]
+CompileForTpu = Callable[
+  [ml_collections.ConfigDict, str | None, Sequence[str]], int
 ]
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -43,16 +46,29 @@ _LOGICAL_CPUS = flags.DEFINE_integer(
   "Split the CPU into that many devices, to try several replicas on a laptop.",
   lower_bound=1,
 )
+_TPU_COMPILE_ONLY = flags.DEFINE_list(
+  "tpu_compile_only",
+  None,
+  "Do not train, but compile the training step for these TPU slices, and say "
+  f"what it takes of them: one or more of {','.join(tpu_chips.SLICES)}. It "
+  "needs no TPU and no --workdir, but the extra tpu-compile.",
+)
 
 
-def run(train: Train) -> None:
+def run(train: Train, compile_for_tpu: CompileForTpu) -> None:
   """Parses the command line and calls `train`; a UserError exits with status 1.
 
   Args:
     train: A function of (config, workdir, data_dir, strategy).
+    compile_for_tpu: A function of (config, data_dir, names of TPU slices), which
+      returns the exit status of --tpu_compile_only.
   """
-  flags.mark_flags_as_required(["config", "workdir"])
-  flags.register_validator("workdir", bool, "it must name a directory")
+  flags.mark_flag_as_required("config")
+  flags.register_multi_flags_validator(
+    ["workdir", "tpu_compile_only"],
+    lambda values: values["workdir"] or values["tpu_compile_only"],
+    "--workdir must name a directory",
+  )
 
   def main(arguments):
     if len(arguments) > 1:
@@ -61,6 +77,12 @@ def run(train: Train) -> None:
       )
     logging.set_verbosity(logging.WARNING)
     try:
+      if _TPU_COMPILE_ONLY.value is not None:
+        sys.exit(
+          compile_for_tpu(
+            _CONFIG.value, _DATA_DIR.value, _TPU_COMPILE_ONLY.value
+          )
+        )
       strategy = distribution.make_strategy(
         _STRATEGY.value, _LOGICAL_CPUS.value
       )

@@ -1,13 +1,14 @@
 """Training and evaluation of an image classifier."""
 
+import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import ml_collections
 import tensorflow as tf
 
-from trainers import loop, optimizers, schedules
+from trainers import loop, optimizers, schedules, tpu_compile
 from trainers import workdir as workdir_lib
 from trainers.image_classification import checks, input_pipeline, sources
 from trainers.image_classification.model import make_model
@@ -73,6 +74,51 @@ def train(
     model.save(partial)
   tf.io.gfile.rename(partial, path, overwrite=True)
   print(f"Trained to step {plan.total_steps}: {path}")
+
+
+def compile_for_tpu(
+  config: ml_collections.ConfigDict, data_dir: str | None, slices: Sequence[str]
+) -> int:
+  """Compiles the training step for TPU slices, without a TPU.
+
+  Args:
+    config: An experiment, as in configs/.
+    data_dir: Where the data is; see `sources.load`. Its size and classes count.
+    slices: Names of TPU slices; see `tpu_compile.report`.
+
+  Returns:
+    The exit status: 0 if the step compiles for all of them and fits.
+
+  Raises:
+    UserError: for what the user can put right.
+  """
+  source = sources.load(config.data, data_dir)
+  checks.check_source(config, source)
+  plan = make_plan(config, source.train.size)
+
+  def make_step(config, strategy):
+    checks.check_config(config, strategy)
+    model, optimizer = make_model_and_optimizer(config, source, plan, strategy)
+    batches = input_pipeline.train_batches(
+      source.train,
+      config.data,
+      seed=config.seed,
+      global_batch_size=config.global_batch_size,
+      replica_batch_size=_replica_batch_size(config, strategy),
+      first_step=0,
+    )
+    step = make_train_step(model, optimizer, config, strategy)
+    return step, batches.element_spec
+
+  inner = ml_collections.ConfigDict(config)
+  with inner.unlocked():
+    inner.lookahead = None
+  return tpu_compile.report(
+    functools.partial(make_step, config),
+    functools.partial(make_step, inner) if config.lookahead else None,
+    slices,
+    config.global_batch_size,
+  )
 
 
 def make_plan(config: ml_collections.ConfigDict, train_size: int) -> loop.Plan:
