@@ -60,7 +60,7 @@ def run(train: Train, compile_for_tpu: CompileForTpu) -> None:
 
   Args:
     train: A function of (config, workdir, data_dir, strategy).
-    compile_for_tpu: A function of (config, data_dir, names of TPU slices), which
+    compile_for_tpu: A function of (config, data_dir, names of TPU slices) that
       returns the exit status of --tpu_compile_only.
   """
   flags.mark_flag_as_required("config")

@@ -14,9 +14,16 @@ from trainers.errors import UserError
 from trainers.tpu_report import Result
 
 # Returns one replica's training step, and the specs of its batch.
-MakeStep = Callable[
-  [tf.distribute.Strategy], tuple[Callable[[Any], Any], Any]
-]
+MakeStep = Callable[[tf.distribute.Strategy], tuple[Callable[[Any], Any], Any]]
+
+# Read when JAX and libtpu are imported. By the first two they do not look for a
+# TPU of this machine; by the third libtpu takes no lock, since it takes no TPU,
+# and leaves no lock behind, which would keep it from starting again.
+_ENVIRONMENT = {
+  "JAX_PLATFORMS": "cpu",
+  "TPU_SKIP_MDS_QUERY": "1",
+  "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+}
 
 
 def report(
@@ -72,7 +79,7 @@ def compile_step(
   with tqdm.tqdm(total=len(found) * len(makers), unit="program") as progress:
     for name, chips in found.items():
       progress.set_description(f"Compiling for {name}")
-      devices = compiler.find_devices(chips.topology)
+      devices = compiler.find_devices(chips)
       costs = []
       for make in makers:
         try:
@@ -98,9 +105,7 @@ def _load_compiler():
       raise UserError(
         f"tpu_compile_only needs {name}: pip install -e '.[tpu-compile]'"
       )
-  # Read at import. Without them JAX and libtpu look for a TPU of this machine.
-  os.environ["JAX_PLATFORMS"] = "cpu"
-  os.environ["TPU_SKIP_MDS_QUERY"] = "1"
+  os.environ.update(_ENVIRONMENT)
   from trainers import tpu_compiler
 
   return tpu_compiler

@@ -13,16 +13,18 @@ from jax.extend.mlir import ir
 from jax.interpreters import mlir
 from jaxlib import xla_client
 
-from trainers.tpu_chips import Cost
+from trainers.tpu_chips import Cost, Slice
 
 
 class CompileError(Exception):
   """The compiler refused; the message is the compiler's."""
 
 
-def find_devices(topology: str) -> list[Any]:
-  """Returns the devices of a topology, such as "v3:2x2"."""
-  description = topologies.get_topology_desc(topology, platform="tpu")
+def find_devices(chips: Slice) -> list[Any]:
+  """Returns the devices of a slice, for `compile_program`."""
+  description = topologies.get_topology_desc(
+    chips.topology, platform="tpu", chip_config_name=chips.chip_config
+  )
   return list(description.devices)
 
 

@@ -22,7 +22,7 @@ _HEAD = (
   "examples/s, at most",
 )
 _NOTE = """\
-Memory in GiB, FLOP and bytes are those of one device in one step. The last two
+Memory in MiB, FLOP and bytes are those of one device in one step. The last two
 columns are the roofline of published peaks: bounds, not measurements.
 """
 
@@ -49,7 +49,7 @@ class Result:
     if isinstance(self.step, str):
       is_full = re.search("RESOURCE_EXHAUSTED|out of memory", self.step)
       return "does not fit" if is_full else "does not compile"
-    fits = self.step.total <= tpu_chips.SLICES[self.name].hbm
+    fits = self.step.total <= tpu_chips.SLICES[self.name].hbm_gib * 2**30
     return "compiles" if fits else "does not fit"
 
 
@@ -84,14 +84,14 @@ def _row(result, global_batch_size):
   chips = tpu_chips.SLICES[result.name]
   cost = result.step
   if isinstance(cost, str):
-    return (*start, "", "", "", _gib(chips.hbm, digits=0), "", "", "", "")
+    return (*start, "", "", "", f"{chips.hbm_gib * 1024:,.0f}", "", "", "", "")
   seconds = tpu_chips.least_seconds(chips, cost)
   return (
     *start,
-    _gib(cost.arguments),
-    _gib(cost.temporaries),
-    _gib(cost.total),
-    _gib(chips.hbm, digits=0),
+    _mib(cost.arguments),
+    _mib(cost.temporaries),
+    _mib(cost.total),
+    f"{chips.hbm_gib * 1024:,.0f}",
     f"{cost.flop / 1e9:,.3f}",
     f"{cost.accessed / 1e9:,.3f}",
     f"{seconds * 1e3:,.3f}",
@@ -108,9 +108,9 @@ def _added_row(result):
   return (
     *start,
     "",
-    _gib(ours.arguments - inner.arguments, "+"),
-    _gib(ours.temporaries - inner.temporaries, "+"),
-    _gib(ours.total - inner.total, "+"),
+    _mib(ours.arguments - inner.arguments, "+"),
+    _mib(ours.temporaries - inner.temporaries, "+"),
+    _mib(ours.total - inner.total, "+"),
     "",
     f"{(ours.flop - inner.flop) / 1e9:+,.3f}",
     f"{(ours.accessed - inner.accessed) / 1e9:+,.3f}",
@@ -119,8 +119,8 @@ def _added_row(result):
   )
 
 
-def _gib(size, sign="", digits=3):
-  return f"{size / 2**30:{sign},.{digits}f}"
+def _mib(size, sign=""):
+  return f"{size / 2**20:{sign},.1f}"
 
 
 def _table(rows):

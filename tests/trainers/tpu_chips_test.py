@@ -12,7 +12,7 @@ class TpuChipsTest(parameterized.TestCase):
   def test_find(self):
     found = tpu_chips.find(["v5e-8", "v3-8"])
     self.assertEqual(list(found), ["v5e-8", "v3-8"])
-    self.assertEqual(found["v3-8"].hbm, 16 * 2**30)
+    self.assertEqual(found["v3-8"].topology, "v3:2x2x1")
 
   @parameterized.parameters(
     (["v3-8", "v9-8"], "Received: v9-8"), ([], "Received: none")
@@ -22,7 +22,7 @@ class TpuChipsTest(parameterized.TestCase):
       tpu_chips.find(names)
 
   def test_roofline(self):
-    chips = tpu_chips.Slice("", hbm=0, flops=100.0, bandwidth=10.0)
+    chips = tpu_chips.Slice("", hbm_gib=0.0, flops=100.0, bandwidth=10.0)
     # The ridge is at 10 FLOP a byte.
     for flop, accessed, seconds in ((200, 1, 2), (1, 30, 3), (500, 50, 5)):
       cost = _cost(flop, accessed)

@@ -1,5 +1,6 @@
 import json
 import os
+from unittest import mock
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn import datasets
 from configs import digits_cnn_lookahead
 from tests import replicas
 from tests.trainers.image_classification.image_folder_test import write_image
-from trainers import metrics
+from trainers import metrics, tpu_compile, tpu_program
 from trainers.errors import UserError
 from trainers.image_classification import sources, train
 
@@ -103,6 +104,26 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
       lines[0],
     )
     self.assertContainsSubset(["eval/loss", "eval/accuracy"], lines[-1])
+
+  def test_the_step_that_is_compiled_for_tpus(self):
+    config = _config()
+    with mock.patch.object(tpu_compile, "report", return_value=7) as report:
+      status = train.compile_for_tpu(config, None, ["v3-8"])
+    self.assertEqual(status, 7)
+    make_step, make_inner_step, slices, batch_size = report.call_args.args
+    self.assertEqual((slices, batch_size), (["v3-8"], 64))
+    strategy = tpu_program.CompiledReplicas(8)
+    arguments = []
+    for make in (make_step, make_inner_step):
+      step, (images, labels) = make(strategy)
+      self.assertEqual((images.shape, labels.shape), ((8, 8, 8, 1), (8,)))
+      text = tpu_program.stablehlo(step, (images, labels), strategy)
+      self.assertIn("stablehlo.all_reduce", text)
+      head = next(line for line in text.splitlines() if "@main" in line)
+      arguments.append(head.count("%arg"))
+    # A slow weight for each of 11 parameters, and the counters of Lookahead.
+    self.assertBetween(arguments[0] - arguments[1], 11, 11 + 5)
+    self.assertIsNotNone(config.lookahead)
 
   def test_final_model_is_what_was_evaluated_on_every_example(self):
     # Step 22 is in the middle of a period, and 360 is no multiple of 64.
