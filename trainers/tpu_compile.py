@@ -16,12 +16,13 @@ from trainers.tpu_report import Result
 # Returns one replica's training step, and the specs of its batch.
 MakeStep = Callable[[tf.distribute.Strategy], tuple[Callable[[Any], Any], Any]]
 
-# Read when JAX and libtpu are imported. By the first two they do not look for a
-# TPU of this machine; by the third libtpu takes no lock, since it takes no TPU,
-# and leaves no lock behind, which would keep it from starting again.
+# Read when JAX and libtpu are imported, so that they look for no TPU of this
+# machine. By the last one libtpu takes no lock, since it takes no TPU: it would
+# leave the lock behind, and then not start again.
 _ENVIRONMENT = {
   "JAX_PLATFORMS": "cpu",
   "TPU_SKIP_MDS_QUERY": "1",
+  "TPU_WORKER_HOSTNAMES": "localhost",
   "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
 
@@ -85,7 +86,7 @@ def compile_step(
         try:
           program = lower(make, len(devices))
           costs.append(compiler.compile_program(program, devices))
-        except (tf.errors.OpError, compiler.CompileError) as error:
+        except (tpu_program.LoweringError, compiler.CompileError) as error:
           costs.append(str(error))
         progress.update()
       results.append(Result(name, len(devices), *costs))

@@ -13,6 +13,10 @@ from tensorflow.python.distribute import one_device_strategy
 _COPY = re.compile(r"mhlo\.copy (%[\w#]+) : (\S+)")
 
 
+class LoweringError(Exception):
+  """TensorFlow cannot express a step to XLA; the message is TensorFlow's."""
+
+
 class CompiledReplicas(tf.distribute.Strategy):
   """Replicas that exist in a compiled program only.
 
@@ -71,7 +75,7 @@ def stablehlo(
     its results replace.
 
   Raises:
-    tf.errors.OpError: if XLA has no such operation.
+    LoweringError: if XLA has no such operation.
   """
 
   @tf.function(jit_compile=True, autograph=False)
@@ -81,5 +85,9 @@ def stablehlo(
 
   specs = tf.nest.flatten(batch_spec)
   with tf.device("/cpu:0"):
-    text = program.experimental_get_compiler_ir(*specs)(stage="stablehlo")
+    lower = program.experimental_get_compiler_ir(*specs)
+    try:
+      text = lower(stage="stablehlo")
+    except (tf.errors.OpError, ValueError) as error:
+      raise LoweringError(str(error)) from error
   return _COPY.sub(r"stablehlo.reshape \1 : (\2) -> \2", text)

@@ -59,6 +59,15 @@ class CompilerTest(tf.test.TestCase):
     self.assertEqual(status, 1)
     self.assertIn("does not fit", output.getvalue())
 
+  def test_an_operation_that_no_tpu_has(self):
+    def make(strategy):
+      del strategy
+      return tf.strings.as_string, tf.TensorSpec((8,), tf.float32)
+
+    (result,) = tpu_compile.compile_step(make, None, ["v5e-8"])
+    self.assertEqual(result.verdict(), "does not compile")
+    self.assertIn("AsString", result.step)
+
 
 if __name__ == "__main__":
   tf.test.main()
