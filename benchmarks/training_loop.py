@@ -24,7 +24,12 @@ from ml_collections import config_flags
 from benchmarks import interleaved
 from trainers import loop, metrics
 from trainers import workdir as workdir_lib
-from trainers.image_classification import input_pipeline, sources, train
+from trainers.image_classification import (
+  input_pipeline,
+  sources,
+  train,
+  training_step,
+)
 
 matplotlib.use("Agg")  # There may be no screen.
 from matplotlib import pyplot as plt
@@ -88,7 +93,7 @@ def _rounds_of_bare_steps(config, source):
   """Yields the seconds of a round of single compiled steps, for ever."""
   strategy = tf.distribute.get_strategy()
   model, optimizer, dataset = _setup(config, source, strategy)
-  train_step = train.make_train_step(model, optimizer, config, strategy)
+  train_step = training_step.make_train_step(model, optimizer, config, strategy)
   step = tf.function(lambda batches: train_step(next(batches)))
   batches = iter(dataset)
 
@@ -104,7 +109,7 @@ def _rounds_of_the_loop(config, source):
   """Yields the seconds of a round, with what the host does, for ever."""
   strategy = tf.distribute.OneDeviceStrategy("CPU:0")
   model, optimizer, dataset = _setup(config, source, strategy)
-  train_step = train.make_train_step(model, optimizer, config, strategy)
+  train_step = training_step.make_train_step(model, optimizer, config, strategy)
   run_steps = loop.make_loop(train_step, ("loss", "accuracy"), strategy)
   batches = iter(
     strategy.distribute_datasets_from_function(lambda context: dataset)

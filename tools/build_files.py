@@ -61,6 +61,7 @@ FOREIGN = {
   "lookahead_tf/backends/jax.py",
   "lookahead_tf/backends/torch.py",
   "tests/lookahead_tf/tfa_checkpoints/make.py",
+  "trainers/tpu_compiler.py",
 }
 HEADER = "# Written by tools/build_files.py: change that, or the imports.\n"
 VISIBILITY = 'package(default_visibility = ["//visibility:public"])\n'

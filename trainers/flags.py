@@ -1,19 +1,22 @@
 """The command line that all trainers share."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import ml_collections
 import tensorflow as tf
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from trainers import distribution, interruption, profiling
+from trainers import distribution, interruption, profiling, tpu_chips
 from trainers import runtime as runtime_lib
 from trainers.errors import UserError, describe_config_error
 from trainers.runtime import Runtime
 
 Train = Callable[[ml_collections.ConfigDict, Runtime], None]
+CompileForTpu = Callable[
+  [ml_collections.ConfigDict, str | None, Sequence[str]], int
+]
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config",
@@ -75,9 +78,16 @@ _PROFILE_STEPS = flags.DEFINE_string(
   None,
   "Write a trace of these steps for TensorBoard, such as 100-110.",
 )
+_TPU_COMPILE_ONLY = flags.DEFINE_list(
+  "tpu_compile_only",
+  None,
+  "Do not train, but compile the training step for these TPU slices, and say "
+  f"what it takes of them: one or more of {','.join(tpu_chips.SLICES)}. It "
+  "needs no TPU and no --workdir, but the extra tpu-compile.",
+)
 
 
-def run(train: Train) -> None:
+def run(train: Train, compile_for_tpu: CompileForTpu) -> None:
   """Parses the command line and calls `train`.
 
   A UserError exits with status 1, a SIGTERM with interruption.EXIT_STATUS after
@@ -85,9 +95,15 @@ def run(train: Train) -> None:
 
   Args:
     train: A function of a config and a Runtime.
+    compile_for_tpu: A function of (config, data_dir, names of TPU slices) that
+      returns the exit status of --tpu_compile_only.
   """
-  flags.mark_flags_as_required(["config", "workdir"])
-  flags.register_validator("workdir", bool, "it must name a directory")
+  flags.mark_flag_as_required("config")
+  flags.register_multi_flags_validator(
+    ["workdir", "tpu_compile_only"],
+    lambda values: values["workdir"] or values["tpu_compile_only"],
+    "--workdir must name a directory",
+  )
 
   def main(arguments):
     if len(arguments) > 1:
@@ -96,6 +112,10 @@ def run(train: Train) -> None:
       )
     logging.set_verbosity(logging.WARNING)
     try:
+      if _TPU_COMPILE_ONLY.value is not None:
+        runtime_lib.set_precision(_PRECISION.value)
+        slices = _TPU_COMPILE_ONLY.value
+        sys.exit(compile_for_tpu(_CONFIG.value, _DATA_DIR.value, slices))
       train(*_prepare())
     except UserError as error:
       sys.exit(f"Error: {error}")

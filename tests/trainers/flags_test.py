@@ -30,6 +30,7 @@ class FlagsTest(tf.test.TestCase, parameterized.TestCase):
     (["--strategy=mirored"], "should be one of"),
     (["--config=configs/none.py"], "configs/none.py"),
     (["--config.data.name=cifarr"], "data.name='cifarr' is unknown"),
+    (["--tpu_compile_only=v9-8"], "v2-8, v3-8"),
     (["3"], r"Received: ['3']"),
     (["--strategy=tpu"], "requirements-tpu.txt"),
     (["--strategy=multi_worker"], "environment variable TF_CONFIG"),

@@ -1,5 +1,6 @@
 import json
 import os
+from unittest import mock
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn import datasets
 from configs import digits_cnn_lookahead
 from tests import replicas
 from tests.trainers.image_classification.image_folder_test import write_image
-from trainers import metrics, runtime
+from trainers import metrics, runtime, tpu_compile, tpu_program
 from trainers.errors import UserError
 from trainers.image_classification import sources, train
 from trainers.runtime import Runtime
@@ -106,6 +107,26 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
       lines[0],
     )
     self.assertContainsSubset(["eval/loss", "eval/accuracy"], lines[-1])
+
+  def test_the_step_that_is_compiled_for_tpus(self):
+    config = _config()
+    with mock.patch.object(tpu_compile, "report", return_value=7) as report:
+      status = train.compile_for_tpu(config, None, ["v3-8"])
+    self.assertEqual(status, 7)
+    make_step, make_inner_step, slices, batch_size = report.call_args.args
+    self.assertEqual((slices, batch_size), (["v3-8"], 64))
+    strategy = tpu_program.CompiledReplicas(8)
+    arguments = []
+    for make in (make_step, make_inner_step):
+      step, (images, labels) = make(strategy)
+      self.assertEqual((images.shape, labels.shape), ((8, 8, 8, 1), (8,)))
+      text = tpu_program.stablehlo(step, (images, labels), strategy)
+      self.assertIn("stablehlo.all_reduce", text)
+      head = next(line for line in text.splitlines() if "@main" in line)
+      arguments.append(head.count("%arg"))
+    # A slow weight for each of 11 parameters, and the counters of Lookahead.
+    self.assertBetween(arguments[0] - arguments[1], 11, 11 + 5)
+    self.assertIsNotNone(config.lookahead)
 
   def test_final_model_is_what_was_evaluated_on_every_example(self):
     # Step 22 is in the middle of a period, and 360 is no multiple of 64.
@@ -212,27 +233,6 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     self._train(_config())
     with self.assertRaisesRegex(UserError, "config.seed: 0 -> 1"):
       self._train(_config(seed=1))
-
-
-class LossTest(tf.test.TestCase, parameterized.TestCase):
-  @parameterized.parameters(0.0, 0.1)
-  def test_cross_entropy_with_label_smoothing(self, smoothing):
-    logits = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
-    labels = np.array([0, 1, 2, 3, 1])
-    targets = (1 - smoothing) * np.eye(4)[labels] + smoothing / 4
-    log_softmax = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    self.assertAllClose(
-      train.cross_entropy(tf.constant(logits), tf.constant(labels), smoothing),
-      -(targets * log_softmax).sum(-1),
-    )
-
-  def test_gradient_of_the_penalty_is_pytorchs_weight_decay(self):
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    with tf.GradientTape() as tape:
-      penalty = train.l2_penalty(model, 0.01)
-    gradients = tape.gradient(penalty, model.trainable_variables)
-    for gradient, variable in zip(gradients, model.trainable_variables):
-      self.assertAllClose(gradient, 0.01 * np.array(variable))
 
 
 if __name__ == "__main__":
