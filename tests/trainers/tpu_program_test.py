@@ -30,6 +30,19 @@ class ProgramTest(tf.test.TestCase):
     self.assertIn("stablehlo.all_reduce", text)
     self.assertIn("4.0", text)
 
+  def test_sparse_gradients_meet_as_dense_ones(self):
+    strategy = tpu_program.CompiledReplicas(4)
+
+    def step(rows):
+      context = tf.distribute.get_replica_context()
+      gradient = tf.IndexedSlices(rows, tf.constant([0, 2]), (50, 3))
+      return context.all_reduce(tf.distribute.ReduceOp.SUM, gradient)
+
+    text = tpu_program.stablehlo(
+      step, tf.TensorSpec((2, 3), tf.float32), strategy
+    )
+    self.assertRegex(text, r"(?s)stablehlo\.all_reduce.*tensor<50x3xf32>")
+
 
 if __name__ == "__main__":
   tf.test.main()
