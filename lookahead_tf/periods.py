@@ -31,6 +31,7 @@ class PeriodicOptimizer(OptimizerWrapper):
 
   def __init__(self, inner_optimizer, sync_period: int, name: str):
     super().__init__(inner_optimizer, name=name)
+    backend.count_alone(self._iterations)
     # Set while the model holds the slow weights: see slow_weights.py.
     self._swap: Any = None
     self._periods_at_last_stop = 0

@@ -173,8 +173,10 @@ def _slope_and_curvature(optimizer, update, dtype):
 
 def _innermost(optimizer):
   """Returns what is inside all wrappers that hold one optimizer."""
-  while len(inner := list(nesting.children(optimizer))) == 1:
+  inner = list(nesting.children(optimizer))
+  while len(inner) == 1:
     (optimizer,) = inner
+    inner = list(nesting.children(optimizer))
   return optimizer
 
 

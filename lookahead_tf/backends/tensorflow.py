@@ -98,6 +98,20 @@ def join_strategy(
         scalar._initialize(scalar.numpy())
 
 
+def count_alone(counter: Any) -> None:
+  """Lets each replica update by itself a counter that was just created.
+
+  The first replica's `iterations` is what Keras sends to all others, although
+  they count the same. On TPUs that is an operation by which all cores meet, in
+  each step.
+
+  Args:
+    counter: `_iterations` of an optimizer that is being created.
+  """
+  counter._aggregation = "none"
+  counter._initialize(0)
+
+
 def beside(
   optimizer: keras.optimizers.Optimizer, variable: Any
 ) -> contextlib.AbstractContextManager:

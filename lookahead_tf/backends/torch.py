@@ -20,6 +20,10 @@ def join_strategy(optimizer, variables):
   """Nothing: there are no strategies."""
 
 
+def count_alone(counter):
+  """Nothing: there are no strategies."""
+
+
 def beside(optimizer, variable):
   """Nothing: Keras has one default device."""
   return contextlib.nullcontext()

@@ -7,7 +7,7 @@ from absl.testing import parameterized
 
 import lookahead_tf
 from lookahead_tf import Lookahead
-from tests import replicas
+from tests import replicas, xla
 
 K, ALPHA, STEPS = 3, 0.5, 11
 _rng = np.random.default_rng(0)
@@ -117,6 +117,9 @@ class InnerOptionsTest(tf.test.TestCase, parameterized.TestCase):
 
   @parameterized.parameters(False, True)
   def test_sparse_gradients(self, jit_compile):
+    if jit_compile:
+      xla.require(self)
+
     def make():
       keras.utils.set_random_seed(1)
       return keras.layers.Embedding(6, 2)
@@ -224,6 +227,8 @@ class CompositionTest(tf.test.TestCase, parameterized.TestCase):
     inner_k=[2, 3], outer_k=[4, 5, 6], jit_compile=[False, True]
   )
   def test_lookahead_of_lookahead(self, inner_k, outer_k, jit_compile):
+    if jit_compile:
+      xla.require(self)
     variable = keras.Variable([0.0])
     inner = Lookahead(keras.optimizers.SGD(1.0), inner_k, 0.5)
     outer = Lookahead(inner, outer_k, 0.25)

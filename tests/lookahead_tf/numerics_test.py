@@ -11,6 +11,7 @@ from keras import ops
 
 import lookahead_tf
 from lookahead_tf import Lookahead
+from tests import xla
 from tests.lookahead_tf import algorithm1
 
 BACKEND = keras.backend.backend()
@@ -117,6 +118,8 @@ class Algorithm1Test(tf.test.TestCase, parameterized.TestCase):
   def test_fit(self, inner, jit_compile):
     if BACKEND == "torch" and jit_compile:
       self.skipTest("it would need a C++ compiler")
+    if BACKEND == "tensorflow" and jit_compile:
+      xla.require(self)
     make_keras, make_numpy = INNER[inner]
     keras.utils.set_random_seed(1)
     model = keras.Sequential(

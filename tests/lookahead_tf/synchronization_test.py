@@ -3,6 +3,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from lookahead_tf import synchronization
+from tests import xla
 
 
 def _random(seed, dtype="float32"):
@@ -36,6 +37,7 @@ class SlowUpdateTest(tf.test.TestCase, parameterized.TestCase):
       self.assertAllEqual(actual, phi)
 
   def test_alpha_may_be_a_tensor_in_a_compiled_function(self):
+    xla.require(self)
     phi, theta = _random(0), _random(1)
     update = tf.function(synchronization.slow_update, jit_compile=True)
     for alpha in (0.3, 0.8):

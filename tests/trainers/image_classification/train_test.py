@@ -9,7 +9,7 @@ from absl.testing import parameterized
 from sklearn import datasets
 
 from configs import digits_cnn_lookahead
-from tests import replicas
+from tests import replicas, xla
 from tests.trainers.image_classification.image_folder_test import write_image
 from trainers import metrics, runtime, tpu_compile, tpu_program
 from trainers.errors import UserError
@@ -156,6 +156,7 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     self.assertLess(lines[-1]["train/loss"], 0.5 * lines[0]["train/loss"])
 
   def test_without_lookahead_with_another_optimizer_and_xla(self):
+    xla.require(self)
     config = _config()
     with config.unlocked():
       config.lookahead = None

@@ -1,0 +1,143 @@
+"""The training step as a TPUStrategy takes it: traced, not executed."""
+
+import unittest
+
+import tensorflow as tf
+from absl.testing import parameterized
+
+from tests.tpu import described_host, tpu_kernels
+from tests.tpu.traced_step import trace
+
+_CASES = (
+  {"inner": "sgd", "hosts": 1, "policy": "float32"},
+  {"inner": "sgd", "hosts": 4, "policy": "float32"},
+  {"inner": "adam", "hosts": 1, "policy": "float32"},
+  {"inner": "adam", "hosts": 1, "policy": "mixed_bfloat16"},
+)
+
+
+@unittest.skipUnless(
+  described_host.is_tpu_build(),
+  "this TensorFlow is not built for TPUs: see requirements-tpu.txt",
+)
+class TracedStepTest(tf.test.TestCase, parameterized.TestCase):
+  def assertNone(self, found, kind):
+    self.assertEmpty(found, f"{kind}: {found[:5]}")
+
+  @parameterized.parameters(*_CASES)
+  def test_one_program_for_all_cores(self, **case):
+    step = trace(**case, lookahead="fixed")
+    self.assertEqual(step.cores, 8 * case["hosts"])
+    self.assertEqual(step.count("TPUReplicateMetadata"), 1)
+    for variable in step.model.variables:
+      self.assertLen({v.device for v in variable.value.values}, step.cores)
+
+  @parameterized.parameters(*_CASES)
+  def test_one_all_reduce_for_each_gradient(self, **case):
+    bare, no_update = trace(**case), trace(**case | {"inner": None})
+    sums = bare.count("CrossReplicaSum")
+    of_batch_norm = no_update.count("CrossReplicaSum")
+    self.assertGreater(of_batch_norm, 0)
+    self.assertLen(bare.model.trainable_variables, sums - of_batch_norm)
+
+  @parameterized.parameters(*_CASES)
+  def test_lookahead_adds_no_collective(self, **case):
+    bare, step = trace(**case), trace(**case, lookahead="fixed")
+    self.assertEqual(step.collectives(), bare.collectives())
+
+  def test_an_adaptive_step_size_adds_one_scalar(self):
+    bare, step = trace("adam"), trace("adam", "adaptive")
+    scalars = [
+      [op for op in s.operations if _is_scalar_sum(op)] for s in (bare, step)
+    ]
+    self.assertLen(scalars[1], len(scalars[0]) + 1)
+    self.assertEqual(
+      step.count("CrossReplicaSum"), bare.count("CrossReplicaSum") + 1
+    )
+
+  @parameterized.parameters(*_CASES)
+  def test_slow_weights_are_where_the_weights_are(self, **case):
+    step = trace(**case, lookahead="fixed")
+    self.assertNotEmpty(step.optimizer.slow_weights)
+    for fast, slow in zip(
+      step.model.trainable_variables, step.optimizer.slow_weights
+    ):
+      self.assertEqual(_described(slow.value), _described(fast.value))
+
+  def test_the_synchronization_is_one_loop(self):
+    loops = ("While", "StatelessWhile", "If", "StatelessIf")
+    added = trace("sgd", "fixed").kinds() - trace("sgd").kinds()
+    # The start of the first period, and the end of each.
+    self.assertEqual({k: added[k] for k in loops if added[k]}, {"While": 2})
+
+  @parameterized.parameters(
+    *({**case, "lookahead": "fixed"} for case in _CASES),
+    {"inner": "adam", "lookahead": "adaptive"},
+  )
+  def test_what_tpus_lack_is_absent(self, **case):
+    tensors = list(trace(**case).tensors())
+    self.assertNone([t for t in tensors if t.dtype == tf.string], "strings")
+    self.assertNone(
+      [
+        t
+        for t in tensors
+        if t.dtype != tf.resource and not t.shape.is_fully_defined()
+      ],
+      "shapes that are known at run time only",
+    )
+    # Counters, which are int64 in Keras and in Lookahead; and the inner
+    # optimizer's `iterations`, which Keras has the first core send to all.
+    self.assertNone(
+      [
+        t
+        for t in tensors
+        if t.dtype == tf.int64
+        and t.shape.rank != 0
+        and "AllToAll" not in [t.op.type, *(op.type for op in t.consumers())]
+      ],
+      "int64, which a TPU computes in two halves",
+    )
+
+  @parameterized.parameters(
+    *({**case, "lookahead": "fixed"} for case in _CASES),
+    {"inner": "adam", "lookahead": "adaptive"},
+  )
+  def test_every_operation_has_a_tpu_kernel(self, **case):
+    missing = {
+      (operation.type, operation.node_def.attr["T"].type)
+      for operation in trace(**case).operations
+      if not tpu_kernels.has_kernel(operation)
+    }
+    self.assertEmpty(missing)
+
+  def test_bfloat16_computes_in_it_but_stores_float32(self):
+    step = trace("adam", "fixed", policy="mixed_bfloat16")
+    convolutions = [op for op in step.operations if op.type == "Conv2D"]
+    self.assertNotEmpty(convolutions)
+    for operation in convolutions:
+      self.assertEqual(operation.outputs[0].dtype, tf.bfloat16)
+    for variable in step.model.variables + step.optimizer.variables:
+      self.assertIn(variable.dtype, ("float32", "int64"))
+
+
+def _is_scalar_sum(operation):
+  return (
+    operation.type == "CrossReplicaSum" and operation.outputs[0].shape.rank == 0
+  )
+
+
+def _described(variable):
+  """Returns all that says how a distributed variable is kept."""
+  return (
+    type(variable),
+    type(variable._policy),
+    variable.aggregation,
+    variable.synchronization,
+    variable.dtype,
+    variable.shape,
+    [part.device for part in variable.values],
+  )
+
+
+if __name__ == "__main__":
+  tf.test.main()
