@@ -114,13 +114,21 @@ class _Host:
   def check_finite(self, values, step, count, finite):
     """Raises a UserError if fewer than `count` steps after `step` were."""
     if finite < count:
-      raise UserError(
-        f"Training diverged in step {step + finite + 1}: the mean of the steps "
-        f"up to it is {values}, at learning rate {self._learning_rate():g}. "
-        "The last good checkpoint is "
-        f"{self._checkpoints.latest or 'none'}. Try a lower learning_rate.peak "
-        "or a longer learning_rate.warmup_epochs, in another --workdir."
-      )
+      self._stop(step + finite + 1, f"the mean up to it is {values}")
+
+  def _check_weights(self, step):
+    """Raises a UserError if a weight is not finite, before it is saved."""
+    for variable in self._task.model.trainable_variables:
+      if not tf.reduce_all(tf.math.is_finite(variable.value)):
+        self._stop(step, f"{variable.path} is not finite after it")
+
+  def _stop(self, step, symptom):
+    raise UserError(
+      f"Training diverged in step {step}: {symptom}, at learning rate "
+      f"{self._learning_rate():g}. The last good checkpoint is "
+      f"{self._checkpoints.latest or 'none'}. Try a lower learning_rate.peak "
+      "or a longer learning_rate.warmup_epochs, in another --workdir."
+    )
 
   def finish(self, step, values, is_interruption_requested):
     """Evaluates, writes and saves what is due; returns the last evaluation."""
@@ -129,6 +137,7 @@ class _Host:
     saves = plan.is_checkpoint_due(step)
     stops = self._agree(is_interruption_requested) and step < plan.total_steps
     if evaluates or saves or stops:
+      self._check_weights(step)
       self._average_statistics()
     values["train/learning_rate"] = self._learning_rate()
     if evaluates:

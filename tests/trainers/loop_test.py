@@ -146,6 +146,22 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     # Nothing was written of the loop with that step.
     self.assertEqual(metrics.read(self.workdir)[-1]["step"], 6)
 
+  def test_weights_that_are_not_finite_are_not_saved(self):
+    task = _task(_one_device())
+    (weight,) = task.model.trainable_variables
+
+    def train_step(batch):
+      is_last = tf.reduce_mean(batch) > 9  # Of ten steps.
+      weight.assign(tf.where(is_last, [[float("inf")]], [[1.0]]))
+      return {"value": tf.constant(1.0)}
+
+    with self.assertRaisesRegex(
+      UserError, r"in step 10: .*kernel is not finite.*checkpoints/ckpt-5\."
+    ):
+      self._train(task=loop.Task(**vars(task) | {"train_step": train_step}))
+    files = os.listdir(os.path.join(self.workdir, "checkpoints"))
+    self.assertNotIn("ckpt-10.index", files)
+
   def test_the_best_checkpoint_is_kept(self):
     results = iter([1.0, 3.0, 2.0])
     task = _task(_one_device(), evaluate=lambda: {"weight": next(results)})
