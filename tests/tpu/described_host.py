@@ -4,6 +4,8 @@ A TPUStrategy asks its cluster resolver which cores there are. In a `tf.Graph`
 it then executes nothing: no TPU is needed to see what one would be given.
 """
 
+import importlib.metadata
+
 import tensorflow as tf
 
 CORES_PER_HOST = 8  # Of v2 and v3.
@@ -61,8 +63,13 @@ class DescribedHosts(tf.distribute.cluster_resolver.ClusterResolver):
 
 
 def is_tpu_build() -> bool:
-  """Whether this TensorFlow was built for TPUs."""
-  return any(
-    device.device_type.startswith("TPU")
-    for device in tf.config.list_physical_devices()
-  )
+  """Whether this TensorFlow was built for TPUs.
+
+  Its devices do not tell: where another process has a TPU, or only the library
+  for it, the build shows none.
+  """
+  try:
+    importlib.metadata.version("tensorflow-tpu")
+  except importlib.metadata.PackageNotFoundError:
+    return False
+  return True
