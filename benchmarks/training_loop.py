@@ -1,8 +1,10 @@
-"""Is the training loop as fast as Keras' own fit?
+"""What does the training loop cost, over bare steps and over Keras' own fit?
 
-Both train the same model with the same optimizer on the same batches, in turn
-in one process, and nothing else: no evaluation, no checkpoint. Prints images
-per second, and writes the table and a picture to --workdir.
+All train the same model with the same optimizer on the same batches, in turn in
+one process, without evaluation and checkpoint. A bare step is one call of a
+tf.function. The loop makes all steps of a round in one call, and writes their
+figures. Prints images per second, and writes the table and a picture to
+--workdir.
 
 python -m benchmarks.training_loop --data_dir=FOLDER --workdir=runs/loop \
     --config=configs/image_folder_resnet8_lookahead.py
@@ -19,9 +21,15 @@ import tensorflow as tf
 from absl import app, flags
 from ml_collections import config_flags
 
-from trainers import loop
+from benchmarks import interleaved
+from trainers import loop, metrics
 from trainers import workdir as workdir_lib
-from trainers.image_classification import input_pipeline, sources, train
+from trainers.image_classification import (
+  input_pipeline,
+  sources,
+  train,
+  training_step,
+)
 
 matplotlib.use("Agg")  # There may be no screen.
 from matplotlib import pyplot as plt
@@ -30,7 +38,7 @@ _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where to write the results.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "As for the trainer.")
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Rounds of each.", lower_bound=1)
-_STEPS = flags.DEFINE_integer("steps", 78, "Steps in a round.", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 100, "Steps in a round.", lower_bound=1)
 
 
 def _setup(config, source, strategy):
@@ -44,8 +52,8 @@ def _setup(config, source, strategy):
     config.data,
     seed=config.seed,
     global_batch_size=config.global_batch_size,
-    replica_batch_size=config.global_batch_size,
     first_step=0,
+    context=tf.distribute.InputContext(),
   )
   return model, optimizer, batches
 
@@ -81,19 +89,46 @@ def _rounds_of_fit(config, source):
     yield stopwatch.seconds
 
 
+def _rounds_of_bare_steps(config, source):
+  """Yields the seconds of a round of single compiled steps, for ever."""
+  strategy = tf.distribute.get_strategy()
+  model, optimizer, dataset = _setup(config, source, strategy)
+  train_step = training_step.make_train_step(model, optimizer, config, strategy)
+  step = tf.function(lambda batches: train_step(next(batches)))
+  batches = iter(dataset)
+
+  def make_steps():
+    for _ in range(_STEPS.value):
+      figures = step(batches)
+    float(figures["loss"])  # Waits for the last step.
+
+  yield from _time(make_steps)
+
+
 def _rounds_of_the_loop(config, source):
-  """Yields the seconds of a round, for ever."""
+  """Yields the seconds of a round, with what the host does, for ever."""
   strategy = tf.distribute.OneDeviceStrategy("CPU:0")
   model, optimizer, dataset = _setup(config, source, strategy)
-  train_step = train.make_train_step(model, optimizer, config, strategy)
+  train_step = training_step.make_train_step(model, optimizer, config, strategy)
   run_steps = loop.make_loop(train_step, ("loss", "accuracy"), strategy)
   batches = iter(
     strategy.distribute_datasets_from_function(lambda context: dataset)
   )
+  writer = metrics.MetricsWriter(_WORKDIR.value)
+
+  def make_steps():
+    figures, _ = run_steps(batches, tf.constant(_STEPS.value))
+    writer.write(0, 0.0, {name: float(v) for name, v in figures.items()})
+
+  yield from _time(make_steps)
+
+
+def _time(make_steps):
+  """Yields the seconds of a second call in a row, for ever."""
   while True:
-    run_steps(batches, tf.constant(_STEPS.value))
+    make_steps()
     started = time.perf_counter()
-    float(run_steps(batches, tf.constant(_STEPS.value))["loss"])
+    make_steps()
     yield time.perf_counter() - started
 
 
@@ -107,12 +142,13 @@ def _make_table(speeds):
     lines.append(
       f"| {name} | " + " | ".join(f"{v:.0f}" for v in figures) + " |"
     )
-  ratios = [a / b for a, b in zip(speeds["training loop"], speeds["fit"])]
-  lines.append(
-    f"\nThe loop's over fit's, round by round: {statistics.median(ratios):.3f} "
-    f"({min(ratios):.3f} to {max(ratios):.3f}), {len(ratios)} rounds of "
-    f"{_STEPS.value} steps.\n"
-  )
+  for other in ("fit", "bare steps"):
+    ratio = interleaved.compare(speeds["training loop"], speeds[other])
+    lines.append(
+      f"\nThe loop's over that of {other}, round by round: {ratio.median:.3f}, "
+      f"95 % interval {ratio.low:.3f} to {ratio.high:.3f}."
+    )
+  lines.append(f"\n{len(speeds['fit'])} rounds of {_STEPS.value} steps.\n")
   return "\n".join(lines)
 
 
@@ -135,9 +171,11 @@ def main(arguments: list[str]) -> None:
   with config.unlocked():
     config.l2_penalty = 0.0  # The same work: compile's loss has no penalty
     config.label_smoothing = 0.0  # and no smoothing.
+  os.makedirs(_WORKDIR.value, exist_ok=True)
   source = sources.load(config.data, _DATA_DIR.value)
   ways = {
     "fit": _rounds_of_fit(config, source),
+    "bare steps": _rounds_of_bare_steps(config, source),
     "training loop": _rounds_of_the_loop(config, source),
   }
   for rounds in ways.values():
@@ -149,7 +187,6 @@ def main(arguments: list[str]) -> None:
     images = _STEPS.value * config.global_batch_size
     speeds[name].append(images / next(rounds))
     print(f"{name}: {speeds[name][-1]:.0f} images per second", flush=True)
-  os.makedirs(_WORKDIR.value, exist_ok=True)
   table = _make_table(speeds)
   workdir_lib.write_whole(os.path.join(_WORKDIR.value, "table.md"), table)
   picture = os.path.join(_WORKDIR.value, "speed.png")

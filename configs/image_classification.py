@@ -26,7 +26,12 @@ def get_config() -> ml_collections.ConfigDict:
       cache=True,
       shuffle_buffer=50_000,
     ),
-    model=dict(name="cnn", width=16, blocks_per_stage=(1, 1, 1)),
+    model=dict(
+      name="cnn",
+      width=16,
+      blocks_per_stage=(1, 1, 1),
+      synchronized_batch_norm=True,
+    ),
     optimizer=dict(name="sgd", arguments=dict(momentum=0.9)),
     lookahead=None,
     learning_rate=dict(
@@ -41,5 +46,6 @@ def get_config() -> ml_collections.ConfigDict:
     steps_per_loop=100,
     eval_every_epochs=1.0,
     checkpoint_every_epochs=1.0,
+    keep_checkpoints=2,
     jit_compile=config_dict.placeholder(bool),
   )

@@ -16,9 +16,10 @@ import ml_collections
 from absl import app, flags, logging
 
 from experiments import report
-from trainers import distribution
+from trainers import distribution, interruption
 from trainers.errors import UserError, describe_config_error
 from trainers.image_classification import train
+from trainers.runtime import Runtime
 
 _CONFIGS = flags.DEFINE_list(
   "configs",
@@ -45,6 +46,9 @@ def main(arguments: list[str]) -> None:
     names = [_run_all_seeds(path, strategy) for path in _CONFIGS.value]
   except UserError as error:
     sys.exit(f"Error: {error}")
+  except interruption.Interrupted as stop:
+    print(stop, file=sys.stderr)
+    sys.exit(interruption.EXIT_STATUS)
   runs = {
     name: [_run_directory(name, seed) for seed in range(_SEEDS.value)]
     for name in names
@@ -59,7 +63,7 @@ def _run_all_seeds(path, strategy):
     config = _load_config(path)
     config.seed = seed
     workdir = _run_directory(name, seed)
-    train.train(config, workdir, _DATA_DIR.value, strategy)
+    train.train(config, Runtime(strategy, workdir, _DATA_DIR.value))
   return name
 
 

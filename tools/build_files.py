@@ -29,7 +29,10 @@ SLOW = {
   "tests/lookahead_tf/conformance_test.py",
   "tests/trainers/flags_test.py",
   "tests/trainers/image_classification/train_test.py",
+  "tests/trainers/resume_test.py",
+  "tests/trainers/strategies_test.py",
 }
+_PROGRAM = ["//configs:files", "//trainers/image_classification:main"]
 # What a program opens or imports by name, which its imports do not show.
 DATA = {
   "benchmarks/added_memory.py": ["//benchmarks:optimizer_memory"],
@@ -48,10 +51,9 @@ DATA = {
   ],
   "tests/repository/build_files_test.py": ["//:files"],
   "tests/repository/imports_test.py": ["//:files"],
-  "tests/trainers/flags_test.py": [
-    "//configs:files",
-    "//trainers/image_classification:main",
-  ],
+  "tests/trainers/flags_test.py": _PROGRAM,
+  "tests/trainers/resume_test.py": _PROGRAM,
+  "tests/trainers/strategies_test.py": _PROGRAM,
 }
 # For environments with other packages than those of requirements.txt.
 FOREIGN = {
@@ -59,6 +61,7 @@ FOREIGN = {
   "lookahead_tf/backends/jax.py",
   "lookahead_tf/backends/torch.py",
   "tests/lookahead_tf/tfa_checkpoints/make.py",
+  "trainers/tpu_compiler.py",
 }
 HEADER = "# Written by tools/build_files.py: change that, or the imports.\n"
 VISIBILITY = 'package(default_visibility = ["//visibility:public"])\n'

@@ -1,18 +1,21 @@
 """The command line that all trainers share."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import ml_collections
 import tensorflow as tf
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from trainers import distribution
+from trainers import distribution, interruption, profiling, tpu_chips
+from trainers import runtime as runtime_lib
 from trainers.errors import UserError, describe_config_error
+from trainers.runtime import Runtime
 
-Train = Callable[
-  [ml_collections.ConfigDict, str, str | None, tf.distribute.Strategy], None
+Train = Callable[[ml_collections.ConfigDict, Runtime], None]
+CompileForTpu = Callable[
+  [ml_collections.ConfigDict, str | None, Sequence[str]], int
 ]
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -34,8 +37,10 @@ _STRATEGY = flags.DEFINE_enum(
   "strategy",
   "auto",
   distribution.STRATEGIES,
-  "How to use the devices: one_device, or mirrored for all GPUs (all logical "
-  "CPUs where there is no GPU). auto is mirrored where there are several GPUs.",
+  "How to use the devices: one_device; mirrored for all GPUs (all logical CPUs "
+  "where there is no GPU); multi_worker for the processes that TF_CONFIG "
+  "names; tpu for the node that --tpu names. auto takes the first of tpu, "
+  "multi_worker, mirrored and one_device for which there is what it needs.",
 )
 _LOGICAL_CPUS = flags.DEFINE_integer(
   "logical_cpus",
@@ -43,16 +48,62 @@ _LOGICAL_CPUS = flags.DEFINE_integer(
   "Split the CPU into that many devices, to try several replicas on a laptop.",
   lower_bound=1,
 )
+_TPU = flags.DEFINE_string(
+  "tpu", None, "local on a TPU VM, or the name of a TPU node or pod slice."
+)
+_TPU_ZONE = flags.DEFINE_string(
+  "tpu_zone", None, "Google Cloud zone of a TPU node that is named."
+)
+_GCP_PROJECT = flags.DEFINE_string(
+  "gcp_project", None, "Google Cloud project of a TPU node that is named."
+)
+_PRECISION = flags.DEFINE_enum(
+  "precision",
+  "float32",
+  list(runtime_lib.PRECISIONS),
+  "What to compute in; weights are float32. bfloat16 is for TPUs and GPUs, "
+  "float16 for older GPUs, with a scaled loss.",
+)
+_SEED = flags.DEFINE_integer(
+  "seed", None, "Overrides the config's seed.", lower_bound=0
+)
+_DETERMINISTIC = flags.DEFINE_bool(
+  "deterministic",
+  False,
+  "Use operations only that give the same bits each time: then a run that was "
+  "killed and resumed ends in the weights of one that was not.",
+)
+_PROFILE_STEPS = flags.DEFINE_string(
+  "profile_steps",
+  None,
+  "Write a trace of these steps for TensorBoard, such as 100-110.",
+)
+_TPU_COMPILE_ONLY = flags.DEFINE_list(
+  "tpu_compile_only",
+  None,
+  "Do not train, but compile the training step for these TPU slices, and say "
+  f"what it takes of them: one or more of {','.join(tpu_chips.SLICES)}. It "
+  "needs no TPU and no --workdir, but the extra tpu-compile.",
+)
 
 
-def run(train: Train) -> None:
-  """Parses the command line and calls `train`; a UserError exits with status 1.
+def run(train: Train, compile_for_tpu: CompileForTpu) -> None:
+  """Parses the command line and calls `train`.
+
+  A UserError exits with status 1, a SIGTERM with interruption.EXIT_STATUS after
+  a checkpoint.
 
   Args:
-    train: A function of (config, workdir, data_dir, strategy).
+    train: A function of a config and a Runtime.
+    compile_for_tpu: A function of (config, data_dir, names of TPU slices) that
+      returns the exit status of --tpu_compile_only.
   """
-  flags.mark_flags_as_required(["config", "workdir"])
-  flags.register_validator("workdir", bool, "it must name a directory")
+  flags.mark_flag_as_required("config")
+  flags.register_multi_flags_validator(
+    ["workdir", "tpu_compile_only"],
+    lambda values: values["workdir"] or values["tpu_compile_only"],
+    "--workdir must name a directory",
+  )
 
   def main(arguments):
     if len(arguments) > 1:
@@ -61,14 +112,43 @@ def run(train: Train) -> None:
       )
     logging.set_verbosity(logging.WARNING)
     try:
-      strategy = distribution.make_strategy(
-        _STRATEGY.value, _LOGICAL_CPUS.value
-      )
-      train(_CONFIG.value, _WORKDIR.value, _DATA_DIR.value, strategy)
+      if _TPU_COMPILE_ONLY.value is not None:
+        runtime_lib.set_precision(_PRECISION.value)
+        slices = _TPU_COMPILE_ONLY.value
+        sys.exit(compile_for_tpu(_CONFIG.value, _DATA_DIR.value, slices))
+      train(*_prepare())
     except UserError as error:
       sys.exit(f"Error: {error}")
+    except interruption.Interrupted as stop:
+      print(stop, file=sys.stderr)
+      sys.exit(interruption.EXIT_STATUS)
 
   app.run(main, flags_parser=_parse)
+
+
+def _prepare():
+  """Returns the config and the Runtime that the flags describe."""
+  profile_steps = profiling.parse_steps(_PROFILE_STEPS.value)
+  # First of all: TensorFlow must not have used its devices before.
+  strategy = distribution.make_strategy(
+    _STRATEGY.value,
+    _LOGICAL_CPUS.value,
+    _TPU.value,
+    _TPU_ZONE.value,
+    _GCP_PROJECT.value,
+  )
+  config = _CONFIG.value
+  if _SEED.value is not None:
+    config.seed = _SEED.value
+  runtime_lib.set_precision(_PRECISION.value)
+  if _DETERMINISTIC.value:
+    tf.config.experimental.enable_op_determinism()
+  return config, Runtime(
+    strategy=strategy,
+    workdir=_WORKDIR.value,
+    data_dir=_DATA_DIR.value,
+    profile_steps=profile_steps,
+  )
 
 
 def _parse(arguments):

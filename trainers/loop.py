@@ -1,7 +1,7 @@
 """The training loop: steps in the graph, everything else on the host."""
 
+import contextlib
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,46 +10,11 @@ import keras
 import tensorflow as tf
 import tqdm
 
+from trainers import interruption, metrics, profiling, replica_state
 from trainers.checkpoints import Checkpoints
 from trainers.errors import UserError
-from trainers.metrics import MetricsWriter
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-  """What happens at which step.
-
-  Attributes:
-    total_steps: Training steps in all.
-    steps_per_epoch: Training steps in an epoch.
-    steps_per_loop: Steps in one call of the compiled loop, after which the
-      host writes training figures.
-    eval_every_steps: Evaluate every so many steps, and after the last.
-    checkpoint_every_steps: Likewise for checkpoints.
-    global_batch_size: Examples in a step, over all replicas.
-  """
-
-  total_steps: int
-  steps_per_epoch: int
-  steps_per_loop: int
-  eval_every_steps: int
-  checkpoint_every_steps: int
-  global_batch_size: int
-
-  def next_stop(self, step: int) -> int:
-    """Returns the first step after `step` at which the host has work."""
-    periods = (
-      self.steps_per_loop,
-      self.eval_every_steps,
-      self.checkpoint_every_steps,
-    )
-    return min(
-      self.total_steps, *(period * (step // period + 1) for period in periods)
-    )
-
-  def is_due(self, period: int, step: int) -> bool:
-    """Whether what happens every `period` steps happens after `step`."""
-    return step % period == 0 or step == self.total_steps
+from trainers.plan import Plan
+from trainers.runtime import Runtime
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,81 +24,147 @@ class Task:
   Attributes:
     model: Built in the strategy's scope.
     optimizer: Built in the strategy's scope.
-    train_data: A function of the first step; returns a `tf.data.Dataset` of
-      batches for one replica each, from that step on, in an order that depends
+    train_data: A function of the first step and a `tf.distribute.InputContext`;
+      returns a `tf.data.Dataset` of batches for one replica each, from that
+      step on, those of this host's replicas in turn, in an order that depends
       on nothing but the step.
     train_step: A function of such a batch, run in each replica: it updates the
       model and returns its share of the figures of the global batch.
     figures: Names of what `train_step` returns, scalars that are summed over
       replicas and averaged over steps.
     evaluate: Returns the figures of an evaluation.
+    best: The figure of an evaluation by which the best checkpoint is chosen,
+      that with the greatest.
   """
 
   model: keras.Model
   optimizer: keras.optimizers.Optimizer
-  train_data: Callable[[int], tf.data.Dataset]
+  train_data: Callable[[int, tf.distribute.InputContext], tf.data.Dataset]
   train_step: Callable[[Any], Mapping[str, tf.Tensor]]
   figures: tuple[str, ...]
   evaluate: Callable[[], Mapping[str, float]]
+  best: str
 
 
-def train(
-  task: Task,
-  plan: Plan,
-  strategy: tf.distribute.Strategy,
-  workdir: str,
-) -> None:
-  """Trains to the end of `plan`, from the last checkpoint in `workdir` if any.
+def train(task: Task, plan: Plan, runtime: Runtime) -> None:
+  """Trains to the end of `plan`, from the last checkpoint in workdir if any.
 
   Args:
     task: What to train, and on what.
     plan: For how long, and when to do what.
-    strategy: The one in whose scope the model was built.
-    workdir: Directory of the run.
+    runtime: Where and how.
 
   Raises:
-    UserError: if a figure of the training is not finite.
+    UserError: if a figure of the training is not finite, or if a file cannot
+      be written.
+    Interrupted: after a SIGTERM, when all is saved.
   """
-  checkpoints = Checkpoints(workdir, task.model, task.optimizer)
+  strategy = runtime.strategy
+  # To resume: 1. weights, optimizer and seeds, 2. which differ by replica;
+  checkpoints = Checkpoints(
+    runtime.workdir, task.model, task.optimizer, plan.keep_checkpoints
+  )
   step = checkpoints.restore()
-  metrics = MetricsWriter(workdir, step)
+  replica_state.give_replicas_own_seeds(task.model, strategy)
+  # 3. the figures up to that step; 4. the input from that step on.
+  writer = metrics.open_writer(runtime.workdir, step, runtime.is_chief)
   batches = iter(
     strategy.distribute_datasets_from_function(
-      lambda context: task.train_data(step)
+      lambda context: task.train_data(step, context)
     )
   )
   run_steps = make_loop(task.train_step, task.figures, strategy)
-  with tqdm.tqdm(
-    total=plan.total_steps, initial=step, desc=workdir, unit="step"
-  ) as progress:
+  host = _Host(task, plan, runtime, checkpoints, writer)
+  with contextlib.ExitStack() as stack:
+    stack.callback(writer.close)
+    watch = stack.enter_context(interruption.Watch())
+    profiler = stack.enter_context(
+      profiling.Profiler(runtime.workdir, plan.profile_steps)
+    )
+    progress = stack.enter_context(_progress_bar(plan, step, runtime))
     while step < plan.total_steps:
+      profiler.before(step + 1)
       count = plan.next_stop(step) - step
       started = time.perf_counter()
-      figures = _to_host(run_steps(batches, tf.constant(count)))
+      figures, finite = run_steps(batches, tf.constant(count))
+      values = {f"train/{name}": float(v) for name, v in figures.items()}
       seconds = time.perf_counter() - started
+      host.check_finite(values, step, count, int(finite))
       step += count
-      _check_finite(figures, step, count, task.optimizer, checkpoints)
+      profiler.after(step)
       progress.update(count)
-      values = {f"train/{name}": value for name, value in figures.items()}
-      values["train/learning_rate"] = _learning_rate(task.optimizer)
       values["examples_per_second"] = count * plan.global_batch_size / seconds
-      if plan.is_due(plan.eval_every_steps, step):
-        evaluated = task.evaluate()
-        values |= {f"eval/{name}": value for name, value in evaluated.items()}
-        progress.set_postfix(
-          {name: f"{value:.4f}" for name, value in evaluated.items()}
-        )
-      metrics.write(step, step / plan.steps_per_epoch, values)
-      if plan.is_due(plan.checkpoint_every_steps, step):
-        checkpoints.save(step)
-  metrics.close()
+      evaluated = host.finish(step, values, watch.is_requested)
+      progress.set_postfix({k: f"{v:.4f}" for k, v in evaluated.items()})
+
+
+class _Host:
+  """What is done between calls of the compiled loop."""
+
+  def __init__(self, task, plan, runtime, checkpoints, writer):
+    self._task, self._plan = task, plan
+    self._is_chief = runtime.is_chief
+    self._checkpoints, self._writer = checkpoints, writer
+    self._average_statistics = replica_state.make_average_statistics(
+      task.model, runtime.strategy
+    )
+    self._agree = interruption.make_agreement(runtime.strategy)
+    self._evaluated = {}
+
+  def check_finite(self, values, step, count, finite):
+    """Raises a UserError if fewer than `count` steps after `step` were."""
+    if finite < count:
+      self._stop(step + finite + 1, f"the mean up to it is {values}")
+
+  def _check_weights(self, step):
+    """Raises a UserError if a weight is not finite, before it is saved."""
+    for variable in self._task.model.trainable_variables:
+      if not tf.reduce_all(tf.math.is_finite(variable.value)):
+        self._stop(step, f"{variable.path} is not finite after it")
+
+  def _stop(self, step, symptom):
+    raise UserError(
+      f"Training diverged in step {step}: {symptom}, at learning rate "
+      f"{self._learning_rate():g}. The last good checkpoint is "
+      f"{self._checkpoints.latest or 'none'}. Try a lower learning_rate.peak "
+      "or a longer learning_rate.warmup_epochs, in another --workdir."
+    )
+
+  def finish(self, step, values, is_interruption_requested):
+    """Evaluates, writes and saves what is due; returns the last evaluation."""
+    plan = self._plan
+    evaluates = plan.is_evaluation_due(step)
+    saves = plan.is_checkpoint_due(step)
+    stops = self._agree(is_interruption_requested) and step < plan.total_steps
+    if evaluates or saves or stops:
+      self._check_weights(step)
+      self._average_statistics()
+    values["train/learning_rate"] = self._learning_rate()
+    if evaluates:
+      self._evaluated = dict(self._task.evaluate())
+      values |= {f"eval/{name}": v for name, v in self._evaluated.items()}
+    self._writer.write(step, step / plan.steps_per_epoch, values)
+    # Only one process writes; all of them read.
+    if evaluates and self._is_chief:
+      self._checkpoints.save_if_best(step, self._evaluated[self._task.best])
+    if (saves or stops) and self._is_chief:
+      self._checkpoints.save(step)
+    if stops:
+      raise interruption.Interrupted(
+        f"Stopped by SIGTERM after step {step} of {plan.total_steps}, with a "
+        "checkpoint: run the same command again to go on."
+      )
+    return self._evaluated
+
+  def _learning_rate(self):
+    return float(keras.ops.convert_to_numpy(self._task.optimizer.learning_rate))
 
 
 def make_loop(
   train_step: Callable[[Any], Mapping[str, tf.Tensor]],
   figures: Sequence[str],
   strategy: tf.distribute.Strategy,
-) -> Callable[[Any, tf.Tensor], Mapping[str, tf.Tensor]]:
+) -> Callable[[Any, tf.Tensor], tuple[Mapping[str, tf.Tensor], tf.Tensor]]:
   """Returns a function that makes training steps and averages their figures.
 
   Args:
@@ -143,46 +174,38 @@ def make_loop(
 
   Returns:
     A tf.function of an iterator over distributed batches and the number of
-    steps, an integer scalar. All steps are made in the graph; it returns the
-    figures' means over them, float32 scalars.
+    steps, an integer scalar. All steps are made in the graph, but none after
+    one with a figure that is not finite. It returns the figures' means over
+    the steps made, float32 scalars, and how many steps were finite, int32.
   """
 
   @tf.function
   def run_steps(batches, count):
     sums = {name: tf.zeros([]) for name in figures}
-    for _ in tf.range(count):
+    made, finite = tf.constant(0), tf.constant(0)
+    while tf.logical_and(made < count, made == finite):
       step = strategy.run(train_step, args=(next(batches),))
       sums = {
         name: value
         + strategy.reduce(tf.distribute.ReduceOp.SUM, step[name], axis=None)
         for name, value in sums.items()
       }
-    return {
-      name: value / tf.cast(count, tf.float32) for name, value in sums.items()
+      made += 1
+      is_finite = tf.reduce_all(tf.math.is_finite(list(sums.values())))
+      finite += tf.cast(is_finite, tf.int32)
+    means = {
+      name: value / tf.cast(made, tf.float32) for name, value in sums.items()
     }
+    return means, finite
 
   return run_steps
 
 
-def _check_finite(figures, step, count, optimizer, checkpoints):
-  """Raises a UserError if training has diverged."""
-  if not all(math.isfinite(value) for value in figures.values()):
-    raise UserError(
-      f"Training diverged in the {count} steps before step {step}: {figures}, "
-      f"at learning rate {_learning_rate(optimizer):g}. The last checkpoint is "
-      f"{checkpoints.latest or 'none'}. Try a lower learning_rate.peak, or a "
-      "longer learning_rate.warmup_epochs, in another --workdir."
-    )
-
-
-def _learning_rate(optimizer):
-  return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
-
-
-def _to_host(figures):
-  return {name: float(value) for name, value in figures.items()}
-
-
-def steps_in(epochs: float, steps_per_epoch: int) -> int:
-  """Returns the steps in so many epochs, at least one."""
-  return max(1, math.ceil(epochs * steps_per_epoch))
+def _progress_bar(plan, step, runtime):
+  return tqdm.tqdm(
+    total=plan.total_steps,
+    initial=step,
+    desc=runtime.workdir,
+    unit="step",
+    disable=not runtime.is_chief,
+  )

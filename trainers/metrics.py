@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from trainers import workdir as workdir_lib
+from trainers.errors import UserError
 
 
 class MetricsWriter:
@@ -28,10 +29,20 @@ class MetricsWriter:
       workdir_lib.write_whole(self._path, "".join(map(_line, kept)))
 
   def write(self, step: int, epoch: float, values: Mapping[str, float]) -> None:
-    """Writes `values`, named like "train/loss" or "eval/accuracy"."""
+    """Writes `values`, named like "train/loss" or "eval/accuracy".
+
+    Raises:
+      UserError: if there is no room for them.
+    """
     line = _line({"step": step, "epoch": round(epoch, 4), **values})
-    with tf.io.gfile.GFile(self._path, "a") as file:
-      file.write(line)
+    try:
+      with tf.io.gfile.GFile(self._path, "a") as file:
+        file.write(line)
+    except tf.errors.OpError as error:
+      raise UserError(
+        f"{self._path} cannot be written: {error.message}. Make room, and run "
+        "the same command again: it goes on from the last checkpoint."
+      ) from error
     with self._events.as_default(step):
       for name, value in values.items():
         tf.summary.scalar(name, value)
@@ -40,6 +51,23 @@ class MetricsWriter:
   def close(self) -> None:
     """Closes the event file."""
     self._events.close()
+
+
+class NoWriter:
+  """Writes nothing: one process of several writes for all of them."""
+
+  def write(self, step: int, epoch: float, values: Mapping[str, float]) -> None:
+    """Does nothing."""
+
+  def close(self) -> None:
+    """Does nothing."""
+
+
+def open_writer(
+  workdir: str, step: int, is_chief: bool
+) -> MetricsWriter | NoWriter:
+  """Returns the writer of this process; arguments as for MetricsWriter."""
+  return MetricsWriter(workdir, step) if is_chief else NoWriter()
 
 
 def read(workdir: str) -> list[dict[str, float]]:

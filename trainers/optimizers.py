@@ -6,25 +6,39 @@ import keras
 import ml_collections
 
 from lookahead_tf import Lookahead, slow_weights
+from trainers import gradients, runtime
 from trainers.errors import UserError
 
 
 def make_optimizer(
   config: ml_collections.ConfigDict,
   learning_rate: keras.optimizers.schedules.LearningRateSchedule,
+  replicas: int = 1,
 ) -> keras.optimizers.Optimizer:
   """Returns the optimizer of an experiment.
+
+  With several replicas it has no limits of the gradient: `gradients.Clipping`
+  has them. With float16 a LossScaleOptimizer goes around it.
 
   Args:
     config: `config.optimizer.name` is the name of a Keras optimizer and
       `config.optimizer.arguments` its arguments; `config.lookahead` holds the
       arguments of Lookahead around it, or is None for none.
     learning_rate: Schedule over inner updates.
+    replicas: Number of replicas.
 
   Raises:
     UserError: if there is no such optimizer, or for a wrong argument.
   """
   arguments = config.optimizer.arguments.to_dict()
+  is_float16 = runtime.precision() == "float16"
+  if replicas > 1:
+    limits = {k: arguments.pop(k) for k in gradients.LIMITS if k in arguments}
+    if is_float16 and limits:
+      raise UserError(
+        f"optimizer.arguments {limits} with --precision=float16 work on one "
+        f"device only, and there are {replicas}: use --precision=bfloat16."
+      )
   classes = {
     name.lower(): value
     for name, value in vars(keras.optimizers).items()
@@ -37,30 +51,14 @@ def make_optimizer(
       f"'adamw'. Received: {config.optimizer.name!r}"
     )
   try:
-    inner = classes[name](learning_rate=learning_rate, **arguments)
-    if config.lookahead is None:
-      return inner
-    return Lookahead(inner, **config.lookahead.to_dict())
+    optimizer = classes[name](learning_rate=learning_rate, **arguments)
+    if config.lookahead is not None:
+      optimizer = Lookahead(optimizer, **config.lookahead.to_dict())
   except (TypeError, ValueError) as error:
     raise UserError(f"The optimizer of the config: {error}") from error
-
-
-def check_replicas(
-  optimizer: keras.optimizers.Optimizer, replicas: int
-) -> None:
-  """Raises a UserError if the optimizer does not do the same on replicas.
-
-  Keras clips the gradient of each replica before it sums them, so that a limit
-  means something else on each number of replicas.
-  """
-  inner = getattr(optimizer, "inner_optimizer", optimizer)
-  for name in ("clipnorm", "clipvalue", "global_clipnorm"):
-    limit = getattr(inner, name)
-    if replicas > 1 and limit is not None:
-      raise UserError(
-        f"optimizer.arguments.{name}={limit} means something else with "
-        f"{replicas} replicas than with one. Train on one device, or without."
-      )
+  if is_float16:
+    return keras.optimizers.LossScaleOptimizer(optimizer)
+  return optimizer
 
 
 def weights_to_evaluate(
@@ -68,9 +66,12 @@ def weights_to_evaluate(
 ) -> contextlib.AbstractContextManager:
   """Within it `model` holds what to evaluate and to export.
 
-  These are the slow weights if `optimizer` is a Lookahead, since Algorithm 1
-  returns them, and the weights as they are if not.
+  These are the slow weights if there is a Lookahead, since Algorithm 1 returns
+  them, and the weights as they are if not.
   """
-  if isinstance(optimizer, Lookahead):
-    return slow_weights(model, optimizer)
+  inner = optimizer
+  if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+    inner = optimizer.inner_optimizer
+  if isinstance(inner, Lookahead):
+    return slow_weights(model, inner)
   return contextlib.nullcontext()

@@ -1,12 +1,47 @@
 """The directory of a run: it belongs to one config and one data set."""
 
+import contextlib
+import fcntl
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from trainers.errors import UserError
+
+
+@contextlib.contextmanager
+def locked(workdir: str) -> Iterator[None]:
+  """Within it no other process can have the lock of `workdir`.
+
+  The operating system frees it however a process ends. A directory that is not
+  on a local disk (gs://...) has no lock.
+
+  Args:
+    workdir: Directory of a run, which is created.
+
+  Raises:
+    UserError: if another process has it, or if it cannot be created.
+  """
+  if "://" in workdir:
+    yield
+    return
+  try:
+    os.makedirs(workdir, exist_ok=True)
+    file = open(os.path.join(workdir, "lock"), "a")  # noqa: SIM115
+  except OSError as error:
+    raise UserError(f"--workdir={workdir} cannot be used: {error}") from error
+  with file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      raise UserError(
+        f"Another process is training in --workdir={workdir}: wait for it, "
+        "stop it, or choose another --workdir."
+      ) from None
+    yield
 
 
 def claim(workdir: str, **records: Mapping[str, Any]) -> None:

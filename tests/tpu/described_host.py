@@ -65,8 +65,7 @@ class DescribedHosts(tf.distribute.cluster_resolver.ClusterResolver):
 def is_tpu_build() -> bool:
   """Whether this TensorFlow was built for TPUs.
 
-  Its devices do not tell: where another process has a TPU, or only the library
-  for it, the build shows none.
+  By its package: the devices are not there while another process has libtpu.
   """
   try:
     importlib.metadata.version("tensorflow-tpu")

@@ -12,7 +12,7 @@ from ml_collections import config_dict
 from configs import digits_cnn_lookahead
 from lookahead_tf import AdaptiveStepSize
 from tests.tpu import described_host
-from trainers.image_classification import sources, train
+from trainers.image_classification import sources, train, training_step
 
 INNER = {
   "sgd": {"momentum": 0.9},
@@ -105,7 +105,7 @@ def trace(
       model, optimizer = train.make_model_and_optimizer(
         config, source, plan, strategy
       )
-      step = train.make_train_step(
+      step = training_step.make_train_step(
         model, optimizer if inner else _NoOptimizer(), config, strategy
       )
       size = config.data.image_size

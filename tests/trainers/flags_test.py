@@ -30,7 +30,14 @@ class FlagsTest(tf.test.TestCase, parameterized.TestCase):
     (["--strategy=mirored"], "should be one of"),
     (["--config=configs/none.py"], "configs/none.py"),
     (["--config.data.name=cifarr"], "data.name='cifarr' is unknown"),
+    (["--tpu_compile_only=v9-8"], "v2-8, v3-8"),
     (["3"], r"Received: ['3']"),
+    (["--strategy=tpu"], "requirements-tpu.txt"),
+    (["--strategy=multi_worker"], "environment variable TF_CONFIG"),
+    (["--strategy=one_device", "--tpu=local"], "--tpu=local goes with"),
+    (["--precision=fp8"], "should be one of"),
+    (["--profile_steps=9-3"], "such as 100-110"),
+    (["--seed=-1"], "not a non-negative integer"),
   )
   def test_a_mistake_ends_with_one_sentence(self, arguments, message):
     workdir = os.path.join(self.get_temp_dir(), self.id())

@@ -1,4 +1,6 @@
+import glob
 import os
+import signal
 
 import keras
 import numpy as np
@@ -7,11 +9,14 @@ from absl.testing import parameterized
 
 from lookahead_tf import Lookahead
 from tests import replicas
-from trainers import loop, metrics
+from trainers import interruption, loop, metrics
+from trainers.errors import UserError
+from trainers.plan import Plan
+from trainers.runtime import Runtime
 
 
 def _plan(**fields):
-  return loop.Plan(
+  return Plan(
     **{
       "total_steps": 11,
       "steps_per_epoch": 4,
@@ -24,26 +29,7 @@ def _plan(**fields):
   )
 
 
-class PlanTest(tf.test.TestCase):
-  def test_stops_wherever_the_host_has_work(self):
-    step, stops = 0, []
-    while step < 11:
-      step = _plan().next_stop(step)
-      stops.append(step)
-    self.assertEqual(stops, [3, 4, 5, 6, 8, 9, 10, 11])
-
-  def test_is_due_every_period_and_at_the_end(self):
-    plan = _plan()
-    due = [step for step in range(1, 12) if plan.is_due(4, step)]
-    self.assertEqual(due, [4, 8, 11])
-
-  def test_steps_in_epochs(self):
-    self.assertEqual(loop.steps_in(2.0, 10), 20)
-    self.assertEqual(loop.steps_in(0.25, 10), 3)
-    self.assertEqual(loop.steps_in(0.0, 10), 1)
-
-
-def _task(strategy):
+def _task(strategy, **fields):
   """One weight that follows the mean of its batches: batch i is (i, i + 1)."""
   with strategy.scope():
     model = keras.Sequential(
@@ -56,7 +42,8 @@ def _task(strategy):
     optimizer.build(model.trainable_variables)
   (weight,) = model.trainable_variables
 
-  def train_data(first_step):
+  def train_data(first_step, context):
+    del context
     steps = tf.data.Dataset.range(first_step, 1_000)
     batches = steps.map(lambda i: tf.cast(tf.stack([i, i + 1]), tf.float32))
     return batches.rebatch(2 // strategy.num_replicas_in_sync)
@@ -67,12 +54,16 @@ def _task(strategy):
     return {"value": tf.reduce_sum(batch) / 2}
 
   return loop.Task(
-    model=model,
-    optimizer=optimizer,
-    train_data=train_data,
-    train_step=train_step,
-    figures=("value",),
-    evaluate=lambda: {"weight": float(np.array(weight)[0, 0])},
+    **{
+      "model": model,
+      "optimizer": optimizer,
+      "train_data": train_data,
+      "train_step": train_step,
+      "figures": ("value",),
+      "evaluate": lambda: {"weight": float(np.array(weight)[0, 0])},
+      "best": "weight",
+      **fields,
+    }
   )
 
 
@@ -86,20 +77,25 @@ def _expected(steps):
   return fast
 
 
+def _one_device():
+  return tf.distribute.OneDeviceStrategy("CPU:0")
+
+
 class TrainTest(tf.test.TestCase, parameterized.TestCase):
   def setUp(self):
     super().setUp()
     self.workdir = os.path.join(self.get_temp_dir(), self.id())
 
+  def _train(self, strategy=None, task=None, **plan):
+    strategy = strategy or _one_device()
+    task = task or _task(strategy)
+    loop.train(task, _plan(**plan), Runtime(strategy, self.workdir))
+    return metrics.read(self.workdir)
+
   @parameterized.parameters(1, 2)
   def test_steps_figures_and_evaluations(self, number_of_replicas):
-    strategy = (
-      replicas.mirrored()
-      if number_of_replicas == 2
-      else tf.distribute.OneDeviceStrategy("CPU:0")
-    )
-    loop.train(_task(strategy), _plan(), strategy, self.workdir)
-    lines = metrics.read(self.workdir)
+    strategy = replicas.mirrored() if number_of_replicas == 2 else _one_device()
+    lines = self._train(strategy)
     self.assertEqual(
       [line["step"] for line in lines], [3, 4, 5, 6, 8, 9, 10, 11]
     )
@@ -118,37 +114,89 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
       self.assertGreater(line["examples_per_second"], 0)
 
   def test_goes_on_from_the_last_checkpoint(self):
-    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
-    loop.train(_task(strategy), _plan(total_steps=7), strategy, self.workdir)
-    loop.train(_task(strategy), _plan(), strategy, self.workdir)
-    lines = metrics.read(self.workdir)
+    self._train(total_steps=7)
+    lines = self._train()
     self.assertEqual(
       [line["step"] for line in lines], [3, 4, 5, 6, 7, 8, 9, 10, 11]
     )
     self.assertAllClose(lines[-1]["eval/weight"], _expected(11))
 
   def test_lines_after_the_last_checkpoint_are_made_again(self):
-    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
-    task = _task(strategy)
-
     def fail():
       raise KeyboardInterrupt
 
     with self.assertRaises(KeyboardInterrupt):
-      loop.train(
-        loop.Task(**{**vars(task), "evaluate": fail}),
-        _plan(eval_every_steps=9),
-        strategy,
-        self.workdir,
-      )
+      self._train(task=_task(_one_device(), evaluate=fail), eval_every_steps=9)
     steps = [line["step"] for line in metrics.read(self.workdir)]
     self.assertEqual(steps, [3, 5, 6])
-    loop.train(
-      _task(strategy), _plan(eval_every_steps=9), strategy, self.workdir
-    )
-    lines = metrics.read(self.workdir)
+    lines = self._train(eval_every_steps=9)
     self.assertEqual([line["step"] for line in lines], [3, 5, 6, 9, 10, 11])
     self.assertAllClose(lines[-1]["eval/weight"], _expected(11))
+
+  def test_stops_at_the_first_step_that_is_not_finite(self):
+    def train_step(batch):
+      # The eighth batch is (7, 8).
+      return {"value": tf.math.log(7.5 - tf.reduce_mean(batch))}
+
+    with self.assertRaisesRegex(
+      UserError,
+      r"diverged in step 8: .*-inf.*learning rate 0.5.*checkpoints/ckpt-5\.",
+    ):
+      self._train(task=_task(_one_device(), train_step=train_step))
+    # Nothing was written of the loop with that step.
+    self.assertEqual(metrics.read(self.workdir)[-1]["step"], 6)
+
+  def test_weights_that_are_not_finite_are_not_saved(self):
+    task = _task(_one_device())
+    (weight,) = task.model.trainable_variables
+
+    def train_step(batch):
+      is_last = tf.reduce_mean(batch) > 9  # Of ten steps.
+      weight.assign(tf.where(is_last, [[float("inf")]], [[1.0]]))
+      return {"value": tf.constant(1.0)}
+
+    with self.assertRaisesRegex(
+      UserError, r"in step 10: .*kernel is not finite.*checkpoints/ckpt-5\."
+    ):
+      self._train(task=loop.Task(**vars(task) | {"train_step": train_step}))
+    files = os.listdir(os.path.join(self.workdir, "checkpoints"))
+    self.assertNotIn("ckpt-10.index", files)
+
+  def test_the_best_checkpoint_is_kept(self):
+    results = iter([1.0, 3.0, 2.0])
+    task = _task(_one_device(), evaluate=lambda: {"weight": next(results)})
+    self._train(task=task)
+    files = os.listdir(os.path.join(self.workdir, "best"))
+    self.assertIn("ckpt-8.index", files)
+    self.assertLen([name for name in files if name.endswith(".index")], 1)
+
+  def test_sigterm_saves_and_resumes(self):
+    task = _task(_one_device())
+
+    def evaluate():
+      os.kill(os.getpid(), signal.SIGTERM)
+      return task.evaluate()
+
+    with self.assertRaisesRegex(interruption.Interrupted, "after step 6 of 11"):
+      # It comes in the evaluation after step 4; the next loop ends at 6.
+      self._train(
+        task=_task(_one_device(), evaluate=evaluate), checkpoint_every_steps=11
+      )
+    self.assertEqual(metrics.read(self.workdir)[-1]["step"], 6)
+    lines = self._train(checkpoint_every_steps=11)
+    steps = [line["step"] for line in lines]
+    self.assertEqual(steps, [3, 4, 6, 8, 9, 11])
+    self.assertAllClose(lines[-1]["eval/weight"], _expected(11))
+
+  def test_profile(self):
+    lines = self._train(profile_steps=(5, 7))
+    # The host stops before the first of these steps and after the last.
+    self.assertContainsSubset([4, 7], [line["step"] for line in lines])
+    pattern = os.path.join(
+      self.workdir, "events", "plugins", "profile", "*", "*.xplane.pb"
+    )
+    (trace,) = glob.glob(pattern)
+    self.assertGreater(os.path.getsize(trace), 1000)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,14 @@ from trainers.errors import UserError
 _RATE = keras.optimizers.schedules.CosineDecay(0.1, 10)
 
 
-def _make(name="sgd", arguments=None, lookahead=None):
+def _make(name="sgd", arguments=None, lookahead=None, replicas=1):
   return optimizers.make_optimizer(
     config_dict.create(
       optimizer={"name": name, "arguments": arguments or {}},
       lookahead=lookahead and config_dict.create(**lookahead),
     ),
     _RATE,
+    replicas,
   )
 
 
@@ -35,6 +36,20 @@ class OptimizersTest(tf.test.TestCase):
     self.assertIsInstance(optimizer, Lookahead)
     self.assertEqual(optimizer.sync_period, 7)
     self.assertEqual(optimizer.inner_optimizer.momentum, 0.9)
+
+  def test_limits_of_the_gradient_are_kept_for_one_replica_alone(self):
+    arguments = {"momentum": 0.9, "clipnorm": 1.0}
+    self.assertEqual(_make("sgd", arguments).clipnorm, 1.0)
+    optimizer = _make("sgd", arguments, replicas=2)
+    self.assertIsNone(optimizer.clipnorm)
+    self.assertEqual(optimizer.momentum, 0.9)
+
+  def test_float16_scales_the_loss_outside(self):
+    self.addCleanup(keras.config.set_dtype_policy, "float32")
+    keras.config.set_dtype_policy("mixed_float16")
+    optimizer = _make(lookahead={"sync_period": 5})
+    self.assertIsInstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    self.assertIsInstance(optimizer.inner_optimizer, Lookahead)
 
   def test_mistakes(self):
     for arguments, message in (

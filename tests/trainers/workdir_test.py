@@ -1,10 +1,14 @@
 import json
 import os
+import subprocess
+import sys
 
 import tensorflow as tf
 
 from trainers import workdir
 from trainers.errors import UserError
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
 
 
 def _config(**fields):
@@ -53,6 +57,34 @@ class WorkdirTest(tf.test.TestCase):
       file.write('{"seed"')
     with self.assertRaisesRegex(UserError, "config.json"):
       workdir.claim(self.path, config=_config())
+
+  def test_lock_is_for_one_process(self):
+    program = (
+      "import sys; from trainers import workdir\n"
+      "with workdir.locked(sys.argv[1]): print('locked')"
+    )
+
+    def other_process():
+      return subprocess.run(
+        [sys.executable, "-c", program, self.path],
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+      )
+
+    with workdir.locked(self.path):
+      self.assertIn("Another process is training in", other_process().stderr)
+    self.assertEqual(other_process().stdout, "locked\n")
+
+  def test_lock_in_a_directory_that_cannot_be(self):
+    file = os.path.join(self.get_temp_dir(), "in_the_way")
+    with open(file, "w"):
+      pass
+    with (
+      self.assertRaisesRegex(UserError, "in_the_way/run cannot be used"),
+      workdir.locked(os.path.join(file, "run")),
+    ):
+      pass
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ _RANGES = (
   ("steps_per_loop", lambda v: v > 0, "positive"),
   ("eval_every_epochs", lambda v: v > 0, "positive"),
   ("checkpoint_every_epochs", lambda v: v > 0, "positive"),
+  ("keep_checkpoints", lambda v: v > 0, "positive"),
   ("label_smoothing", lambda v: 0 <= v < 1, "in [0, 1)"),
   ("l2_penalty", lambda v: v >= 0, "0 or more"),
   ("data.image_size", lambda v: v > 0, "positive"),
@@ -42,8 +43,9 @@ def check_config(
     )
   if config.jit_compile and replicas > 1:
     raise UserError(
-      f"jit_compile=True cannot be had with {replicas} replicas: XLA on CPU "
-      "and GPU compiles no step in which replicas meet. Leave it out."
+      f"jit_compile=True cannot be had with {replicas} replicas: on a TPU the "
+      "strategy compiles by itself, and XLA on CPU and GPU compiles no step in "
+      "which replicas meet. Leave it out."
     )
 
 

@@ -12,26 +12,27 @@ def train_batches(
   *,
   seed: int,
   global_batch_size: int,
-  replica_batch_size: int,
   first_step: int,
+  context: tf.distribute.InputContext,
 ) -> tf.data.Dataset:
   """Returns shuffled and augmented batches, one for each replica in turn.
 
   What step i trains on is a function of `seed` and i: the order of an epoch
   comes from its number, augmentation from the step's. So a resumed run sees
-  what it would have seen, and the number of replicas changes nothing.
+  what it would have seen, and the number of replicas changes nothing. Of each
+  global batch every host has its own part.
 
   Args:
     split: Examples, in a fixed order.
     config: A config's `data`.
     seed: Seed of shuffling and augmentation.
     global_batch_size: Examples in a step; an epoch's remainder is dropped.
-    replica_batch_size: Examples in a step on one replica.
     first_step: Step to begin with.
+    context: Which host this is of how many, and how many replicas there are.
 
   Returns:
-    Endless pairs (images, labels): float32 of shape (replica_batch_size,
-    image_size, image_size, channels), and int32 of shape (replica_batch_size,).
+    Endless pairs (images, labels) for one replica: float32 of shape
+    (batch, image_size, image_size, channels), and int32 of shape (batch,).
   """
   steps_per_epoch = split.size // global_batch_size
   examples = _prepared(split, config)
@@ -45,10 +46,13 @@ def train_batches(
     )
     return shuffled.batch(global_batch_size, drop_remainder=True)
 
+  host_rows = _host_rows(global_batch_size, context)
+
   def augment(step, batch):
     images, labels = batch
     random = tf.stack([tf.cast(seed, tf.int64), step])
-    return normalize(_augment(images, config, random), config), labels
+    images = _augment(images, config, random, host_rows)
+    return normalize(images, config), labels[host_rows]
 
   epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
   return (
@@ -56,7 +60,10 @@ def train_batches(
     .skip(skipped)
     .enumerate(first_step)
     .map(augment, num_parallel_calls=tf.data.AUTOTUNE)
-    .rebatch(replica_batch_size, drop_remainder=True)
+    .rebatch(
+      context.get_per_replica_batch_size(global_batch_size),
+      drop_remainder=True,
+    )
     .prefetch(tf.data.AUTOTUNE)
   )
 
@@ -66,15 +73,22 @@ def evaluation_batches(
   config: ml_collections.ConfigDict,
   *,
   global_batch_size: int,
-  replica_batch_size: int,
+  context: tf.distribute.InputContext,
 ) -> tf.data.Dataset:
   """Returns batches with every example once, one for each replica in turn.
 
   Batches are of one shape: the last are filled up with examples of weight 0.
+  Every host has examples of its own.
+
+  Args:
+    split: Examples, in a fixed order.
+    config: A config's `data`.
+    global_batch_size: Examples over all replicas.
+    context: Which host this is of how many, and how many replicas there are.
 
   Returns:
-    Triples (images, labels, weights) of `replica_batch_size` examples; weights
-    are float32, 1 for an example and 0 for filling.
+    Triples (images, labels, weights) for one replica; weights are float32, 1
+    for an example and 0 for filling.
   """
   missing = -split.size % global_batch_size
   examples = _prepared(split, config).map(
@@ -85,7 +99,14 @@ def evaluation_batches(
   )
   return (
     examples.concatenate(filling.repeat(missing))
-    .batch(replica_batch_size, drop_remainder=True)
+    .batch(
+      global_batch_size // context.num_input_pipelines, drop_remainder=True
+    )
+    .shard(context.num_input_pipelines, context.input_pipeline_id)
+    .rebatch(
+      context.get_per_replica_batch_size(global_batch_size),
+      drop_remainder=True,
+    )
     .map(
       lambda images, labels, weights: (
         normalize(images, config),
@@ -131,9 +152,26 @@ def _crop_and_resize(image, size):
   return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
 
 
-def _augment(images, config, random):
-  """Pads and crops at random places, and flips half of the images."""
+def _host_rows(global_batch_size, context):
+  """Returns the slice of a global batch that is for this host."""
+  size = global_batch_size // context.num_input_pipelines
+  return slice(
+    context.input_pipeline_id * size, (context.input_pipeline_id + 1) * size
+  )
+
+
+def _augment(images, config, random, rows):
+  """Pads and crops at random places, and flips half of the images.
+
+  Args:
+    images: A global batch, uint8.
+    config: A config's `data`.
+    random: Seed, int64 of shape (2,).
+    rows: Slice of the images to return.
+  """
   batch, size = images.shape[0], images.shape[1]
+  images = images[rows]
+  # Drawn for the global batch, so that hosts agree whatever their number.
   crop_seed, flip_seed = tf.unstack(
     tf.random.experimental.stateless_split(random, 2)
   )
@@ -143,12 +181,12 @@ def _augment(images, config, random):
     offsets = tf.random.stateless_uniform(
       (2, batch, 1), crop_seed, maxval=2 * padding + 1, dtype=tf.int32
     )
-    rows, columns = tf.unstack(offsets + tf.range(size))
-    images = tf.gather(images, rows, axis=1, batch_dims=1)
-    images = tf.gather(images, columns, axis=2, batch_dims=1)
+    y, x = tf.unstack(offsets[:, rows] + tf.range(size))
+    images = tf.gather(images, y, axis=1, batch_dims=1)
+    images = tf.gather(images, x, axis=2, batch_dims=1)
   if config.horizontal_flip:
     flip = tf.random.stateless_uniform((batch, 1, 1, 1), flip_seed) < 0.5
-    images = tf.where(flip, tf.reverse(images, axis=[2]), images)
+    images = tf.where(flip[rows], tf.reverse(images, axis=[2]), images)
   return images
 
 

@@ -34,15 +34,19 @@ def _config(**fields):
   )
 
 
-def _train(number, split=None, first_step=0, replicas=1, seed=0, **fields):
+def _context(replicas=1, hosts=1, host=0):
+  return tf.distribute.InputContext(hosts, host, replicas)
+
+
+def _train(number, split=None, first_step=0, context=None, seed=0, **fields):
   """The first batches, as NumPy arrays."""
   batches = input_pipeline.train_batches(
     split or _split(),
     _config(**fields),
     seed=seed,
     global_batch_size=4,
-    replica_batch_size=4 // replicas,
     first_step=first_step,
+    context=context or _context(),
   )
   return list(itertools.islice(batches.as_numpy_iterator(), number))
 
@@ -87,7 +91,7 @@ class TrainBatchesTest(tf.test.TestCase, parameterized.TestCase):
   def test_replicas_share_the_global_batch(self):
     fields = {"crop_padding": 2, "horizontal_flip": True}
     whole = _train(3, **fields)
-    parts = _train(6, replicas=2, **fields)
+    parts = _train(6, context=_context(2), **fields)
     for i, (images, labels) in enumerate(whole):
       pair = parts[2 * i], parts[2 * i + 1]
       self.assertAllEqual(images, np.concatenate([p[0] for p in pair]))
@@ -129,7 +133,7 @@ class EvaluationBatchesTest(tf.test.TestCase, parameterized.TestCase):
       _split(),
       _config(cache=cache),
       global_batch_size=2 * batch,
-      replica_batch_size=batch,
+      context=_context(replicas=2),
     )
     for _ in range(2):  # Again, now from the cache.
       labels, weights = [], []
@@ -141,6 +145,39 @@ class EvaluationBatchesTest(tf.test.TestCase, parameterized.TestCase):
       counted = [y for y, w in zip(labels, weights) if w == 1.0]
       self.assertEqual(counted, list(range(_SIZE)))
       self.assertEqual(sum(weights), _SIZE)
+
+
+class HostsTest(tf.test.TestCase):
+  """Four replicas on two hosts see what four on one host see."""
+
+  def assertParts(self, one_host, two_hosts):
+    parts = [list(part) for part in two_hosts]
+    self.assertLen(one_host, len(parts[0]) + len(parts[1]))
+    for i in range(0, len(one_host), 4):
+      expected = one_host[i : i + 4]
+      actual = parts[0][i // 2 : i // 2 + 2] + parts[1][i // 2 : i // 2 + 2]
+      for a, b in zip(actual, expected):
+        for x, y in zip(a, b):
+          self.assertAllEqual(x, y)
+
+  def test_training(self):
+    fields = {"crop_padding": 1, "horizontal_flip": True}
+    self.assertParts(
+      _train(24, context=_context(4), **fields),
+      [_train(12, context=_context(4, 2, host), **fields) for host in (0, 1)],
+    )
+
+  def test_evaluation(self):
+    def batches(context):
+      return list(
+        input_pipeline.evaluation_batches(
+          _split(), _config(), global_batch_size=8, context=context
+        ).as_numpy_iterator()
+      )
+
+    self.assertParts(
+      batches(_context(4)), [batches(_context(4, 2, host)) for host in (0, 1)]
+    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 import json
 import os
+from unittest import mock
 
 import keras
 import numpy as np
@@ -10,9 +11,10 @@ from sklearn import datasets
 from configs import digits_cnn_lookahead
 from tests import replicas, xla
 from tests.trainers.image_classification.image_folder_test import write_image
-from trainers import metrics
+from trainers import metrics, runtime, tpu_compile, tpu_program
 from trainers.errors import UserError
 from trainers.image_classification import sources, train
+from trainers.runtime import Runtime
 
 
 def _config(**fields):
@@ -42,12 +44,16 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
 
   def _train(self, config, workdir=None, strategy=None, data_dir=None):
     workdir = workdir or self.workdir
-    train.train(config, workdir, data_dir, strategy or _one_device())
+    strategy = strategy or _one_device()
+    train.train(config, Runtime(strategy, workdir, data_dir))
     model = keras.models.load_model(os.path.join(workdir, "model.keras"))
     return [np.array(v) for v in model.variables], metrics.read(workdir)
 
-  def test_two_replicas_equal_one(self):
+  @parameterized.parameters(None, 0.5)
+  def test_two_replicas_equal_one(self, global_clipnorm):
     config = _config(**{"num_epochs": 2.0})
+    with config.unlocked():
+      config.optimizer.arguments.global_clipnorm = global_clipnorm
     one, one_lines = self._train(config, self.workdir + "1")
     two, two_lines = self._train(
       config, self.workdir + "2", replicas.mirrored()
@@ -69,11 +75,6 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     for name in os.listdir(directory):
       if "22" in name:
         os.remove(os.path.join(directory, name))
-    with open(os.path.join(directory, "checkpoint"), "w") as file:
-      file.write(
-        'model_checkpoint_path: "ckpt-11"\n'
-        'all_model_checkpoint_paths: "ckpt-11"\n'
-      )
     resumed, resumed_lines = self._train(config)
     for a, b in zip(whole, resumed):
       self.assertAllClose(a, b, rtol=1e-5, atol=1e-6)
@@ -87,11 +88,14 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     self.assertCountEqual(
       os.listdir(self.workdir),
       [
+        "best",
         "checkpoints",
         "config.json",
         "events",
+        "lock",
         "metrics.jsonl",
         "model.keras",
+        "runtime.json",
         "source.json",
       ],
     )
@@ -103,6 +107,26 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
       lines[0],
     )
     self.assertContainsSubset(["eval/loss", "eval/accuracy"], lines[-1])
+
+  def test_the_step_that_is_compiled_for_tpus(self):
+    config = _config()
+    with mock.patch.object(tpu_compile, "report", return_value=7) as report:
+      status = train.compile_for_tpu(config, None, ["v3-8"])
+    self.assertEqual(status, 7)
+    make_step, make_inner_step, slices, batch_size = report.call_args.args
+    self.assertEqual((slices, batch_size), (["v3-8"], 64))
+    strategy = tpu_program.CompiledReplicas(8)
+    arguments = []
+    for make in (make_step, make_inner_step):
+      step, (images, labels) = make(strategy)
+      self.assertEqual((images.shape, labels.shape), ((8, 8, 8, 1), (8,)))
+      text = tpu_program.stablehlo(step, (images, labels), strategy)
+      self.assertIn("stablehlo.all_reduce", text)
+      head = next(line for line in text.splitlines() if "@main" in line)
+      arguments.append(head.count("%arg"))
+    # A slow weight for each of 11 parameters, and the counters of Lookahead.
+    self.assertBetween(arguments[0] - arguments[1], 11, 11 + 5)
+    self.assertIsNotNone(config.lookahead)
 
   def test_final_model_is_what_was_evaluated_on_every_example(self):
     # Step 22 is in the middle of a period, and 360 is no multiple of 64.
@@ -181,13 +205,25 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
         self._train(_config(**fields), strategy=strategy)
       self.assertFalse(os.path.exists(self.workdir))
 
-  def test_clipping_is_refused_with_replicas(self):
-    config = _config()
+  def test_float16_clips_on_one_device_only(self):
+    self.addCleanup(keras.config.set_dtype_policy, "float32")
+    runtime.set_precision("float16")
+    config = _config(**{"num_epochs": 2.0})
     with config.unlocked():
       config.optimizer.arguments.clipnorm = 1.0
-    self._train(config, self.workdir + "1")
-    with self.assertRaisesRegex(UserError, "arguments.clipnorm=1.0"):
+    _, lines = self._train(config, self.workdir + "1")
+    self.assertLess(lines[-1]["train/loss"], lines[0]["train/loss"])
+    with self.assertRaisesRegex(UserError, "'clipnorm': 1.0.*bfloat16"):
       self._train(config, self.workdir + "2", replicas.mirrored())
+
+  def test_precision_belongs_to_the_run(self):
+    self.addCleanup(keras.config.set_dtype_policy, "float32")
+    runtime.set_precision("bfloat16")
+    _, lines = self._train(_config())
+    self.assertLess(lines[-1]["train/loss"], lines[0]["train/loss"])
+    runtime.set_precision("float32")
+    with self.assertRaisesRegex(UserError, "'bfloat16' -> 'float32'"):
+      self._train(_config())
 
   def test_divergence_stops_the_run(self):
     with self.assertRaisesRegex(UserError, "diverged.* step .*learning rate"):
@@ -198,27 +234,6 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     self._train(_config())
     with self.assertRaisesRegex(UserError, "config.seed: 0 -> 1"):
       self._train(_config(seed=1))
-
-
-class LossTest(tf.test.TestCase, parameterized.TestCase):
-  @parameterized.parameters(0.0, 0.1)
-  def test_cross_entropy_with_label_smoothing(self, smoothing):
-    logits = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
-    labels = np.array([0, 1, 2, 3, 1])
-    targets = (1 - smoothing) * np.eye(4)[labels] + smoothing / 4
-    log_softmax = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    self.assertAllClose(
-      train.cross_entropy(tf.constant(logits), tf.constant(labels), smoothing),
-      -(targets * log_softmax).sum(-1),
-    )
-
-  def test_gradient_of_the_penalty_is_pytorchs_weight_decay(self):
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    with tf.GradientTape() as tape:
-      penalty = train.l2_penalty(model, 0.01)
-    gradients = tape.gradient(penalty, model.trainable_variables)
-    for gradient, variable in zip(gradients, model.trainable_variables):
-      self.assertAllClose(gradient, 0.01 * np.array(variable))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,33 @@
+import keras
+import numpy as np
+import tensorflow as tf
+from absl.testing import parameterized
+
+from trainers.image_classification import training_step
+
+
+class LossTest(tf.test.TestCase, parameterized.TestCase):
+  @parameterized.parameters(0.0, 0.1)
+  def test_cross_entropy_with_label_smoothing(self, smoothing):
+    logits = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    labels = np.array([0, 1, 2, 3, 1])
+    targets = (1 - smoothing) * np.eye(4)[labels] + smoothing / 4
+    log_softmax = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    self.assertAllClose(
+      training_step.cross_entropy(
+        tf.constant(logits), tf.constant(labels), smoothing
+      ),
+      -(targets * log_softmax).sum(-1),
+    )
+
+  def test_gradient_of_the_penalty_is_pytorchs_weight_decay(self):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    with tf.GradientTape() as tape:
+      penalty = training_step.l2_penalty(model, 0.01)
+    gradients = tape.gradient(penalty, model.trainable_variables)
+    for gradient, variable in zip(gradients, model.trainable_variables):
+      self.assertAllClose(gradient, 0.01 * np.array(variable))
+
+
+if __name__ == "__main__":
+  tf.test.main()

@@ -1,0 +1,107 @@
+"""A run that is killed and started again is the run that was never killed."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainers import interruption, metrics
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+_STEPS = 44
+
+
+def _start(workdir):
+  command = [
+    sys.executable,
+    "-m",
+    "trainers.image_classification",
+    "--config=configs/digits_cnn_lookahead.py",
+    f"--workdir={workdir}",
+    "--deterministic",
+    "--config.num_epochs=2.0",
+    "--config.steps_per_loop=2",
+    "--config.model.width=8",
+    "--config.eval_every_epochs=0.25",
+    "--config.checkpoint_every_epochs=0.2",
+    "--config.lookahead.sync_period=4",
+  ]
+  return subprocess.Popen(
+    command,
+    cwd=_ROOT,
+    env={**os.environ, "PYTHONPATH": _ROOT},
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+
+
+def _last_step(workdir):
+  try:
+    return metrics.read(workdir)[-1]["step"]
+  except (tf.errors.NotFoundError, IndexError):
+    return 0
+
+
+class ResumeTest(tf.test.TestCase):
+  def _result(self, workdir):
+    model = keras.models.load_model(os.path.join(workdir, "model.keras"))
+    lines = metrics.read(workdir)
+    for line in lines:
+      del line["examples_per_second"]  # Of the clock.
+    return [np.array(v) for v in model.variables], lines
+
+  def _interrupt(self, workdir, number, after_step, delay):
+    """Starts the run and sends it a signal; returns its exit status."""
+    process = _start(workdir)
+    while _last_step(workdir) < after_step and process.poll() is None:
+      time.sleep(0.01)
+    time.sleep(delay)
+    process.send_signal(number)
+    process.communicate()
+    return process.returncode
+
+  def test_killed_and_terminated_anywhere(self):
+    whole = os.path.join(self.get_temp_dir(), "whole")
+    process = _start(whole)
+    self.assertEqual(process.wait(), 0, process.stderr.read())
+    expected_weights, expected_lines = self._result(whole)
+
+    workdir = os.path.join(self.get_temp_dir(), "killed")
+    seed = int(time.time())
+    random.seed(seed)
+    for after_step in (2, 14, 30):
+      delay = random.uniform(0, 0.1)
+      status = self._interrupt(workdir, signal.SIGKILL, after_step, delay)
+      self.assertEqual(status, -signal.SIGKILL)
+    status = self._interrupt(workdir, signal.SIGTERM, 32, 0)
+    self.assertEqual(status, interruption.EXIT_STATUS)
+    process = _start(workdir)
+    self.assertEqual(process.wait(), 0, process.stderr.read())
+    weights, lines = self._result(workdir)
+    self.assertEqual(lines, expected_lines, f"random seed {seed}")
+    for one, other in zip(weights, expected_weights, strict=True):
+      self.assertAllEqual(one, other)
+
+  def test_second_process_is_refused(self):
+    workdir = os.path.join(self.get_temp_dir(), "twice")
+    first = _start(workdir)
+    while not os.path.exists(os.path.join(workdir, "lock")):
+      time.sleep(0.01)
+    second = _start(workdir)
+    _, text = second.communicate()
+    self.assertEqual(second.returncode, 1)
+    self.assertIn("Another process is training in", text)
+    self.assertNotIn("Traceback", text)
+    first.kill()
+    first.communicate()
+
+
+if __name__ == "__main__":
+  tf.test.main()

@@ -1,0 +1,132 @@
+"""Each strategy gives what one device gives, in processes of its own."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainers import interruption, metrics
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+
+
+def _free_ports(number):
+  with contextlib.ExitStack() as stack:
+    sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+    for one in sockets:
+      one.bind(("localhost", 0))
+    return [one.getsockname()[1] for one in sockets]
+
+
+def _start(workdir, tf_config=None, *arguments):
+  environment = {**os.environ, "PYTHONPATH": _ROOT}
+  if tf_config is not None:
+    environment["TF_CONFIG"] = json.dumps(tf_config)
+  command = [
+    sys.executable,
+    "-m",
+    "trainers.image_classification",
+    "--config=configs/digits_cnn_lookahead.py",
+    f"--workdir={workdir}",
+    "--config.num_epochs=1.0",
+    "--config.learning_rate.peak=0.02",
+    "--config.steps_per_loop=4",
+    "--config.model.width=8",
+    "--config.eval_every_epochs=0.5",
+    "--config.checkpoint_every_epochs=0.5",
+    *arguments,
+  ]
+  return subprocess.Popen(
+    command,
+    cwd=_ROOT,
+    env=environment,
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+
+
+def _start_two(workdir, *arguments):
+  workers = [f"localhost:{port}" for port in _free_ports(2)]
+  return [
+    _start(
+      workdir,
+      {
+        "cluster": {"worker": workers},
+        "task": {"type": "worker", "index": index},
+      },
+      *arguments,
+    )
+    for index in (0, 1)
+  ]
+
+
+def _read(workdir):
+  model = keras.models.load_model(os.path.join(workdir, "model.keras"))
+  lines = metrics.read(workdir)
+  for line in lines:
+    del line["examples_per_second"]
+  return [np.array(v) for v in model.variables], lines
+
+
+class StrategiesTest(tf.test.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.one_device = os.path.join(cls.get_temp_dir(cls()), "one")
+    process = _start(cls.one_device)
+    _, text = process.communicate(timeout=300)
+    assert process.returncode == 0, text
+
+  def _path(self, name):
+    return os.path.join(self.get_temp_dir(), name)
+
+  def assertFinish(self, *processes):
+    for process in processes:
+      _, text = process.communicate(timeout=300)
+      self.assertEqual(process.returncode, 0, text)
+
+  def assertEqualsOneDevice(self, workdir):
+    weights, lines = _read(workdir)
+    expected_weights, expected_lines = _read(self.one_device)
+    self.assertLen(lines, len(expected_lines))
+    for line, expected in zip(lines, expected_lines):
+      for name, value in expected.items():
+        # A rounding may decide on which side of the border an example is.
+        atol = 0.01 if "accuracy" in name else 0.0
+        self.assertAllClose(line[name], value, rtol=1e-4, atol=atol)
+    for one, expected in zip(weights, expected_weights, strict=True):
+      self.assertAllClose(one, expected, rtol=2e-4, atol=2e-5)
+
+  def test_four_replicas(self):
+    workdir = self._path("four")
+    self.assertFinish(
+      _start(workdir, None, "--strategy=mirrored", "--logical_cpus=4")
+    )
+    self.assertEqualsOneDevice(workdir)
+
+  def test_two_processes_through_a_sigterm(self):
+    workdir = self._path("two")
+    processes = _start_two(workdir)
+    while not os.path.exists(os.path.join(workdir, "metrics.jsonl")):
+      self.assertIsNone(processes[0].poll(), "it ended too early")
+      time.sleep(0.02)
+    # To the one that is not the chief: both have to stop.
+    processes[1].send_signal(signal.SIGTERM)
+    for process in processes:
+      _, text = process.communicate(timeout=300)
+      self.assertEqual(process.returncode, interruption.EXIT_STATUS, text)
+    self.assertFinish(*_start_two(workdir))
+    self.assertEqualsOneDevice(workdir)
+
+
+if __name__ == "__main__":
+  tf.test.main()

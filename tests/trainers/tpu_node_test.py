@@ -1,0 +1,49 @@
+import tensorflow as tf
+from absl.testing import parameterized
+
+from trainers import tpu_node
+from trainers.errors import UserError
+
+
+class TpuNodeTest(tf.test.TestCase, parameterized.TestCase):
+  def test_no_tpu_here(self):
+    # What TensorFlow says differs between its builds; the advice is in each.
+    with self.assertRaisesRegex(
+      UserError, "requirements-tpu.txt|This machine has no TPU"
+    ):
+      tpu_node.connect("local")
+
+  def test_a_name_that_cannot_be_looked_up(self):
+    with self.assertRaisesRegex(
+      UserError, "--tpu=no-such-node (is|cannot|Google)|look up --tpu=no-such"
+    ):
+      tpu_node.connect("no-such-node", "us-central1-b", "no-such-project")
+
+  @parameterized.parameters(
+    (
+      "local",
+      "No OpKernel was registered to support Op 'ConfigureDistributedTPU'",
+      "build without TPU kernels: install requirements-tpu.txt",
+    ),
+    (
+      "local",
+      "RET_CHECK failure (x.cc:1) *platform",
+      "This machine has no TPU",
+    ),
+    ("n", "please install cloud-tpu-client", "pip install cloud-tpu-client"),
+    ("n", "404 Not found: n", "--tpu=n cannot be reached.*404 Not found"),
+  )
+  def test_each_error_is_a_sentence_with_advice(self, tpu, text, message):
+    self.assertRegex(tpu_node.explain(tpu, RuntimeError(text)), message)
+
+  def test_libtpu_of_another_version(self):
+    tpu_node.check_libtpu(None, None)
+    tpu_node.check_libtpu("2.19.1", "0.0.10")
+    tpu_node.check_libtpu("2.21.0", "0.0.52")  # Of the future: unknown.
+    for libtpu in ("0.0.52", None):
+      with self.assertRaisesRegex(UserError, "pip install libtpu==0.0.14"):
+        tpu_node.check_libtpu("2.20.0", libtpu)
+
+
+if __name__ == "__main__":
+  tf.test.main()

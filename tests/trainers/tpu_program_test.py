@@ -1,0 +1,48 @@
+import tensorflow as tf
+
+from tests.trainers import small_step
+from trainers import tpu_program
+
+
+class ProgramTest(tf.test.TestCase):
+  def test_gradients_and_statistics_meet_in_groups_of_all_replicas(self):
+    strategy = tpu_program.CompiledReplicas(4)
+    self.assertEqual(strategy.num_replicas_in_sync, 4)
+    step, specs = small_step.maker()(strategy)
+    text = tpu_program.stablehlo(step, specs, strategy)
+    # Batch normalization sums values, squares and counts; of the first two
+    # there are gradients, which are sums over the replicas as well.
+    reductions = small_step.TENSORS + 3 + 2
+    self.assertEqual(text.count("stablehlo.all_reduce"), reductions)
+    self.assertIn("[[0, 1, 2, 3]]", text)
+    self.assertNotIn("mhlo.copy", text)
+
+  def test_mean_over_replicas(self):
+    strategy = tpu_program.CompiledReplicas(4)
+
+    def step(values):
+      context = tf.distribute.get_replica_context()
+      return context.all_reduce(tf.distribute.ReduceOp.MEAN, values)
+
+    text = tpu_program.stablehlo(
+      step, tf.TensorSpec((3,), tf.float32), strategy
+    )
+    self.assertIn("stablehlo.all_reduce", text)
+    self.assertIn("4.0", text)
+
+  def test_sparse_gradients_meet_as_dense_ones(self):
+    strategy = tpu_program.CompiledReplicas(4)
+
+    def step(rows):
+      context = tf.distribute.get_replica_context()
+      gradient = tf.IndexedSlices(rows, tf.constant([0, 2]), (50, 3))
+      return context.all_reduce(tf.distribute.ReduceOp.SUM, gradient)
+
+    text = tpu_program.stablehlo(
+      step, tf.TensorSpec((2, 3), tf.float32), strategy
+    )
+    self.assertRegex(text, r"(?s)stablehlo\.all_reduce.*tensor<50x3xf32>")
+
+
+if __name__ == "__main__":
+  tf.test.main()

@@ -1,0 +1,84 @@
+"""State of a model that is a replica's own: random seeds, moving statistics."""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+# Odd and far from small numbers, so that no two replicas of one seed, nor
+# replicas of neighbouring seeds, come to the same state.
+_STRIDE = 0x9E3779B1
+
+
+def give_replicas_own_seeds(
+  model: keras.Model, strategy: tf.distribute.Strategy
+) -> None:
+  """Folds the replica's number into the state of each seed generator.
+
+  Keras keeps the same state on each replica: all would draw the same dropout
+  mask. Call it once after the build, and after each restore, which gives every
+  replica the state of the first one, whose own is never changed.
+
+  Args:
+    model: Built in the strategy's scope.
+    strategy: The strategy.
+  """
+  states = seed_states(model)
+  if strategy.num_replicas_in_sync == 1 or not states:
+    return
+
+  @tf.function
+  def fold():
+    def one_replica():
+      context = tf.distribute.get_replica_context()
+      replica = tf.cast(context.replica_id_in_sync_group, tf.int64)
+      for state in states:
+        value = tf.cast(state.value, tf.int64) + tf.stack(
+          [replica * _STRIDE, tf.zeros_like(replica)]
+        )
+        state.assign(tf.cast(value % 2**32, state.dtype))
+
+    strategy.run(one_replica)
+
+  fold()
+
+
+def seed_states(model: keras.Model) -> list[keras.Variable]:
+  """Returns the states of a model's seed generators, uint32 of shape (2,)."""
+  return [v for v in model.variables if "seed_generator" in v.path]
+
+
+def make_average_statistics(
+  model: keras.Model, strategy: tf.distribute.Strategy
+) -> Callable[[], None]:
+  """Returns a function that averages moving statistics over the replicas.
+
+  Each replica follows those of its own examples, and evaluation and saving read
+  a single one. The mean of moving averages is the moving average of means.
+
+  Args:
+    model: Built in the strategy's scope.
+    strategy: The strategy.
+  """
+  statistics = [
+    variable
+    for layer in model._flatten_layers()
+    if isinstance(layer, keras.layers.BatchNormalization)
+    for variable in (layer.moving_mean, layer.moving_variance)
+  ]
+  if strategy.num_replicas_in_sync == 1 or not statistics:
+    return lambda: None
+
+  @tf.function
+  def average():
+    def one_replica():
+      context = tf.distribute.get_replica_context()
+      # Copies on this replica's device, where the reduction looks for them.
+      mine = [tf.identity(v.value) for v in statistics]
+      means = context.all_reduce(tf.distribute.ReduceOp.MEAN, mine)
+      for variable, mean in zip(statistics, means):
+        variable.assign(mean)
+
+    strategy.run(one_replica)
+
+  return average

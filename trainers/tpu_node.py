@@ -1,0 +1,89 @@
+"""A TPUStrategy for the TPU node that the flags name."""
+
+import importlib.metadata
+
+import tensorflow as tf
+
+from trainers.errors import UserError
+
+# The libtpu that each TPU build of TensorFlow was made for. Others that its
+# own metadata allows end the process when the TPU is first asked for.
+_LIBTPU = {"2.19": "0.0.10", "2.20": "0.0.14"}
+
+
+def connect(
+  tpu: str | None, zone: str | None = None, project: str | None = None
+) -> tf.distribute.Strategy:
+  """Returns a strategy for all cores of a TPU node, which is reset for it.
+
+  Args:
+    tpu: "local" (or None) on a TPU VM, or the name of a node or pod slice.
+    zone: Google Cloud zone of a named node; None for that of this machine.
+    project: Google Cloud project of a named node; None for the default.
+
+  Raises:
+    UserError: if there is no such TPU, or no software here that can use it.
+  """
+  check_libtpu(_version("tensorflow-tpu"), _version("libtpu"))
+  tpu = tpu or "local"
+  try:
+    resolver = tf.distribute.cluster_resolver.TPUClusterResolver(
+      tpu=tpu, zone=zone, project=project
+    )
+    if tpu != "local":
+      tf.config.experimental_connect_to_cluster(resolver)
+    tf.tpu.experimental.initialize_tpu_system(resolver)
+    return tf.distribute.TPUStrategy(resolver)
+  except Exception as error:  # Google's client raises many kinds.
+    raise UserError(explain(tpu, error)) from error
+
+
+def check_libtpu(tensorflow_tpu: str | None, libtpu: str | None) -> None:
+  """Raises a UserError if these versions do not go together.
+
+  Args:
+    tensorflow_tpu: Version of the distribution, None if it is not installed.
+    libtpu: Likewise.
+  """
+  if tensorflow_tpu is None:
+    return
+  wanted = _LIBTPU.get(".".join(tensorflow_tpu.split(".")[:2]))
+  if wanted is not None and libtpu != wanted:
+    raise UserError(
+      f"tensorflow-tpu {tensorflow_tpu} needs libtpu {wanted}, but "
+      f"{libtpu or 'none'} is installed: pip install libtpu=={wanted}"
+    )
+
+
+def explain(tpu: str, error: Exception) -> str:
+  """Returns a sentence on why a TPU could not be had, and what to do."""
+  text = " ".join(str(error).split())
+  if "ConfigureDistributedTPU" in text and "No OpKernel" in text:
+    return (
+      f"This TensorFlow ({tf.__version__}) is a build without TPU kernels: "
+      "install requirements-tpu.txt in an environment of its own, as "
+      "docs/tpu.md says."
+    )
+  if "cloud-tpu-client" in text or "cloud_tpu_client" in text:
+    return (
+      f"To look up --tpu={tpu} Google's client is needed: pip install "
+      "cloud-tpu-client. On the TPU VM itself --tpu=local needs no look-up."
+    )
+  if tpu == "local":
+    return (
+      "This machine has no TPU that TensorFlow can use, so --strategy=tpu "
+      "needs --tpu=NAME of a node, or to run on the TPU VM itself. TensorFlow "
+      f"says: {type(error).__name__}: {text[:200]}"
+    )
+  return (
+    f"--tpu={tpu} cannot be reached: give the name that `gcloud compute tpus "
+    "tpu-vm list` shows, with its --tpu_zone and --gcp_project. The answer "
+    f"was: {type(error).__name__}: {text[:200]}"
+  )
+
+
+def _version(distribution):
+  try:
+    return importlib.metadata.version(distribution)
+  except importlib.metadata.PackageNotFoundError:
+    return None
