@@ -8,7 +8,19 @@ import keras
 import tensorflow as tf
 
 from trainers import replica_state
-from trainers.errors import UserError
+from trainers.errors import UserError, first_line, writing
+
+_UNFINISHED = "unfinished"
+# Of a file system that is out of reach, which says nothing of a file.
+_TRANSIENT = (
+  tf.errors.AbortedError,
+  tf.errors.CancelledError,
+  tf.errors.DeadlineExceededError,
+  tf.errors.PermissionDeniedError,
+  tf.errors.ResourceExhaustedError,
+  tf.errors.UnauthenticatedError,
+  tf.errors.UnavailableError,
+)
 
 
 class Checkpoints:
@@ -17,8 +29,8 @@ class Checkpoints:
   The input and all random numbers of a trainer are functions of the step and of
   seeds in the model's state, so nothing else has to be stored of them.
 
-  A checkpoint counts from the moment when its index file is there, which
-  TensorFlow writes last and moves into place: a process that is killed leaves a
+  A checkpoint is written under another name and then moved into place, its
+  index last. It counts if its index is there: a process that is killed leaves a
   whole checkpoint or none. Older ones are removed after that.
 
   Args:
@@ -45,25 +57,16 @@ class Checkpoints:
       # Keras does not show the state of its seed generators to TensorFlow.
       seeds=[v.value for v in replica_state.seed_states(model)],
     )
-    self._last = self._manager(workdir, "checkpoints", keep)
-    self._best_one = self._manager(workdir, "best", 1)
-
-  def _manager(self, workdir, name, keep):
-    return tf.train.CheckpointManager(
-      self._checkpoint, tf.io.gfile.join(workdir, name), max_to_keep=keep
-    )
+    self._directory = os.path.join(workdir, "checkpoints")
+    self._best_directory = os.path.join(workdir, "best")
+    self._keep = keep
+    self._unreadable = set()
 
   @property
   def latest(self) -> str | None:
-    """The path of the last checkpoint, or None."""
-    paths = self._paths()
+    """The path of the last checkpoint that is whole, or None."""
+    paths = [p for p in _paths(self._directory) if p not in self._unreadable]
     return paths[-1] if paths else None
-
-  def _paths(self):
-    """Returns the checkpoints that are there, in the order of their steps."""
-    pattern = os.path.join(self._last.directory, "ckpt-*.index")
-    paths = [path.removesuffix(".index") for path in tf.io.gfile.glob(pattern)]
-    return sorted(paths, key=_step_of)
 
   def restore(self) -> int:
     """Restores the last checkpoint that can be read; returns its step, or 0.
@@ -71,24 +74,36 @@ class Checkpoints:
     Warns of each one that cannot.
 
     Raises:
-      UserError: if there are checkpoints but none can be read.
+      UserError: if there are checkpoints but none can be read, or if the file
+        system is out of reach.
     """
-    paths = self._paths()
-    for path in reversed(paths):
+    for path in _without_index(self._directory):
+      warnings.warn(
+        f"Checkpoint {path} has no index file and is left out: it was never "
+        "finished, or the file was removed.",
+        stacklevel=2,
+      )
+    while path := self.latest:
       try:
-        self._checkpoint.restore(path).assert_consumed()
+        self._checkpoint.read(path).assert_consumed()
         return int(self._step.numpy())
+      except _TRANSIENT as error:
+        raise UserError(
+          f"Checkpoint {path} cannot be reached: {first_line(error)}. Run the "
+          "same command again when it can."
+        ) from error
       # A file that was cut off is an IndexError or a ValueError to TensorFlow.
       except (tf.errors.OpError, IndexError, ValueError) as error:
+        self._unreadable.add(path)
         warnings.warn(
           f"Checkpoint {path} cannot be read, so training goes on from the one "
-          f"before it: {_first_line(error)}",
+          f"before it: {first_line(error)}",
           stacklevel=2,
         )
-    if paths:
+    if self._unreadable:
       raise UserError(
-        f"None of the checkpoints in {self._last.directory} can be read: "
-        "restore its files, or remove it to begin anew."
+        f"None of the checkpoints in {self._directory} can be read: restore "
+        "its files, or remove it to begin anew."
       )
     return 0
 
@@ -98,7 +113,7 @@ class Checkpoints:
     Raises:
       UserError: if it cannot be written. Those that are there stay.
     """
-    self._save(self._last, step)
+    self._save(self._directory, step, self._keep)
 
   def save_if_best(self, step: int, result: float) -> None:
     """Saves the state if no result before was as great as `result`.
@@ -108,32 +123,59 @@ class Checkpoints:
     """
     if result > float(self._best.numpy()):
       self._best.assign(result)
-      self._save(self._best_one, step)
+      self._save(self._best_directory, step, 1)
 
-  def _save(self, manager, step):
+  def _save(self, directory, step, keep):
     self._step.assign(step)
-    try:
-      manager.save(checkpoint_number=step)
-    except tf.errors.OpError as error:
-      _remove_remains(manager.directory)
-      raise UserError(
-        f"The checkpoint of step {step} cannot be written to "
-        f"{manager.directory}: {_first_line(error)}. Make room, and run the "
-        f"same command again: it goes on from {self.latest or 'the start'}."
-      ) from error
+    path = os.path.join(directory, f"ckpt-{step}")
+    unfinished = os.path.join(directory, _UNFINISHED)
+    with writing(path, on_error=lambda: _remove(f"{unfinished}*")):
+      tf.io.gfile.makedirs(directory)
+      self._checkpoint.write(unfinished)
+      for file in tf.io.gfile.glob(f"{unfinished}.data-*"):
+        _move(file, path + file.removeprefix(unfinished))
+      _move(f"{unfinished}.index", f"{path}.index")
+      self._unreadable.discard(path)
+      self._remove_old(directory, keep)
+
+  def _remove_old(self, directory, keep):
+    """Removes all but the last `keep`, and what cannot be read."""
+    whole = [p for p in _paths(directory) if p not in self._unreadable]
+    for path in [
+      *whole[:-keep],
+      *self._unreadable,
+      *_without_index(directory),
+    ]:
+      _remove(f"{path}.index")
+      _remove(f"{path}.data-*")
+    self._unreadable.clear()
 
 
-def _step_of(path):
-  return int(re.search(r"ckpt-(\d+)$", path)[1])
+def _paths(directory):
+  """Returns the checkpoints with an index, in the order of their steps."""
+  return _find(directory, "index")
 
 
-def _first_line(error):
-  return str(error).strip().split("\n")[0][:300]
+def _without_index(directory):
+  """Returns what is left of checkpoints that have none."""
+  whole = _paths(directory)
+  return [p for p in _find(directory, "data-*") if p not in whole]
 
 
-def _remove_remains(directory):
-  """Removes what a checkpoint that failed has left."""
-  for path in tf.io.gfile.glob(os.path.join(directory, "*temp*")):
+def _find(directory, suffix):
+  found = {}
+  for file in tf.io.gfile.glob(os.path.join(directory, f"ckpt-*.{suffix}")):
+    name = re.match(r"(.*ckpt-(\d+))\.", file)
+    found[name[1]] = int(name[2])
+  return sorted(found, key=found.get)
+
+
+def _move(source, target):
+  tf.io.gfile.rename(source, target, overwrite=True)
+
+
+def _remove(pattern):
+  for path in tf.io.gfile.glob(pattern):
     if tf.io.gfile.isdir(path):
       tf.io.gfile.rmtree(path)
     else:

@@ -27,7 +27,7 @@ def make_strategy(
 
   Args:
     name: One of STRATEGIES. "auto" is "tpu" if `tpu` is given, "multi_worker"
-      if TF_CONFIG names several workers, "mirrored" on several GPUs, and else
+      if TF_CONFIG is set, "mirrored" on several GPUs, and else
       "one_device".
     logical_cpus: Number of devices to split the CPU into. TensorFlow allows
       that only before it has used its devices.

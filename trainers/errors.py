@@ -1,10 +1,40 @@
 """Mistakes of the user, which a program reports as one sentence."""
 
+import contextlib
 import re
+from collections.abc import Callable, Iterator
+
+import tensorflow as tf
 
 
 class UserError(Exception):
   """Something that the user can put right; the message says how."""
+
+
+@contextlib.contextmanager
+def writing(
+  path: str, on_error: Callable[[], None] = lambda: None
+) -> Iterator[None]:
+  """Within it a failure to write a file, as on a full disk, is a UserError.
+
+  Args:
+    path: What is written.
+    on_error: Called after a failure, to remove what it has left.
+  """
+  try:
+    yield
+  except (OSError, tf.errors.OpError) as error:
+    with contextlib.suppress(OSError, tf.errors.OpError):
+      on_error()
+    raise UserError(
+      f"{path} cannot be written: {first_line(error)}. Make room, and run the "
+      "same command again: it goes on from the last checkpoint."
+    ) from error
+
+
+def first_line(error: Exception) -> str:
+  """Returns the first line of an error's message, shortened."""
+  return str(error).strip().split("\n")[0][:300]
 
 
 def describe_config_error(error: Exception) -> str:

@@ -8,7 +8,13 @@ import tensorflow as tf
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from trainers import distribution, interruption, profiling, tpu_chips
+from trainers import (
+  distribution,
+  interruption,
+  profiling,
+  tpu_chips,
+  tpu_node,
+)
 from trainers import runtime as runtime_lib
 from trainers.errors import UserError, describe_config_error
 from trainers.runtime import Runtime
@@ -39,8 +45,9 @@ _STRATEGY = flags.DEFINE_enum(
   distribution.STRATEGIES,
   "How to use the devices: one_device; mirrored for all GPUs (all logical CPUs "
   "where there is no GPU); multi_worker for the processes that TF_CONFIG "
-  "names; tpu for the node that --tpu names. auto takes the first of tpu, "
-  "multi_worker, mirrored and one_device for which there is what it needs.",
+  "names; tpu for the node that --tpu names. auto is tpu if --tpu is given, "
+  "multi_worker if TF_CONFIG is set, mirrored on several GPUs, and else "
+  "one_device.",
 )
 _LOGICAL_CPUS = flags.DEFINE_integer(
   "logical_cpus",
@@ -90,8 +97,8 @@ _TPU_COMPILE_ONLY = flags.DEFINE_list(
 def run(train: Train, compile_for_tpu: CompileForTpu) -> None:
   """Parses the command line and calls `train`.
 
-  A UserError exits with status 1, a SIGTERM with interruption.EXIT_STATUS after
-  a checkpoint.
+  A UserError exits with status 1; a SIGTERM, after a checkpoint, and the loss
+  of another host with interruption.EXIT_STATUS.
 
   Args:
     train: A function of a config and a Runtime.
@@ -129,6 +136,9 @@ def run(train: Train, compile_for_tpu: CompileForTpu) -> None:
 def _prepare():
   """Returns the config and the Runtime that the flags describe."""
   profile_steps = profiling.parse_steps(_PROFILE_STEPS.value)
+  tpu_node.check_paths(
+    _TPU.value, workdir=_WORKDIR.value, data_dir=_DATA_DIR.value
+  )
   # First of all: TensorFlow must not have used its devices before.
   strategy = distribution.make_strategy(
     _STRATEGY.value,

@@ -1,7 +1,8 @@
-"""SIGTERM, by which clusters announce that they take a machine back."""
+"""Ends of a run from outside, after which the same command goes on."""
 
+import contextlib
 import signal
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -10,13 +11,14 @@ EXIT_STATUS = 75
 
 
 class Interrupted(Exception):
-  """Training stopped for a SIGTERM, after a checkpoint; the message says so."""
+  """Training stopped through no fault of its own; the message says why."""
 
 
 class Watch:
   """Remembers a SIGTERM instead of dying of it, while it is entered.
 
-  A context manager; for the main thread, which alone receives signals.
+  Clusters announce by it that they take a machine back. A context manager; for
+  the main thread, which alone receives signals.
 
   Attributes:
     is_requested: Whether a SIGTERM came.
@@ -36,25 +38,23 @@ class Watch:
     signal.signal(signal.SIGTERM, self._before)
 
 
-def make_agreement(
-  strategy: tf.distribute.Strategy,
-) -> Callable[[bool], bool]:
-  """Returns a function that is true in all workers if it is called so in one.
-
-  Workers that stop at different steps would wait for one another forever. With
-  one process it returns what it is given.
-  """
-  if not strategy.extended._in_multi_worker_mode():
-    return lambda is_requested: is_requested
-
-  @tf.function
-  def count(is_requested):
-    def one_replica():
-      context = tf.distribute.get_replica_context()
-      # A copy on this replica's device, where the reduction looks for it.
-      mine = tf.identity(is_requested)
-      return context.all_reduce(tf.distribute.ReduceOp.SUM, mine)
-
-    return strategy.experimental_local_results(strategy.run(one_replica))[0]
-
-  return lambda is_requested: bool(count(tf.constant(float(is_requested))) > 0)
+@contextlib.contextmanager
+def of_lost_hosts(strategy: tf.distribute.Strategy) -> Iterator[None]:
+  """Within it the loss of another host of the strategy is an Interrupted."""
+  try:
+    yield
+  except (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.UnavailableError,
+  ) as error:
+    is_alone = isinstance(
+      strategy,
+      (tf.distribute.OneDeviceStrategy, tf.distribute.MirroredStrategy),
+    )
+    if is_alone:
+      raise
+    raise Interrupted(
+      "Another host of this run was lost; run the same command again on all of "
+      f"them to go on from the last checkpoint. ({type(error).__name__})"
+    ) from error

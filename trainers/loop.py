@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 import tqdm
 
-from trainers import interruption, metrics, profiling, replica_state
+from trainers import interruption, metrics, profiling, replica_state, workers
 from trainers.checkpoints import Checkpoints
 from trainers.errors import UserError
 from trainers.plan import Plan
@@ -65,6 +65,8 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
     runtime.workdir, task.model, task.optimizer, plan.keep_checkpoints
   )
   step = checkpoints.restore()
+  gather = workers.make_gather(strategy)
+  workers.check_same_step(gather, step)
   replica_state.give_replicas_own_seeds(task.model, strategy)
   # 3. the figures up to that step; 4. the input from that step on.
   writer = metrics.open_writer(runtime.workdir, step, runtime.is_chief)
@@ -77,10 +79,9 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
   host = _Host(task, plan, runtime, checkpoints, writer)
   with contextlib.ExitStack() as stack:
     stack.callback(writer.close)
+    stack.enter_context(interruption.of_lost_hosts(strategy))
     watch = stack.enter_context(interruption.Watch())
-    profiler = stack.enter_context(
-      profiling.Profiler(runtime.workdir, plan.profile_steps)
-    )
+    profiler = stack.enter_context(_profiler(plan, runtime))
     progress = stack.enter_context(_progress_bar(plan, step, runtime))
     while step < plan.total_steps:
       profiler.before(step + 1)
@@ -94,7 +95,8 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
       profiler.after(step)
       progress.update(count)
       values["examples_per_second"] = count * plan.global_batch_size / seconds
-      evaluated = host.finish(step, values, watch.is_requested)
+      stops = any(gather(int(watch.is_requested)))
+      evaluated = host.finish(step, values, stops)
       progress.set_postfix({k: f"{v:.4f}" for k, v in evaluated.items()})
 
 
@@ -108,13 +110,12 @@ class _Host:
     self._average_statistics = replica_state.make_average_statistics(
       task.model, runtime.strategy
     )
-    self._agree = interruption.make_agreement(runtime.strategy)
     self._evaluated = {}
 
   def check_finite(self, values, step, count, finite):
     """Raises a UserError if fewer than `count` steps after `step` were."""
     if finite < count:
-      self._stop(step + finite + 1, f"the mean up to it is {values}")
+      self._stop(step + finite + 1, f"with the steps around it it has {values}")
 
   def _check_weights(self, step):
     """Raises a UserError if a weight is not finite, before it is saved."""
@@ -130,12 +131,12 @@ class _Host:
       "or a longer learning_rate.warmup_epochs, in another --workdir."
     )
 
-  def finish(self, step, values, is_interruption_requested):
+  def finish(self, step, values, stops):
     """Evaluates, writes and saves what is due; returns the last evaluation."""
     plan = self._plan
     evaluates = plan.is_evaluation_due(step)
     saves = plan.is_checkpoint_due(step)
-    stops = self._agree(is_interruption_requested) and step < plan.total_steps
+    stops = stops and step < plan.total_steps
     if evaluates or saves or stops:
       self._check_weights(step)
       self._average_statistics()
@@ -174,31 +175,37 @@ def make_loop(
 
   Returns:
     A tf.function of an iterator over distributed batches and the number of
-    steps, an integer scalar. All steps are made in the graph, but none after
-    one with a figure that is not finite. It returns the figures' means over
-    the steps made, float32 scalars, and how many steps were finite, int32.
+    steps, an integer scalar. All steps are made in the graph. It returns the
+    figures' means over them, float32 scalars, and the number of steps before
+    the first whose figures were not finite, int32.
   """
 
   @tf.function
   def run_steps(batches, count):
     sums = {name: tf.zeros([]) for name in figures}
-    made, finite = tf.constant(0), tf.constant(0)
-    while tf.logical_and(made < count, made == finite):
+    # Nothing waits for it: a GPU gets the next step while this one runs.
+    finite = tf.constant(0)
+    for _ in tf.range(count):
       step = strategy.run(train_step, args=(next(batches),))
       sums = {
         name: value
         + strategy.reduce(tf.distribute.ReduceOp.SUM, step[name], axis=None)
         for name, value in sums.items()
       }
-      made += 1
+      # A sum that is not finite stays so.
       is_finite = tf.reduce_all(tf.math.is_finite(list(sums.values())))
       finite += tf.cast(is_finite, tf.int32)
     means = {
-      name: value / tf.cast(made, tf.float32) for name, value in sums.items()
+      name: value / tf.cast(count, tf.float32) for name, value in sums.items()
     }
     return means, finite
 
   return run_steps
+
+
+def _profiler(plan, runtime):
+  steps = plan.profile_steps if runtime.is_chief else None
+  return profiling.Profiler(runtime.workdir, steps)
 
 
 def _progress_bar(plan, step, runtime):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from trainers import workdir as workdir_lib
-from trainers.errors import UserError
+from trainers.errors import writing
 
 
 class MetricsWriter:
@@ -17,16 +17,20 @@ class MetricsWriter:
     step: The step from which the run goes on. Lines of later steps, which an
       interrupted run wrote after its last checkpoint, are removed: these steps
       are made again.
+
+  Raises:
+    UserError: if they cannot be written.
   """
 
   def __init__(self, workdir: str, step: int = 0):
     self._path = tf.io.gfile.join(workdir, "metrics.jsonl")
-    self._events = tf.summary.create_file_writer(
-      tf.io.gfile.join(workdir, "events")
-    )
-    if tf.io.gfile.exists(self._path):
-      kept = [line for line in read(workdir) if line["step"] <= step]
-      workdir_lib.write_whole(self._path, "".join(map(_line, kept)))
+    with writing(workdir):
+      self._events = tf.summary.create_file_writer(
+        tf.io.gfile.join(workdir, "events")
+      )
+      if tf.io.gfile.exists(self._path):
+        kept = [line for line in read(workdir) if line["step"] <= step]
+        workdir_lib.write_whole(self._path, "".join(map(_line, kept)))
 
   def write(self, step: int, epoch: float, values: Mapping[str, float]) -> None:
     """Writes `values`, named like "train/loss" or "eval/accuracy".
@@ -35,18 +39,13 @@ class MetricsWriter:
       UserError: if there is no room for them.
     """
     line = _line({"step": step, "epoch": round(epoch, 4), **values})
-    try:
+    with writing(self._path):
       with tf.io.gfile.GFile(self._path, "a") as file:
         file.write(line)
-    except tf.errors.OpError as error:
-      raise UserError(
-        f"{self._path} cannot be written: {error.message}. Make room, and run "
-        "the same command again: it goes on from the last checkpoint."
-      ) from error
-    with self._events.as_default(step):
-      for name, value in values.items():
-        tf.summary.scalar(name, value)
-    self._events.flush()
+      with self._events.as_default(step):
+        for name, value in values.items():
+          tf.summary.scalar(name, value)
+      self._events.flush()
 
   def close(self) -> None:
     """Closes the event file."""

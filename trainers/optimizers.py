@@ -33,11 +33,13 @@ def make_optimizer(
   arguments = config.optimizer.arguments.to_dict()
   is_float16 = runtime.precision() == "float16"
   if replicas > 1:
-    limits = {k: arguments.pop(k) for k in gradients.LIMITS if k in arguments}
-    if is_float16 and limits:
+    for limit in gradients.LIMITS:
+      arguments.pop(limit, None)
+    if is_float16:
+      # Keras looks for an overflow in the gradient of the first replica alone.
       raise UserError(
-        f"optimizer.arguments {limits} with --precision=float16 work on one "
-        f"device only, and there are {replicas}: use --precision=bfloat16."
+        f"--precision=float16 works on one device only, and there are "
+        f"{replicas}: use --precision=bfloat16."
       )
   classes = {
     name.lower(): value

@@ -3,6 +3,8 @@
 import dataclasses
 import math
 
+from trainers.errors import UserError
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -18,6 +20,9 @@ class Plan:
     global_batch_size: Examples in a step, over all replicas.
     keep_checkpoints: How many of the last checkpoints to keep.
     profile_steps: The first and the last step of a trace, or None.
+
+  Raises:
+    UserError: if the trace would begin after the last step.
   """
 
   total_steps: int
@@ -28,6 +33,13 @@ class Plan:
   global_batch_size: int
   keep_checkpoints: int = 2
   profile_steps: tuple[int, int] | None = None
+
+  def __post_init__(self):
+    if self.profile_steps and self.profile_steps[0] > self.total_steps:
+      raise UserError(
+        f"--profile_steps={self.profile_steps[0]}-{self.profile_steps[1]} "
+        f"begins after the last step, which is {self.total_steps}."
+      )
 
   def next_stop(self, step: int) -> int:
     """Returns the first step after `step` at which the host has work."""

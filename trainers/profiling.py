@@ -36,18 +36,21 @@ class Profiler:
 
   def __init__(self, workdir: str, steps: tuple[int, int] | None):
     self._log_dir = tf.io.gfile.join(workdir, "events")
-    self._first, self._last = steps or (None, None)
+    self._steps = range(steps[0], steps[1] + 1) if steps else range(0)
     self._is_running = False
 
   def before(self, step: int) -> None:
-    """Starts the trace if `step`, the next one, is its first."""
-    if step == self._first:
+    """Starts the trace if `step`, the next one, is in it.
+
+    A run that goes on in the middle of these steps traces the rest of them.
+    """
+    if step in self._steps and not self._is_running:
       tf.profiler.experimental.start(self._log_dir)
       self._is_running = True
 
   def after(self, step: int) -> None:
     """Writes the trace if `step`, the one just made, is its last."""
-    if self._is_running and step >= self._last:
+    if self._is_running and step + 1 not in self._steps:
       tf.profiler.experimental.stop()
       self._is_running = False
 

@@ -38,6 +38,23 @@ def connect(
     raise UserError(explain(tpu, error)) from error
 
 
+def check_paths(tpu: str | None, **paths: str | None) -> None:
+  """Raises a UserError for a path that the hosts of a TPU node cannot see.
+
+  Args:
+    tpu: As for `connect`.
+    **paths: Values of flags, by the flags' names.
+  """
+  if tpu in (None, "local"):
+    return
+  for name, path in paths.items():
+    if path and "://" not in path:
+      raise UserError(
+        f"--{name}={path} is on this machine, but the hosts of --tpu={tpu} "
+        "have to see it: put it into a bucket, gs://BUCKET/..."
+      )
+
+
 def check_libtpu(tensorflow_tpu: str | None, libtpu: str | None) -> None:
   """Raises a UserError if these versions do not go together.
 
@@ -68,6 +85,11 @@ def explain(tpu: str, error: Exception) -> str:
     return (
       f"To look up --tpu={tpu} Google's client is needed: pip install "
       "cloud-tpu-client. On the TPU VM itself --tpu=local needs no look-up."
+    )
+  if "in use" in text or "busy" in text.lower():
+    return (
+      "Another process on this machine has the TPU: stop it, or wait for its "
+      f"end. TensorFlow says: {type(error).__name__}: {text[:200]}"
     )
   if tpu == "local":
     return (

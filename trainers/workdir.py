@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,7 +18,8 @@ def locked(workdir: str) -> Iterator[None]:
   """Within it no other process can have the lock of `workdir`.
 
   The operating system frees it however a process ends. A directory that is not
-  on a local disk (gs://...) has no lock.
+  on a local disk (gs://...) has no lock; one of a network file system without
+  locks warns.
 
   Args:
     workdir: Directory of a run, which is created.
@@ -41,6 +43,12 @@ def locked(workdir: str) -> Iterator[None]:
         f"Another process is training in --workdir={workdir}: wait for it, "
         "stop it, or choose another --workdir."
       ) from None
+    except OSError as error:  # A network file system without locks.
+      warnings.warn(
+        f"--workdir={workdir} cannot be locked ({error}): take care that no "
+        "other process trains in it.",
+        stacklevel=2,
+      )
     yield
 
 

@@ -1,5 +1,6 @@
 import os
 import resource
+from unittest import mock
 
 import keras
 import tensorflow as tf
@@ -90,13 +91,38 @@ class DamageTest(tf.test.TestCase):
       with self.assertWarnsRegex(UserWarning, "ckpt-10 cannot be read"):
         self.assertEqual(self._restored(), 3)
 
-  def test_index_that_is_not_there_yet(self):
+  def test_index_that_is_missing(self):
     os.remove(self._path("ckpt-10.index"))
-    self.assertEqual(self._restored(), 3)
+    with self.assertWarnsRegex(UserWarning, "ckpt-10 has no index file"):
+      self.assertEqual(self._restored(), 3)
 
-  def test_the_list_of_checkpoints_is_not_needed(self):
-    os.remove(self._path("checkpoint"))
-    self.assertEqual(self._restored(), 10)
+  def test_what_cannot_be_read_is_removed(self):
+    self.checkpoints.save(11)
+    self._cut("ckpt-11.data-00000-of-00001")
+    model, optimizer = _model_and_optimizer()
+    checkpoints = Checkpoints(self.workdir, model, optimizer)
+    with self.assertWarnsRegex(UserWarning, "ckpt-11 cannot be read"):
+      self.assertEqual(checkpoints.restore(), 10)
+    self.assertEqual(checkpoints.latest, self._path("ckpt-10"))
+    os.rename(self._path("ckpt-10.index"), self._path("ckpt-9.index"))
+    checkpoints.save(10)
+    self.assertCountEqual(
+      [name for name in os.listdir(self.folder) if name.endswith(".index")],
+      ["ckpt-9.index", "ckpt-10.index"],
+    )
+
+  def test_file_system_out_of_reach(self):
+    model, optimizer = _model_and_optimizer()
+    checkpoints = Checkpoints(self.workdir, model, optimizer)
+    with (
+      mock.patch.object(
+        tf.train.Checkpoint,
+        "read",
+        side_effect=tf.errors.UnavailableError(None, None, "no network"),
+      ),
+      self.assertRaisesRegex(UserError, "ckpt-10 cannot be reached: no net"),
+    ):
+      checkpoints.restore()
 
   def test_none_can_be_read(self):
     self._cut("ckpt-3.data-00000-of-00001")
@@ -108,17 +134,21 @@ class DamageTest(tf.test.TestCase):
       self._restored()
 
   def test_full_disk_leaves_the_last_one(self):
+    files = os.listdir(self.folder)
+    sizes = sorted(os.path.getsize(self._path(name)) for name in files)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
-    try:
-      with self.assertRaisesRegex(
-        UserError, "checkpoint of step 12 cannot be written.*Make room.*ckpt-10"
-      ):
-        self.checkpoints.save(12)
-    finally:
-      resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    self.assertEmpty([name for name in os.listdir(self.folder) if "12" in name])
-    self.assertEqual(self._restored(), 10)
+    # There is room for nothing; for one of index and data, but not the other.
+    for room in (100, sizes[0] + 10, sizes[-1] - 10):
+      resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+      try:
+        with self.assertRaisesRegex(
+          UserError, "ckpt-12 cannot be written.*Make room"
+        ):
+          self.checkpoints.save(12)
+      finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+      self.assertCountEqual(os.listdir(self.folder), files)
+      self.assertEqual(self._restored(), 10)
 
 
 class BestTest(tf.test.TestCase):

@@ -7,7 +7,7 @@ from tests import replicas
 from trainers import interruption
 
 
-class InterruptionTest(tf.test.TestCase):
+class WatchTest(tf.test.TestCase):
   def test_remembers_a_sigterm_and_restores_the_handler(self):
     before = signal.getsignal(signal.SIGTERM)
     with interruption.Watch() as watch:
@@ -16,10 +16,29 @@ class InterruptionTest(tf.test.TestCase):
       self.assertTrue(watch.is_requested)
     self.assertEqual(signal.getsignal(signal.SIGTERM), before)
 
-  def test_one_process_agrees_with_itself(self):
-    agree = interruption.make_agreement(replicas.mirrored())
-    self.assertTrue(agree(True))
-    self.assertFalse(agree(False))
+
+class LostHostsTest(tf.test.TestCase):
+  def _lose(self, strategy, error):
+    with interruption.of_lost_hosts(strategy):
+      raise error
+
+  def test_an_error_of_a_single_host_stays(self):
+    error = tf.errors.UnavailableError(None, None, "")
+    for strategy in (
+      replicas.mirrored(),
+      tf.distribute.OneDeviceStrategy("CPU:0"),
+    ):
+      with self.assertRaises(tf.errors.UnavailableError):
+        self._lose(strategy, error)
+
+  def test_another_host(self):
+    strategy = tf.distribute.get_strategy()  # Neither of the above.
+    with self.assertRaisesRegex(
+      interruption.Interrupted, "same command again.*UnavailableError"
+    ):
+      self._lose(strategy, tf.errors.UnavailableError(None, None, ""))
+    with self.assertRaises(tf.errors.InvalidArgumentError):
+      self._lose(strategy, tf.errors.InvalidArgumentError(None, None, ""))
 
 
 if __name__ == "__main__":

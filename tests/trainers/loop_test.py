@@ -182,8 +182,11 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
       self._train(
         task=_task(_one_device(), evaluate=evaluate), checkpoint_every_steps=11
       )
-    self.assertEqual(metrics.read(self.workdir)[-1]["step"], 6)
+    before = metrics.read(self.workdir)
+    self.assertEqual(before[-1]["step"], 6)
     lines = self._train(checkpoint_every_steps=11)
+    # It went on from there: times of lines that are made again would differ.
+    self.assertEqual(lines[: len(before)], before)
     steps = [line["step"] for line in lines]
     self.assertEqual(steps, [3, 4, 6, 8, 9, 11])
     self.assertAllClose(lines[-1]["eval/weight"], _expected(11))
@@ -197,6 +200,49 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     )
     (trace,) = glob.glob(pattern)
     self.assertGreater(os.path.getsize(trace), 1000)
+
+
+class ReplicaStateTest(tf.test.TestCase):
+  def test_dropout_and_statistics_of_two_replicas(self):
+    strategy = replicas.mirrored()
+    with strategy.scope():
+      norm = keras.layers.BatchNormalization(momentum=0.0)
+      dropout = keras.layers.Dropout(0.5)
+      model = keras.Sequential([keras.Input((64,)), norm, dropout])
+      optimizer = keras.optimizers.SGD(0.0)
+      optimizer.build(model.trainable_variables)
+
+    def train_data(first_step, context):
+      del first_step, context
+      return tf.data.Dataset.range(1_000).map(
+        lambda i: tf.fill((2, 64), tf.cast(i, tf.float32))
+      )
+
+    def train_step(batch):
+      model(batch, training=True)
+      mask = dropout(tf.ones((1, 64)), training=True) > 0
+      context = tf.distribute.get_replica_context()
+      masks = context.all_gather(tf.cast(mask, tf.float32), axis=0)
+      difference = tf.reduce_mean(tf.abs(masks[0] - masks[1]))
+      return {"difference": difference / 2}
+
+    task = loop.Task(
+      model=model,
+      optimizer=optimizer,
+      train_data=train_data,
+      train_step=train_step,
+      figures=("difference",),
+      evaluate=lambda: {"weight": 0.0},
+      best="weight",
+    )
+    workdir = os.path.join(self.get_temp_dir(), self.id())
+    plan = _plan(total_steps=4, steps_per_loop=1)
+    loop.train(task, plan, Runtime(strategy, workdir))
+    for line in metrics.read(workdir):
+      self.assertGreater(line["train/difference"], 0.1)
+    # Of the last step: 6 on one replica, 7 on the other.
+    for part in norm.moving_mean.value.values:
+      self.assertAllClose(part, tf.fill((64,), 6.5))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 import tensorflow as tf
 
 from trainers import plan
+from trainers.errors import UserError
 
 
 def _plan(**fields):
@@ -34,6 +35,10 @@ class PlanTest(tf.test.TestCase):
       ((10, 90), [3, 4, 5, 6, 8, 9, 10, 11]),
     ):
       self.assertEqual(_stops(_plan(profile_steps=steps)), stops)
+
+  def test_profile_after_the_end(self):
+    with self.assertRaisesRegex(UserError, "12-15 begins after.* is 11"):
+      _plan(profile_steps=(12, 15))
 
   def test_due_every_period_and_at_the_end(self):
     for is_due, expected in (

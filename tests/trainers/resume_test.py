@@ -82,8 +82,12 @@ class ResumeTest(tf.test.TestCase):
       self.assertEqual(status, -signal.SIGKILL)
     status = self._interrupt(workdir, signal.SIGTERM, 32, 0)
     self.assertEqual(status, interruption.EXIT_STATUS)
+    before = metrics.read(workdir)
     process = _start(workdir)
     self.assertEqual(process.wait(), 0, process.stderr.read())
+    # It went on from there: speeds of lines that are made again would differ.
+    self.assertGreaterEqual(before[-1]["step"], 32)
+    self.assertEqual(metrics.read(workdir)[: len(before)], before)
     weights, lines = self._result(workdir)
     self.assertEqual(lines, expected_lines, f"random seed {seed}")
     for one, other in zip(weights, expected_weights, strict=True):

@@ -124,7 +124,11 @@ class StrategiesTest(tf.test.TestCase):
     for process in processes:
       _, text = process.communicate(timeout=300)
       self.assertEqual(process.returncode, interruption.EXIT_STATUS, text)
+    before = metrics.read(workdir)
     self.assertFinish(*_start_two(workdir))
+    # It went on from there: speeds of lines that are made again would differ.
+    self.assertNotEmpty(before)
+    self.assertEqual(metrics.read(workdir)[: len(before)], before)
     self.assertEqualsOneDevice(workdir)
 
 

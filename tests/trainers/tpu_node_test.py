@@ -30,11 +30,18 @@ class TpuNodeTest(tf.test.TestCase, parameterized.TestCase):
       "RET_CHECK failure (x.cc:1) *platform",
       "This machine has no TPU",
     ),
+    ("local", "The TPU is already in use by pid 7", "Another process.* pid 7"),
     ("n", "please install cloud-tpu-client", "pip install cloud-tpu-client"),
     ("n", "404 Not found: n", "--tpu=n cannot be reached.*404 Not found"),
   )
   def test_each_error_is_a_sentence_with_advice(self, tpu, text, message):
     self.assertRegex(tpu_node.explain(tpu, RuntimeError(text)), message)
+
+  def test_paths_that_the_hosts_cannot_see(self):
+    tpu_node.check_paths("local", workdir="/tmp/run")
+    tpu_node.check_paths("node", workdir="gs://b/run", data_dir=None)
+    with self.assertRaisesRegex(UserError, "--workdir=/tmp/run is on this"):
+      tpu_node.check_paths("node", workdir="/tmp/run")
 
   def test_libtpu_of_another_version(self):
     tpu_node.check_libtpu(None, None)

@@ -8,7 +8,7 @@ from trainers.image_classification.sources import Source
 
 # Fields, what they must be, and how that is told.
 _RANGES = (
-  ("seed", lambda v: v >= 0, "0 or more"),
+  ("seed", lambda v: 0 <= v < 2**32 - 1, "in [0, 2**32 - 2]"),
   ("num_epochs", lambda v: v > 0, "positive"),
   ("global_batch_size", lambda v: v > 0, "positive"),
   ("steps_per_loop", lambda v: v > 0, "positive"),

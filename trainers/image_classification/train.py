@@ -10,6 +10,7 @@ import ml_collections
 import tensorflow as tf
 
 from trainers import (
+  errors,
   loop,
   optimizers,
   plan,
@@ -65,7 +66,11 @@ def train(config: ml_collections.ConfigDict, run: runtime.Runtime) -> None:
       )
     try:
       loop.train(task, steps, run)
-    except tf.errors.OpError as error:
+    except (
+      tf.errors.DataLossError,
+      tf.errors.InvalidArgumentError,
+      tf.errors.NotFoundError,
+    ) as error:  # It may be an image; to find which takes a pass over them.
       mistake = source.train.explain() or source.validation.explain()
       raise mistake or error from None
     with optimizers.weights_to_evaluate(model, optimizer):
@@ -76,8 +81,9 @@ def train(config: ml_collections.ConfigDict, run: runtime.Runtime) -> None:
 def _save_model(model, workdir):
   path = os.path.join(workdir, "model.keras")
   partial = os.path.join(workdir, "partial.keras")
-  model.save(partial)
-  tf.io.gfile.rename(partial, path, overwrite=True)
+  with errors.writing(path, on_error=lambda: tf.io.gfile.remove(partial)):
+    model.save(partial)
+    tf.io.gfile.rename(partial, path, overwrite=True)
   print(f"Trained: {path}")
 
 

@@ -195,7 +195,7 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
       ({"model.name": "vit"}, None, "Received: 'vit'"),
       ({"steps_per_loop": 0}, None, "steps_per_loop must be positive"),
       ({"num_epochs": -1.0}, None, "num_epochs must be positive"),
-      ({"seed": -1}, None, "seed must be 0 or more"),
+      ({"seed": -1}, None, r"seed must be in \[0, 2\*\*32 - 2\]"),
       ({"label_smoothing": 2.0}, None, r"label_smoothing must be in \[0, 1\)"),
       ({"jit_compile": True}, replicas.mirrored(), "jit_compile=True cannot"),
       ({"data.mean": (0.5, 0.5, 0.5)}, None, "data.mean must hold one number"),
@@ -205,15 +205,13 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
         self._train(_config(**fields), strategy=strategy)
       self.assertFalse(os.path.exists(self.workdir))
 
-  def test_float16_clips_on_one_device_only(self):
+  def test_float16_on_one_device_only(self):
     self.addCleanup(keras.config.set_dtype_policy, "float32")
     runtime.set_precision("float16")
     config = _config(**{"num_epochs": 2.0})
-    with config.unlocked():
-      config.optimizer.arguments.clipnorm = 1.0
     _, lines = self._train(config, self.workdir + "1")
     self.assertLess(lines[-1]["train/loss"], lines[0]["train/loss"])
-    with self.assertRaisesRegex(UserError, "'clipnorm': 1.0.*bfloat16"):
+    with self.assertRaisesRegex(UserError, "there are 2: use --precision=bfl"):
       self._train(config, self.workdir + "2", replicas.mirrored())
 
   def test_precision_belongs_to_the_run(self):
