@@ -83,8 +83,10 @@ def explain(tpu: str, error: Exception) -> str:
     )
   if "cloud-tpu-client" in text or "cloud_tpu_client" in text:
     return (
-      f"To look up --tpu={tpu} Google's client is needed: pip install "
-      "cloud-tpu-client. On the TPU VM itself --tpu=local needs no look-up."
+      f"--tpu={tpu} cannot be looked up: Google's cloud-tpu-client is not "
+      "installed, and goes with no TensorFlow of today. Give the hosts' "
+      "addresses, --tpu=grpc://IP:8470,..., as docs/tpu.md says, or on the TPU "
+      "VM itself --tpu=local."
     )
   if "in use" in text or "busy" in text.lower():
     return (
