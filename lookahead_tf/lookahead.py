@@ -167,7 +167,9 @@ class Lookahead(PeriodicOptimizer):
         them: a loop that only read them would make it copy them in each step.
     """
     for fast, slow in self._pairs():
-      phi = ops.where(starts, fast, slow)
+      phi = ops.where(
+        starts, ops.convert_to_tensor(fast), ops.convert_to_tensor(slow)
+      )
       self._put(slow, phi)
       self._put(fast, phi)
     for anchor, slot in self._inner_state_rule.anchored():
