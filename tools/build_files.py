@@ -23,10 +23,13 @@ PACKAGES = (
 )
 # The distribution of a module where it is not the module's name.
 DISTRIBUTIONS = {"absl": "absl_py", "sklearn": "scikit_learn"}
-# Tests of minutes, for the README's test command alone.
+# Tests of half a minute and more, for the README's test command alone.
 SLOW = {
   "tests/benchmarks/programs_test.py",
+  "tests/lookahead_tf/callbacks_test.py",
+  "tests/lookahead_tf/composition_test.py",
   "tests/lookahead_tf/conformance_test.py",
+  "tests/lookahead_tf/saving_test.py",
   "tests/trainers/flags_test.py",
   "tests/trainers/image_classification/train_test.py",
   "tests/trainers/resume_test.py",
