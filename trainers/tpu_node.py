@@ -1,14 +1,8 @@
 """A TPUStrategy for the TPU node that the flags name."""
 
-import importlib.metadata
-
 import tensorflow as tf
 
 from trainers.errors import UserError
-
-# The libtpu that each TPU build of TensorFlow was made for. Others that its
-# own metadata allows end the process when the TPU is first asked for.
-_LIBTPU = {"2.19": "0.0.10", "2.20": "0.0.14"}
 
 
 def connect(
@@ -24,7 +18,6 @@ def connect(
   Raises:
     UserError: if there is no such TPU, or no software here that can use it.
   """
-  check_libtpu(_version("tensorflow-tpu"), _version("libtpu"))
   tpu = tpu or "local"
   try:
     resolver = tf.distribute.cluster_resolver.TPUClusterResolver(
@@ -53,23 +46,6 @@ def check_paths(tpu: str | None, **paths: str | None) -> None:
         f"--{name}={path} is on this machine, but the hosts of --tpu={tpu} "
         "have to see it: put it into a bucket, gs://BUCKET/..."
       )
-
-
-def check_libtpu(tensorflow_tpu: str | None, libtpu: str | None) -> None:
-  """Raises a UserError if these versions do not go together.
-
-  Args:
-    tensorflow_tpu: Version of the distribution, None if it is not installed.
-    libtpu: Likewise.
-  """
-  if tensorflow_tpu is None:
-    return
-  wanted = _LIBTPU.get(".".join(tensorflow_tpu.split(".")[:2]))
-  if wanted is not None and libtpu != wanted:
-    raise UserError(
-      f"tensorflow-tpu {tensorflow_tpu} needs libtpu {wanted}, but "
-      f"{libtpu or 'none'} is installed: pip install libtpu=={wanted}"
-    )
 
 
 def explain(tpu: str, error: Exception) -> str:
@@ -104,10 +80,3 @@ def explain(tpu: str, error: Exception) -> str:
     "tpu-vm list` shows, with its --tpu_zone and --gcp_project. The answer "
     f"was: {type(error).__name__}: {text[:200]}"
   )
-
-
-def _version(distribution):
-  try:
-    return importlib.metadata.version(distribution)
-  except importlib.metadata.PackageNotFoundError:
-    return None
