@@ -5,6 +5,8 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from lookahead_tf import batch_norm
+
 # Odd and far from small numbers, so that no two replicas of one seed, nor
 # replicas of neighbouring seeds, come to the same state.
 _STRIDE = 0x9E3779B1
@@ -60,12 +62,7 @@ def make_average_statistics(
     model: Built in the strategy's scope.
     strategy: The strategy.
   """
-  statistics = [
-    variable
-    for layer in model._flatten_layers()
-    if isinstance(layer, keras.layers.BatchNormalization)
-    for variable in (layer.moving_mean, layer.moving_variance)
-  ]
+  statistics = batch_norm.statistics(model)
   if strategy.num_replicas_in_sync == 1 or not statistics:
     return lambda: None
 

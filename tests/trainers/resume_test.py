@@ -3,42 +3,23 @@
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 
-import keras
-import numpy as np
 import tensorflow as tf
 
+from tests.trainers import trainer_process
 from trainers import interruption, metrics
-
-_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
-_STEPS = 44
 
 
 def _start(workdir):
-  command = [
-    sys.executable,
-    "-m",
-    "trainers.image_classification",
-    "--config=configs/digits_cnn_lookahead.py",
-    f"--workdir={workdir}",
+  return trainer_process.start(
+    workdir,
     "--deterministic",
     "--config.num_epochs=2.0",
     "--config.steps_per_loop=2",
-    "--config.model.width=8",
     "--config.eval_every_epochs=0.25",
     "--config.checkpoint_every_epochs=0.2",
     "--config.lookahead.sync_period=4",
-  ]
-  return subprocess.Popen(
-    command,
-    cwd=_ROOT,
-    env={**os.environ, "PYTHONPATH": _ROOT},
-    stdout=subprocess.DEVNULL,
-    stderr=subprocess.PIPE,
-    text=True,
   )
 
 
@@ -50,13 +31,6 @@ def _last_step(workdir):
 
 
 class ResumeTest(tf.test.TestCase):
-  def _result(self, workdir):
-    model = keras.models.load_model(os.path.join(workdir, "model.keras"))
-    lines = metrics.read(workdir)
-    for line in lines:
-      del line["examples_per_second"]  # Of the clock.
-    return [np.array(v) for v in model.variables], lines
-
   def _interrupt(self, workdir, number, after_step, delay):
     """Starts the run and sends it a signal; returns its exit status."""
     process = _start(workdir)
@@ -71,7 +45,7 @@ class ResumeTest(tf.test.TestCase):
     whole = os.path.join(self.get_temp_dir(), "whole")
     process = _start(whole)
     self.assertEqual(process.wait(), 0, process.stderr.read())
-    expected_weights, expected_lines = self._result(whole)
+    expected_weights, expected_lines = trainer_process.result(whole)
 
     workdir = os.path.join(self.get_temp_dir(), "killed")
     seed = int(time.time())
@@ -88,7 +62,7 @@ class ResumeTest(tf.test.TestCase):
     # It went on from there: speeds of lines that are made again would differ.
     self.assertGreaterEqual(before[-1]["step"], 32)
     self.assertEqual(metrics.read(workdir)[: len(before)], before)
-    weights, lines = self._result(workdir)
+    weights, lines = trainer_process.result(workdir)
     self.assertEqual(lines, expected_lines, f"random seed {seed}")
     for one, other in zip(weights, expected_weights, strict=True):
       self.assertAllEqual(one, other)

@@ -5,17 +5,12 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 
-import keras
-import numpy as np
 import tensorflow as tf
 
+from tests.trainers import trainer_process
 from trainers import interruption, metrics
-
-_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
 
 
 def _free_ports(number):
@@ -26,55 +21,33 @@ def _free_ports(number):
     return [one.getsockname()[1] for one in sockets]
 
 
-def _start(workdir, tf_config=None, *arguments):
-  environment = {**os.environ, "PYTHONPATH": _ROOT}
-  if tf_config is not None:
-    environment["TF_CONFIG"] = json.dumps(tf_config)
-  command = [
-    sys.executable,
-    "-m",
-    "trainers.image_classification",
-    "--config=configs/digits_cnn_lookahead.py",
-    f"--workdir={workdir}",
+def _start(workdir, *arguments, **environment):
+  return trainer_process.start(
+    workdir,
     "--config.num_epochs=1.0",
     "--config.learning_rate.peak=0.02",
     "--config.steps_per_loop=4",
-    "--config.model.width=8",
     "--config.eval_every_epochs=0.5",
     "--config.checkpoint_every_epochs=0.5",
     *arguments,
-  ]
-  return subprocess.Popen(
-    command,
-    cwd=_ROOT,
-    env=environment,
-    stdout=subprocess.DEVNULL,
-    stderr=subprocess.PIPE,
-    text=True,
+    **environment,
   )
 
 
-def _start_two(workdir, *arguments):
+def _start_two(workdir):
   workers = [f"localhost:{port}" for port in _free_ports(2)]
   return [
     _start(
       workdir,
-      {
-        "cluster": {"worker": workers},
-        "task": {"type": "worker", "index": index},
-      },
-      *arguments,
+      TF_CONFIG=json.dumps(
+        {
+          "cluster": {"worker": workers},
+          "task": {"type": "worker", "index": index},
+        }
+      ),
     )
     for index in (0, 1)
   ]
-
-
-def _read(workdir):
-  model = keras.models.load_model(os.path.join(workdir, "model.keras"))
-  lines = metrics.read(workdir)
-  for line in lines:
-    del line["examples_per_second"]
-  return [np.array(v) for v in model.variables], lines
 
 
 class StrategiesTest(tf.test.TestCase):
@@ -95,8 +68,8 @@ class StrategiesTest(tf.test.TestCase):
       self.assertEqual(process.returncode, 0, text)
 
   def assertEqualsOneDevice(self, workdir):
-    weights, lines = _read(workdir)
-    expected_weights, expected_lines = _read(self.one_device)
+    weights, lines = trainer_process.result(workdir)
+    expected_weights, expected_lines = trainer_process.result(self.one_device)
     self.assertLen(lines, len(expected_lines))
     for line, expected in zip(lines, expected_lines):
       for name, value in expected.items():
@@ -109,7 +82,7 @@ class StrategiesTest(tf.test.TestCase):
   def test_four_replicas(self):
     workdir = self._path("four")
     self.assertFinish(
-      _start(workdir, None, "--strategy=mirrored", "--logical_cpus=4")
+      _start(workdir, "--strategy=mirrored", "--logical_cpus=4")
     )
     self.assertEqualsOneDevice(workdir)
 

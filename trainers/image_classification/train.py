@@ -91,14 +91,7 @@ def _make_task(model, optimizer, source, config, strategy):
   return loop.Task(
     model=model,
     optimizer=optimizer,
-    train_data=lambda step, context: input_pipeline.train_batches(
-      source.train,
-      config.data,
-      seed=config.seed,
-      global_batch_size=config.global_batch_size,
-      first_step=step,
-      context=context,
-    ),
+    train_data=functools.partial(_train_batches, source, config),
     train_step=training_step.make_train_step(
       model, optimizer, config, strategy
     ),
@@ -107,6 +100,17 @@ def _make_task(model, optimizer, source, config, strategy):
       model, optimizer, source.validation, config, strategy
     ),
     best="accuracy",
+  )
+
+
+def _train_batches(source, config, first_step, context):
+  return input_pipeline.train_batches(
+    source.train,
+    config.data,
+    seed=config.seed,
+    global_batch_size=config.global_batch_size,
+    first_step=first_step,
+    context=context,
   )
 
 
@@ -133,16 +137,10 @@ def compile_for_tpu(
   def make_step(config, strategy):
     checks.check_config(config, strategy)
     model, optimizer = make_model_and_optimizer(config, source, steps, strategy)
-    batches = input_pipeline.train_batches(
-      source.train,
-      config.data,
-      seed=config.seed,
-      global_batch_size=config.global_batch_size,
-      first_step=0,
-      context=tf.distribute.InputContext(
-        num_replicas_in_sync=strategy.num_replicas_in_sync
-      ),
+    context = tf.distribute.InputContext(
+      num_replicas_in_sync=strategy.num_replicas_in_sync
     )
+    batches = _train_batches(source, config, 0, context)
     step = training_step.make_train_step(model, optimizer, config, strategy)
     return step, batches.element_spec
 
