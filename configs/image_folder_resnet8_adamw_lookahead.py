@@ -1,0 +1,20 @@
+"""image_folder_resnet8_adamw with Lookahead around the same AdamW.
+
+python -m trainers.image_classification \
+    --config=configs/image_folder_resnet8_adamw_lookahead.py --data_dir=FOLDER \
+    --workdir=runs/image_folder_resnet8_adamw_lookahead
+"""
+
+import ml_collections
+from ml_collections import config_dict
+
+from configs import image_folder_resnet8_adamw
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Returns the experiment."""
+  config = image_folder_resnet8_adamw.get_config()
+  config.lookahead = config_dict.create(
+    sync_period=5, slow_step_size=0.5, inner_state="maintain", exclude=()
+  )
+  return config
