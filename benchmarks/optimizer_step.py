@@ -97,7 +97,12 @@ def _time_case(case):
       try:
         peer = stack.enter_context(
           peers.Peer(
-            _PEERS_PYTHON.value, name, shapes, case.inner, case.sync_period
+            _PEERS_PYTHON.value,
+            name,
+            warmup_steps=4 * case.sync_period,
+            shapes=shapes,
+            inner=case.inner,
+            sync_period=case.sync_period,
           )
         )
       except peers.NotMeasured as error:
