@@ -13,6 +13,7 @@ import ml_collections
 
 from trainers.errors import UserError
 from trainers.image_classification import initialization
+from trainers.image_classification.batch_norm import FusedBatchNormalization
 
 
 def make_features(
@@ -53,14 +54,15 @@ def make_features(
   )
 
   def remake(layer):
-    changes = {}
+    kind, changes = type(layer), {}
     if isinstance(layer, keras.layers.Conv2D):
       changes["kernel_initializer"] = initialization.of_convolution()
     if isinstance(layer, keras.layers.BatchNormalization):
+      kind = FusedBatchNormalization
       changes["synchronized"] = synchronized
-    return type(layer).from_config(layer.get_config() | changes)
+    return kind.from_config(layer.get_config() | changes)
 
-  # Layer by layer: the saved model holds layers of Keras alone.
+  # Layer by layer: to load the saved model nobody needs keras-hub.
   return keras.models.clone_model(
     backbone, input_tensors=images, clone_function=remake
   ).output

@@ -5,7 +5,11 @@ import ml_collections
 from keras import layers
 
 from trainers.errors import UserError
-from trainers.image_classification import imagenet_resnet, initialization
+from trainers.image_classification import (
+  batch_norm,
+  imagenet_resnet,
+  initialization,
+)
 
 
 def make_model(
@@ -118,6 +122,6 @@ def _convolution(x, filters, *, kernel_size=3, strides=1, name):
 
 
 def _normalized(x, synchronized, *, name):
-  return layers.BatchNormalization(
+  return batch_norm.FusedBatchNormalization(
     momentum=0.9, epsilon=1e-5, synchronized=synchronized, name=f"{name}_norm"
   )(x)
