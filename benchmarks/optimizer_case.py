@@ -72,7 +72,12 @@ def measure(case: Case, settings: Settings) -> dict[str, Any]:
       try:
         peer = stack.enter_context(
           peers.Peer(
-            settings.peers_python, name, shapes, case.inner, case.sync_period
+            settings.peers_python,
+            name,
+            warmup_steps=4 * case.sync_period,
+            shapes=shapes,
+            inner=case.inner,
+            sync_period=case.sync_period,
           )
         )
       except peers.NotMeasured as error:
