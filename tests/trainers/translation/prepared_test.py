@@ -122,6 +122,12 @@ class PreparedTest(tf.test.TestCase):
     with self.assertRaises(ZeroDivisionError):
       self._rows(other)
 
+  def test_a_directory_that_is_not_on_a_disk(self):
+    self.directory = "ram://prepared_test"
+    self.test_made_once()
+    name = os.path.basename(tf.io.gfile.glob("ram://prepared_test/rows/*")[0])
+    self.assertStartsWith(name, "train-")
+
   def test_damaged_files_are_made_again(self):
     split = small_text.make_split()
     rows = self._rows(split)

@@ -113,6 +113,12 @@ class VocabularyTest(tf.test.TestCase, parameterized.TestCase):
     for file in files:
       self.assertEndsWith(file, ".model")
 
+  def test_a_directory_that_is_not_on_a_disk(self):
+    words = _train("ram://vocabulary_test")
+    unreadable = small_text.Split("train", 1, "small", lambda: 1 / 0)
+    again = _train("ram://vocabulary_test", unreadable)
+    self.assertEqual(again.describe(), words.describe())
+
   def test_the_same_each_time(self):
     other = tempfile.mkdtemp(dir=self.get_temp_dir())
     one, two = _train(self.directory), _train(other)
