@@ -1,7 +1,6 @@
 """Where images and labels come from."""
 
 import dataclasses
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from sklearn import datasets, model_selection
 
+from trainers import tfds_builders
 from trainers.errors import UserError
 from trainers.image_classification import image_folder
 
@@ -118,7 +118,9 @@ def _image_folder(config, data_dir):
 
 
 def _tfds(config, data_dir):
-  builder = _tfds_builder(config.name, data_dir)
+  builder = tfds_builders.load(
+    config.name, data_dir, other_names=("digits", "image_folder")
+  )
   features = builder.info.features
   image_key = _only_key(features, tfds.features.Image)
   label_key = _only_key(features, tfds.features.ClassLabel)
@@ -130,13 +132,7 @@ def _tfds(config, data_dir):
 
   def split(field):
     name = config[field]
-    try:
-      size = builder.info.splits[name].num_examples
-    except (KeyError, ValueError):
-      raise UserError(
-        f"data.{field}={name!r} is not a split of {config.name}, which has "
-        f"{list(builder.info.splits)}."
-      ) from None
+    size = tfds_builders.split_size(builder, f"data.{field}", name)
     wanted = tfds.decode.PartialDecoding({image_key: True, label_key: True})
     examples = builder.as_dataset(split=name, decoders=wanted)
     return Split(examples.map(lambda e: (e[image_key], e[label_key])), size)
@@ -153,28 +149,3 @@ def _only_key(features, kind):
   """Returns the key of the only feature of that kind, or None."""
   keys = [key for key, value in features.items() if isinstance(value, kind)]
   return keys[0] if len(keys) == 1 else None
-
-
-def _tfds_builder(name, data_dir):
-  """Returns the builder of a data set that is already prepared on disk."""
-  if data_dir and not tf.io.gfile.isdir(data_dir):
-    raise UserError(f"--data_dir={data_dir} is not a directory.")
-  try:
-    builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
-  except tfds.core.DatasetNotFoundError:
-    raise UserError(
-      f"data.name={name!r} is unknown: it must be 'digits', 'image_folder' or "
-      "a TFDS data set, one of TFDS's catalogue or one that is prepared in "
-      f"--data_dir={data_dir}."
-    ) from None
-  except ValueError as error:
-    raise UserError(
-      f"data.name={name!r} cannot be had from TFDS: {error}"
-    ) from error
-  if not builder.info.splits:
-    raise UserError(
-      f"--data_dir={data_dir or os.path.dirname(builder.data_dir)} has no "
-      f"prepared data of {name!r}. Prepare it where there is a network: "
-      f"tfds build {name} --data_dir=DIR"
-    )
-  return builder

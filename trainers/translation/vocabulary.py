@@ -1,0 +1,203 @@
+"""A SentencePiece vocabulary that both languages share."""
+
+import functools
+import hashlib
+import io
+import itertools
+import json
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import ml_collections
+import sentencepiece
+import tensorflow as tf
+import tensorflow_text as tf_text
+import tqdm
+
+from trainers import errors
+from trainers.errors import UserError, first_line
+from trainers.translation.sources import Split
+
+PAD, EOS, UNK = 0, 1, 2
+KINDS = ("unigram", "bpe")
+
+
+class Vocabulary(tf.Module):
+  """Turns text into numbers of subwords and back.
+
+  A module, so that what holds it can be saved with it.
+
+  Args:
+    model: A serialized SentencePiece model whose padding, end of sentence and
+      unknown subword are PAD, EOS and UNK.
+
+  Attributes:
+    model: The same.
+    size: Number of subwords; tokens are less than that.
+    pad_id: The token behind the end of a sentence.
+    eos_id: The token that ends a sentence.
+  """
+
+  pad_id, eos_id = PAD, EOS
+
+  def __init__(self, model: bytes):
+    super().__init__(name="vocabulary")
+    self.model = model
+    self._tokenizer = tf_text.SentencepieceTokenizer(
+      model, out_type=tf.int32, add_eos=True
+    )
+    self.size = int(self._tokenizer.vocab_size())
+
+  @functools.cached_property
+  def fingerprint(self) -> str:
+    """Tells it from another vocabulary."""
+    return hashlib.sha256(self.model).hexdigest()
+
+  def describe(self) -> dict[str, Any]:
+    """Returns what tells it from another, JSON-like."""
+    return {"size": self.size, "fingerprint": self.fingerprint}
+
+  def tokenize(self, sentences: tf.Tensor) -> tf.RaggedTensor:
+    """Returns the tokens of sentences, each with EOS at its end.
+
+    Args:
+      sentences: Text in UTF-8, of shape (sentences,).
+
+    Returns:
+      int32 of shape (sentences, (tokens)).
+    """
+    return self._tokenizer.tokenize(sentences)
+
+  def detokenize(self, tokens: tf.Tensor) -> tf.Tensor:
+    """Returns the text of sentences, strings of shape (sentences,).
+
+    Args:
+      tokens: int32 of shape (sentences, tokens). What follows the first EOS of
+        a sentence counts for nothing.
+    """
+    is_over = tf.cumsum(tf.cast(tokens == EOS, tf.int32), axis=1) > 0
+    is_text = ~is_over & (tokens != PAD)
+    return self._tokenizer.detokenize(tf.ragged.boolean_mask(tokens, is_text))
+
+
+def load_or_train(
+  split: Split,
+  config: ml_collections.ConfigDict,
+  directory: str,
+  is_chief: bool = True,
+) -> Vocabulary:
+  """Returns the vocabulary of a text, from a file in `directory` if there.
+
+  It is the same each time it is trained, with one version of SentencePiece.
+
+  Args:
+    split: The text to train it on, both sides of it.
+    config: A config's `vocabulary`.
+    directory: Of the run. The file's name tells by what it was made.
+    is_chief: Whether this process writes the file and shows progress.
+
+  Raises:
+    UserError: if the text does not support such a vocabulary, or if the file
+      cannot be written.
+  """
+  _check(config)
+  made_by = json.dumps([split.fingerprint, config.to_dict()], sort_keys=True)
+  name = f"{hashlib.sha256(made_by.encode()).hexdigest()[:16]}.model"
+  path = os.path.join(directory, "vocabulary", name)
+  if tf.io.gfile.exists(path):
+    try:
+      with tf.io.gfile.GFile(path, "rb") as file:
+        return Vocabulary(file.read())
+    except tf.errors.OpError as error:
+      warnings.warn(
+        f"{path} cannot be read, and is made again: {first_line(error)}",
+        stacklevel=2,
+      )
+  vocabulary = Vocabulary(_train(split, config, is_chief))
+  if is_chief:
+    _write(path, vocabulary.model)
+  return vocabulary
+
+
+def _check(config):
+  """Raises a UserError for a value that cannot be trained with."""
+  if config.kind not in KINDS:
+    raise UserError(
+      f"vocabulary.kind must be one of {KINDS}. Received: {config.kind!r}"
+    )
+  if not 0.98 <= config.character_coverage <= 1:
+    raise UserError(
+      "vocabulary.character_coverage must be in [0.98, 1]. Received: "
+      f"{config.character_coverage}"
+    )
+  for field in ("size", "max_sentences"):
+    if config[field] < 1:
+      raise UserError(
+        f"vocabulary.{field} must be positive. Received: {config[field]}"
+      )
+
+
+def _train(split, config, is_chief):
+  """Returns a serialized SentencePiece model."""
+  model = io.BytesIO()
+  try:
+    sentencepiece.SentencePieceTrainer.train(
+      sentence_iterator=_sentences(split, config.max_sentences, is_chief),
+      model_writer=model,
+      model_type=config.kind,
+      vocab_size=config.size,
+      character_coverage=config.character_coverage,
+      byte_fallback=config.byte_fallback,
+      split_digits=config.split_digits,
+      pad_id=PAD,
+      eos_id=EOS,
+      unk_id=UNK,
+      bos_id=-1,
+      num_threads=16,  # The result depends on it.
+      minloglevel=1,
+    )
+  except (RuntimeError, ValueError) as error:
+    raise _explain(error, config) or error from error
+  return model.getvalue()
+
+
+def _sentences(split, most, is_chief) -> Iterator[str]:
+  """Yields the sentences of pairs spread evenly over the text."""
+  pairs = min(split.size, max(1, most // 2))
+  with tqdm.tqdm(
+    total=pairs, desc="Reading text", unit="pair", disable=not is_chief
+  ) as progress:
+    for i, pair in enumerate(itertools.islice(split.read(), split.size)):
+      if (i + 1) * pairs // split.size > i * pairs // split.size:
+        yield from pair
+        progress.update()
+
+
+def _explain(error, config):
+  """Returns what SentencePiece means as a UserError, or None."""
+  message = str(error)
+  too_large = re.search(r"set it to a value <= (\d+)", message)
+  if too_large:
+    return UserError(
+      f"vocabulary.size={config.size} is more than the training text supports, "
+      f"which is {too_large[1]}."
+    )
+  too_small = re.search(r"smaller than required_chars\D*\d+ vs (\d+)", message)
+  if too_small:
+    return UserError(
+      f"vocabulary.size={config.size} is less than the {too_small[1]} that "
+      "single characters (and bytes, with vocabulary.byte_fallback) take."
+    )
+  return None
+
+
+def _write(path, model):
+  temporary = f"{path}.tmp"
+  with errors.writing(path, on_error=lambda: tf.io.gfile.remove(temporary)):
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    with tf.io.gfile.GFile(temporary, "wb") as file:
+      file.write(model)
+    tf.io.gfile.rename(temporary, path, overwrite=True)
