@@ -41,6 +41,11 @@ class Attention(keras.layers.Layer):
       dropout, noise_shape=(1, 1, None, None) if shares_dropout else None
     )
 
+  def build(self, input_shape: tuple[int | None, ...]) -> None:
+    """Makes the four matrices."""
+    for projection in (self._query, self._key, self._value, self._output):
+      projection.build(input_shape)
+
   def call(
     self,
     x: tf.Tensor,
@@ -73,7 +78,8 @@ class Attention(keras.layers.Layer):
     """Does what `call` does, with keys and values from `project`."""
     queries = self._split(self._query(x)) * self._size**-0.5
     scores = tf.matmul(queries, keys, transpose_b=True)
-    weights = tf.nn.softmax(tf.cast(scores, tf.float32) + bias)
+    scores = tf.cast(scores, tf.float32) + tf.cast(bias, tf.float32)
+    weights = tf.nn.softmax(scores)
     weights = self._dropout(tf.cast(weights, values.dtype), training=training)
     read = tf.transpose(tf.matmul(weights, values), (0, 2, 1, 3))
     return self._output(tf.reshape(read, tf.shape(x)))

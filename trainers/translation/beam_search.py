@@ -9,9 +9,7 @@ import tensorflow as tf
 _NEVER = -1e9  # The log-probability, or score, of what there is not.
 
 # (index, tokens, ancestors, state) -> (logits, state); see `beam_search`.
-Step = Callable[
-  [tf.Tensor, tf.Tensor, tf.Tensor, Any], tuple[tf.Tensor, Any]
-]
+Step = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, Any], tuple[tf.Tensor, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +55,8 @@ def beam_search(
       which returns logits (sentences, size, vocabulary), floats, of the next
       token, and the state.
     state: The first state, a nest of tensors that keep their shapes.
-    limits: int32 (sentences,), the greatest number of tokens of each hypothesis,
-      with the end of sentence, from 1 to `longest`.
+    limits: int32 (sentences,), how many tokens a hypothesis may have, with the
+      end of sentence, from 1 to `longest`.
     longest: Length of the results.
     beam: How to search.
 
@@ -81,7 +79,8 @@ class _Search:
   """The loop of a search over some sentences.
 
   Its hypotheses are alive (tokens, log-probabilities, ancestors) or finished
-  (tokens, scores), with shapes (sentences, size, longest) and (sentences, size).
+  (tokens, scores): tokens and ancestors are int32 (sentences, size, longest),
+  the others float32 (sentences, size).
   """
 
   def __init__(self, step, limits, longest, beam):
@@ -118,14 +117,10 @@ class _Search:
     ancestors = tf.where(here, own, ancestors)
     logits, state = self._step(index, last, ancestors, state)
     found, slots, words = self._continuations(index, log_probs, logits)
-    tokens = tf.where(
-      here, words[:, :, tf.newaxis], _take(tokens, slots)
-    )
+    tokens = tf.where(here, words[:, :, tf.newaxis], _take(tokens, slots))
     ends = words == self._beam.eos_id
     finished = self._finish(index, tokens, found, ends, finished)
-    log_probs, kept = tf.math.top_k(
-      tf.where(ends, _NEVER, found), min(size, found.shape[-1])
-    )
+    log_probs, kept = tf.math.top_k(tf.where(ends, _NEVER, found), size)
     alive = (
       _take(tokens, kept),
       log_probs,
@@ -152,9 +147,7 @@ class _Search:
     found = tf.where(must_end & ~is_first, _NEVER, found)
     per_slot = words.shape[-1]
     rows = (self._shape[0], size * per_slot)
-    found, places = tf.math.top_k(
-      tf.reshape(found, rows), min(count, size * per_slot)
-    )
+    found, places = tf.math.top_k(tf.reshape(found, rows), count)
     words = tf.gather(tf.reshape(words, rows), places, batch_dims=1)
     return found, places // per_slot, words
 

@@ -69,5 +69,6 @@ def check_config(
     raise UserError(
       f"average_checkpoints={config.average_checkpoints} is more than the "
       f"{kept} that there are at the end: keep_checkpoints="
-      f"{config.keep_checkpoints}, and {config.num_steps} steps write {written}."
+      f"{config.keep_checkpoints}, and num_steps={config.num_steps} writes "
+      f"{written}."
     )

@@ -28,22 +28,27 @@ class Embedding(keras.layers.Layer):
 
   def __init__(self, vocabulary_size: int, width: int, **kwargs):
     super().__init__(dtype="float32", **kwargs)
-    self._width = width
+    self._shape = (vocabulary_size, width)
+
+  def build(self, input_shape: tuple[int | None, ...]) -> None:
+    """Makes the matrix."""
+    del input_shape
+    deviation = self._shape[1] ** -0.5
     self._matrix = self.add_weight(
-      shape=(vocabulary_size, width),
-      initializer=keras.initializers.RandomNormal(stddev=width**-0.5),
+      shape=self._shape,
+      initializer=keras.initializers.RandomNormal(stddev=deviation),
       name="matrix",
     )
 
   def call(self, x: tf.Tensor, reverse: bool = False) -> tf.Tensor:
     """Returns vectors (..., width) of int32 tokens of any shape.
 
-    With `reverse`, it returns the logits (..., vocabulary size) of such vectors.
+    With `reverse`, it returns logits (..., vocabulary size) of such vectors.
     """
     if reverse:
       return tf.matmul(x, self._matrix, transpose_b=True)
     is_token = tf.cast(x != 0, tf.float32)[..., tf.newaxis]
-    return tf.gather(self._matrix * self._width**0.5, x) * is_token
+    return tf.gather(self._matrix * self._shape[1] ** 0.5, x) * is_token
 
 
 def position_signal(positions: tf.Tensor, width: int) -> tf.Tensor:
@@ -83,6 +88,11 @@ class FeedForward(keras.layers.Layer):
     self._dropout = keras.layers.Dropout(dropout, noise_shape=noise_shape)
     self._outer = keras.layers.Dense(width, name="outer")
 
+  def build(self, input_shape: tuple[int | None, ...]) -> None:
+    """Makes the two dense layers' variables."""
+    self._inner.build(input_shape)
+    self._outer.build((*input_shape[:-1], self._inner.units))
+
   def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
     """Returns floats (batch, length, width) of the same shape as `x`."""
     inner = self._dropout(self._inner(x), training=training)
@@ -99,6 +109,7 @@ class Block(keras.layers.Layer):
 
   def __init__(self, config, has_memory: bool, **kwargs):
     super().__init__(**kwargs)
+    self._has_memory = has_memory
     shares = config.shares_dropout
     # As tensor2tensor does on TPUs: all positions of a row have the same mask.
     noise_shape = (None, 1, None) if shares else None
@@ -128,6 +139,19 @@ class Block(keras.layers.Layer):
     self._dropout = keras.layers.Dropout(
       config.dropout, noise_shape=noise_shape
     )
+
+  def build(self, input_shape: tuple[int | None, ...]) -> None:
+    """Makes the variables of all sublayers, which have the same width."""
+    layers = [
+      self._self_norm,
+      self._self_attention,
+      self._feed_forward_norm,
+      self._feed_forward,
+    ]
+    if self._has_memory:
+      layers += [self._memory_norm, self._memory_attention]
+    for layer in layers:
+      layer.build(input_shape)
 
   def call(
     self,

@@ -1,6 +1,7 @@
 """The Transformer of tensor2tensor (Vaswani et al. 2017)."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import ml_collections
@@ -40,7 +41,9 @@ class Transformer(keras.Model):
   ):
     super().__init__(**kwargs)
     self._width, self._heads = config.d_model, config.num_heads
-    self._embedding = Embedding(vocabulary_size, config.d_model)
+    self._embedding = Embedding(
+      vocabulary_size, config.d_model, name="embedding"
+    )
     self._dropout = keras.layers.Dropout(
       config.dropout,
       noise_shape=(None, 1, None) if config.shares_dropout else None,
@@ -55,6 +58,12 @@ class Transformer(keras.Model):
       for i in range(config.num_layers)
     ]
     self._decoder_norm = norm("decoder_norm")
+
+  def build(self, input_shape: Any = None) -> None:
+    """Makes the variables, whose shapes no input decides."""
+    del input_shape
+    for layer in self.layers:
+      layer.build((None, None, self._width))
 
   def call(
     self, batch: Mapping[str, tf.Tensor], training: bool = False
@@ -163,14 +172,7 @@ def make_model(
 ) -> Transformer:
   """Returns a Transformer, built; arguments as there."""
   model = Transformer(config, vocabulary_size, name="transformer")
-  token = tf.zeros((1, 1), tf.int32)
-  model(
-    {
-      f"{language}{suffix}": token
-      for language in ("source", "target")
-      for suffix in ("", "_segments", "_positions")
-    }
-  )
+  model.build()
   return model
 
 

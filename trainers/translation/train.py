@@ -1,30 +1,20 @@
 """Training of a translation model."""
 
 import contextlib
-import functools
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import keras
 import ml_collections
-import tensorflow as tf
 
-from trainers import (
-  errors,
-  loop,
-  optimizers,
-  plan,
-  runtime,
-  tpu_compile,
-  workers,
-)
+from trainers import errors, loop, optimizers, runtime, workers
 from trainers import workdir as workdir_lib
 from trainers.checkpoints import Checkpoints
-from trainers.factors import Factors
 from trainers.translation import (
   checks,
   evaluation,
+  experiment,
   input_pipeline,
   prepared,
   scoring,
@@ -33,10 +23,7 @@ from trainers.translation import (
   vocabulary,
   weights,
 )
-from trainers.translation.model import Transformer, make_model
-from trainers.translation.sources import Source, Split
 from trainers.translation.translator import Translator
-from trainers.translation.vocabulary import Vocabulary
 
 
 def train(config: ml_collections.ConfigDict, run: runtime.Runtime) -> None:
@@ -57,7 +44,7 @@ def train(config: ml_collections.ConfigDict, run: runtime.Runtime) -> None:
   """
   strategy = run.strategy
   checks.check_config(config, strategy)
-  rows_per_batch = _rows_per_batch(config, strategy)
+  rows_per_batch = experiment.rows_per_batch(config, strategy)
   source = sources.load(config.data, run.data_dir)
   with contextlib.ExitStack() as stack:
     if run.is_chief:
@@ -74,10 +61,14 @@ def train(config: ml_collections.ConfigDict, run: runtime.Runtime) -> None:
     rows = prepared.training_rows(
       source.train, words, config.data.max_length, run.workdir, run.is_chief
     )
-    steps = make_plan(config, rows, rows_per_batch, run.profile_steps)
+    steps = experiment.make_plan(
+      config, rows, rows_per_batch, run.profile_steps
+    )
     # Not 0: see the image trainer.
     keras.utils.set_random_seed(config.seed + 1)
-    model, optimizer = make_model_and_optimizer(config, words.size, strategy)
+    model, optimizer = experiment.make_model_and_optimizer(
+      config, words.size, strategy
+    )
     if run.is_chief:  # Not before the config proved sound.
       workdir_lib.claim(run.workdir, **records, vocabulary=words.describe())
     loop.train(
@@ -87,16 +78,8 @@ def train(config: ml_collections.ConfigDict, run: runtime.Runtime) -> None:
     _score(model, optimizer, source, words, config, run)
 
 
-def _rows_per_batch(config, strategy):
-  return input_pipeline.rows_per_batch(
-    config.global_batch_tokens,
-    config.data.max_length,
-    strategy.num_replicas_in_sync,
-  )
-
-
 def _make_task(model, optimizer, source, words, rows, config, run):
-  rows_per_batch = _rows_per_batch(config, run.strategy)
+  rows_per_batch = experiment.rows_per_batch(config, run.strategy)
   return loop.Task(
     model=model,
     optimizer=optimizer,
@@ -128,7 +111,7 @@ def _make_evaluation(
       split, words, config.data.max_length, run.is_chief
     ),
     config,
-    _rows_per_batch(config, run.strategy),
+    experiment.rows_per_batch(config, run.strategy),
     run.strategy,
   )
   translator = Translator(
@@ -187,93 +170,3 @@ def _write(directory, name, lines):
 
 def _wait_for_all(strategy):
   workers.make_gather(strategy)(0)
-
-
-def compile_for_tpu(
-  config: ml_collections.ConfigDict, data_dir: str | None, slices: Sequence[str]
-) -> int:
-  """Compiles the training step for TPU slices, without a TPU.
-
-  It takes no data: a vocabulary has the size that the config says.
-
-  Args:
-    config: An experiment, as in configs/.
-    data_dir: Not used.
-    slices: Names of TPU slices; see `tpu_compile.report`.
-
-  Returns:
-    The exit status: 0 if the step compiles for all of them and fits.
-
-  Raises:
-    UserError: for what the user can put right.
-  """
-  del data_dir
-  return tpu_compile.report_config(
-    _make_step, config, slices, config.global_batch_tokens, "tokens"
-  )
-
-
-def _make_step(config, strategy):
-  checks.check_config(config, strategy)
-  rows = _rows_per_batch(config, strategy) // strategy.num_replicas_in_sync
-  model, optimizer = make_model_and_optimizer(
-    config, config.vocabulary.size, strategy
-  )
-  spec = tf.TensorSpec((rows, config.data.max_length), tf.int32)
-  step = training_step.make_train_step(model, optimizer, config, strategy)
-  return step, dict.fromkeys(training_step.BATCH_KEYS, spec)
-
-
-def make_plan(
-  config: ml_collections.ConfigDict,
-  rows: prepared.Rows,
-  rows_per_batch: int,
-  profile_steps: tuple[int, int] | None = None,
-) -> plan.Plan:
-  """Returns the plan of an experiment.
-
-  Args:
-    config: The experiment.
-    rows: What is trained on.
-    rows_per_batch: Over all replicas.
-    profile_steps: As in `plan.Plan`.
-
-  Raises:
-    UserError: if there is less than one batch of rows.
-  """
-  size = len(rows.tokens)
-  if rows_per_batch > size:
-    raise errors.UserError(
-      f"global_batch_tokens={config.global_batch_tokens} is more than the "
-      f"{size * config.data.max_length} of all {size} rows of training text."
-    )
-  return plan.Plan(
-    total_steps=config.num_steps,
-    steps_per_epoch=size // rows_per_batch,
-    steps_per_loop=config.steps_per_loop,
-    eval_every_steps=config.eval_every_steps,
-    checkpoint_every_steps=config.checkpoint_every_steps,
-    global_batch_size=rows_per_batch,
-    keep_checkpoints=config.keep_checkpoints,
-    profile_steps=profile_steps,
-  )
-
-
-def make_model_and_optimizer(
-  config: ml_collections.ConfigDict,
-  vocabulary_size: int,
-  strategy: tf.distribute.Strategy,
-) -> tuple[Transformer, keras.optimizers.Optimizer]:
-  """Returns the model of an experiment and its optimizer, both built."""
-  rate = config.learning_rate
-  with strategy.scope():
-    model = make_model(config.model, vocabulary_size)
-    optimizer = optimizers.make_optimizer(
-      config,
-      Factors(
-        rate.factors, rate.constant, rate.warmup_steps, config.model.d_model
-      ),
-      strategy.num_replicas_in_sync,
-    )
-    optimizer.build(model.trainable_variables)
-  return model, optimizer

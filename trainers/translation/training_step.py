@@ -10,6 +10,11 @@ import tensorflow as tf
 from trainers import compilation, gradients
 
 Batch = Mapping[str, tf.Tensor]
+BATCH_KEYS = tuple(
+  f"{side}{suffix}"
+  for side in ("source", "target")
+  for suffix in ("", "_segments", "_positions")
+)
 
 
 def make_train_step(
@@ -27,7 +32,9 @@ def make_train_step(
   replicas = strategy.num_replicas_in_sync
   clip = gradients.Clipping(config.optimizer.arguments, replicas)
 
-  @tf.function(jit_compile=compilation.uses_xla(config.jit_compile, strategy))
+  @tf.function(
+    jit_compile=compilation.uses_xla(config.jit_compile, strategy, on_cpu=True)
+  )
   def train_step(batch):
     is_token = tf.cast(batch["target_segments"] > 0, tf.float32)
     count = tf.reduce_sum(is_token)

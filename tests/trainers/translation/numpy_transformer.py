@@ -82,9 +82,7 @@ class NumpyTransformer:
     return read @ self._weights[f"{name}/output/kernel"]
 
   def _dense(self, name, x):
-    return (
-      x @ self._weights[f"{name}/kernel"] + self._weights[f"{name}/bias"]
-    )
+    return x @ self._weights[f"{name}/kernel"] + self._weights[f"{name}/bias"]
 
   def _norm(self, name, x):
     mean = x.mean(-1, keepdims=True)

@@ -38,10 +38,12 @@ def model(scale: float = 1.0, seed: int = 0, **fields) -> Transformer:
   made = make_model(config(**fields), VOCABULARY_SIZE)
   random = np.random.default_rng(seed)
   for variable in made.trainable_variables:
-    value = np.array(variable)
-    variable.assign(value + 0.3 * random.normal(size=value.shape))
-    if variable.path.endswith("embedding/matrix"):
-      variable.assign(scale * np.array(variable))
+    value = 0.4 * random.normal(size=variable.shape)
+    if variable.path.endswith("matrix"):
+      value *= scale
+    if variable.path.endswith("gamma"):
+      value += 1
+    variable.assign(value)
   return made
 
 

@@ -30,7 +30,7 @@ def _config(**fields):
 
 
 def _smoothed(log_probabilities, targets, smoothing):
-  """Returns the cross entropies with one-hot targets, and the least there is."""
+  """Returns cross entropies with smoothed one-hot targets, less the least."""
   size = log_probabilities.shape[-1]
   wanted = np.full(log_probabilities.shape, smoothing / (size - 1))
   np.put_along_axis(wanted, np.array(targets)[:, np.newaxis], 1 - smoothing, -1)
@@ -63,7 +63,7 @@ class TrainingStepTest(tf.test.TestCase, parameterized.TestCase):
   def _step(self, strategy, config, batches):
     """Returns summed figures and the weights after a step of each batch."""
     with strategy.scope():
-      model = tiny.model()
+      model = tiny.model(num_layers=1)
       optimizer = keras.optimizers.SGD(0.5)
       optimizer.build(model.trainable_variables)
     step = training_step.make_train_step(model, optimizer, config, strategy)
@@ -85,7 +85,7 @@ class TrainingStepTest(tf.test.TestCase, parameterized.TestCase):
         for name, value in figures.items()
       }
 
-    before = NumpyTransformer(model, tiny.config())
+    before = NumpyTransformer(model, tiny.config(num_layers=1))
     return before, run(), [np.array(v) for v in model.trainable_variables]
 
   def test_figures_are_those_of_all_tokens(self):
@@ -103,8 +103,9 @@ class TrainingStepTest(tf.test.TestCase, parameterized.TestCase):
   def test_two_replicas_equal_one(self):
     one = tf.distribute.OneDeviceStrategy("CPU:0")
     _, figures, weights = self._step(one, _config(), [_BATCH])
-    parts = [{k: tf.constant(v[i : i + 1]) for k, v in _BATCH.items()}
-             for i in (0, 1)]
+    parts = [
+      {k: tf.constant(v[i : i + 1]) for k, v in _BATCH.items()} for i in (0, 1)
+    ]
     _, two_figures, two_weights = self._step(
       replicas.mirrored(), _config(), parts
     )
