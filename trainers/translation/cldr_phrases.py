@@ -7,6 +7,7 @@ translations of each other, and so are lists and labels composed of them.
 """
 
 import datetime
+import functools
 import random
 from collections.abc import Callable, Sequence
 
@@ -51,6 +52,7 @@ _CURRENCIES = ("EUR", "USD", "GBP", "CHF", "JPY", "INR", "SEK", "PLN", "BRL")
 _SPACES = str.maketrans(dict.fromkeys("\u00a0\u2009\u202f", " "))
 
 
+@functools.cache
 def make_splits() -> dict[str, list[Pair]]:
   """Returns the phrases of "train", "validation" and "test".
 
@@ -74,7 +76,7 @@ def make_splits() -> dict[str, list[Pair]]:
 
 def _make_phrase(rng, pools):
   """Returns a list of things of a kind, perhaps with a label or a remark."""
-  (kind,) = rng.choices(_LISTED, weights=_LISTED.values())
+  (kind,) = rng.choices([*_LISTED], weights=_LISTED.values())
   things = rng.sample(pools[kind], rng.choice((1, 1, 2, 3)))
   phrase = _join(things, rng.choice(("standard", "standard", "or")))
   form = rng.choice(("{1}", "{0}: {1}", "{0}: {1}", "{1}, {2}", "{1} ({2})"))
@@ -211,9 +213,12 @@ def _names(name) -> Sequence[Pair]:
   """Returns what two-letter codes of CLDR's `territories` etc. stand for."""
   english, german = (getattr(locale, name) for locale in _LOCALES)
   codes = sorted(english.keys() & german.keys())
-  return [(english[c], german[c]) for c in codes if len(c) == 2]
+  return [
+    (english[c], german[c]) for c in codes if len(c) == 2 and c not in _NOWHERE
+  ]
 
 
+_NOWHERE = ("QO", "XA", "XB", "ZZ")  # Stand for no country.
 _NAMES = ("languages", "territories")
 # How many of each there are to choose from.
 _POOLS = {

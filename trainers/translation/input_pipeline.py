@@ -73,7 +73,7 @@ def train_batches(
     # Where a place of the epoch is in its permutation: no state, so no cost.
     chosen = tf.random.experimental.index_shuffle(
       step_of_epoch * global_batch_size + places,
-      seed=tf.stack([tf.cast(seed, tf.int64), epoch, 0]),
+      seed=tf.stack([tf.cast(seed, tf.int64), epoch]),
       max_index=size - 1,
     )
     return _with_segments(tf.gather(tokens, chosen))

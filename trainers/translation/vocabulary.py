@@ -2,27 +2,20 @@
 
 import functools
 import hashlib
-import io
-import itertools
 import json
 import os
-import re
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import ml_collections
-import sentencepiece
 import tensorflow as tf
 import tensorflow_text as tf_text
-import tqdm
 
 from trainers import errors
-from trainers.errors import UserError, first_line
+from trainers.errors import first_line
+from trainers.translation import vocabulary_training
 from trainers.translation.sources import Split
-
-PAD, EOS, UNK = 0, 1, 2
-KINDS = ("unigram", "bpe")
+from trainers.translation.vocabulary_training import EOS, PAD
 
 
 class Vocabulary(tf.Module):
@@ -32,7 +25,7 @@ class Vocabulary(tf.Module):
 
   Args:
     model: A serialized SentencePiece model whose padding, end of sentence and
-      unknown subword are PAD, EOS and UNK.
+      unknown subword are those of `vocabulary_training`.
 
   Attributes:
     model: The same.
@@ -103,7 +96,7 @@ def load_or_train(
     UserError: if the text does not support such a vocabulary, or if the file
       cannot be written.
   """
-  _check(config)
+  vocabulary_training.check(config)
   made_by = json.dumps([split.fingerprint, config.to_dict()], sort_keys=True)
   name = f"{hashlib.sha256(made_by.encode()).hexdigest()[:16]}.model"
   path = os.path.join(directory, "vocabulary", name)
@@ -116,82 +109,10 @@ def load_or_train(
         f"{path} cannot be read, and is made again: {first_line(error)}",
         stacklevel=2,
       )
-  vocabulary = Vocabulary(_train(split, config, is_chief))
+  vocabulary = Vocabulary(vocabulary_training.train(split, config, is_chief))
   if is_chief:
     _write(path, vocabulary.model)
   return vocabulary
-
-
-def _check(config):
-  """Raises a UserError for a value that cannot be trained with."""
-  if config.kind not in KINDS:
-    raise UserError(
-      f"vocabulary.kind must be one of {KINDS}. Received: {config.kind!r}"
-    )
-  if not 0.98 <= config.character_coverage <= 1:
-    raise UserError(
-      "vocabulary.character_coverage must be in [0.98, 1]. Received: "
-      f"{config.character_coverage}"
-    )
-  for field in ("size", "max_sentences"):
-    if config[field] < 1:
-      raise UserError(
-        f"vocabulary.{field} must be positive. Received: {config[field]}"
-      )
-
-
-def _train(split, config, is_chief):
-  """Returns a serialized SentencePiece model."""
-  model = io.BytesIO()
-  try:
-    sentencepiece.SentencePieceTrainer.train(
-      sentence_iterator=_sentences(split, config.max_sentences, is_chief),
-      model_writer=model,
-      model_type=config.kind,
-      vocab_size=config.size,
-      character_coverage=config.character_coverage,
-      byte_fallback=config.byte_fallback,
-      split_digits=config.split_digits,
-      pad_id=PAD,
-      eos_id=EOS,
-      unk_id=UNK,
-      bos_id=-1,
-      num_threads=16,  # The result depends on it.
-      minloglevel=1,
-    )
-  except (RuntimeError, ValueError) as error:
-    raise _explain(error, config) or error from error
-  return model.getvalue()
-
-
-def _sentences(split, most, is_chief) -> Iterator[str]:
-  """Yields the sentences of pairs spread evenly over the text."""
-  pairs = min(split.size, max(1, most // 2))
-  with tqdm.tqdm(
-    total=pairs, desc="Reading text", unit="pair", disable=not is_chief
-  ) as progress:
-    for i, pair in enumerate(itertools.islice(split.read(), split.size)):
-      if (i + 1) * pairs // split.size > i * pairs // split.size:
-        yield from pair
-        progress.update()
-
-
-def _explain(error, config):
-  """Returns what SentencePiece means as a UserError, or None."""
-  message = str(error)
-  too_large = re.search(r"set it to a value <= (\d+)", message)
-  if too_large:
-    return UserError(
-      f"vocabulary.size={config.size} is more than the training text supports, "
-      f"which is {too_large[1]}."
-    )
-  too_small = re.search(r"smaller than required_chars\D*\d+ vs (\d+)", message)
-  if too_small:
-    return UserError(
-      f"vocabulary.size={config.size} is less than the {too_small[1]} that "
-      "single characters (and bytes, with vocabulary.byte_fallback) take."
-    )
-  return None
 
 
 def _write(path, model):

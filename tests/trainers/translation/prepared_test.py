@@ -53,7 +53,7 @@ class PreparedTest(tf.test.TestCase):
     split = small_text.make_split()
     rows = self._rows(split)
     self.assertCountEqual(_pairs(rows), self._tokens(split.read()))
-    self.assertEqual((rows.pairs, rows.empty, rows.too_long), (36, 0, 0))
+    self.assertEqual((rows.pairs, rows.empty, rows.too_long), (140, 0, 0))
     self.assertEqual(rows.tokens.dtype, np.uint16)
     count = len(rows.tokens)
     self.assertEqual(rows.tokens.shape, (count, 2, 64))
@@ -62,7 +62,7 @@ class PreparedTest(tf.test.TestCase):
     self.assertEqual(
       rows.describe(),
       {
-        "pairs": 36,
+        "pairs": 140,
         "empty_pairs": 0,
         "too_long_pairs": 0,
         "rows": count,
@@ -84,7 +84,7 @@ class PreparedTest(tf.test.TestCase):
     split = small_text.make_split(good + bad, fingerprint="bad")
     rows = self._rows(split)
     self.assertCountEqual(_pairs(rows), self._tokens(good))
-    self.assertEqual((rows.pairs, rows.empty, rows.too_long), (36, 4, 2))
+    self.assertEqual((rows.pairs, rows.empty, rows.too_long), (140, 4, 2))
 
   def test_the_length_includes_the_end(self):
     (pair,) = self._tokens([("The old man", "Der alte Mann")])
@@ -107,7 +107,7 @@ class PreparedTest(tf.test.TestCase):
     split = small_text.make_split(pairs, "validation")
     rows = prepared.evaluation_rows(split, self.words, 50)
     self.assertCountEqual(_pairs(rows), self._tokens(pairs, 50))
-    self.assertEqual((rows.pairs, rows.empty, rows.too_long), (39, 0, 1))
+    self.assertEqual((rows.pairs, rows.empty, rows.too_long), (143, 0, 1))
 
   def test_made_once(self):
     split = small_text.make_split()

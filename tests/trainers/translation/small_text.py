@@ -8,11 +8,27 @@ from ml_collections import config_dict
 from trainers.translation import vocabulary
 from trainers.translation.sources import Split
 
+_ADJECTIVES = (
+  ("old", "alte"),
+  ("young", "junge"),
+  ("tall", "große"),
+  ("clever", "kluge"),
+  ("quiet", "stille"),
+)
+_NOUNS = (
+  ("man", "Mann"),
+  ("dog", "Hund"),
+  ("king", "König"),
+  ("baker", "Bäcker"),
+  ("teacher", "Lehrer"),
+  ("fox", "Fuchs"),
+  ("gardener", "Gärtner"),
+)
 _PAIRS = [
   (f"The {a} {b} sees {n} birds.", f"Der {c} {d} sieht {n} Vögel.")
   for n in (3, 12, 407, 5)
-  for a, c in (("old", "alte"), ("young", "junge"), ("tall", "große"))
-  for b, d in (("man", "Mann"), ("dog", "Hund"), ("king", "König"))
+  for a, c in _ADJECTIVES
+  for b, d in _NOUNS
 ]
 
 
@@ -22,11 +38,11 @@ def make_split(pairs=_PAIRS, name="train", fingerprint="small") -> Split:
 
 
 def config(**fields) -> config_dict.ConfigDict:
-  """Returns a config's `vocabulary`, of 90 subwords unless told otherwise."""
+  """Returns a config's `vocabulary`, of 60 subwords unless told otherwise."""
   return config_dict.create(
     **{
       "kind": "unigram",
-      "size": 90,
+      "size": 60,
       "character_coverage": 1.0,
       "byte_fallback": False,
       "split_digits": True,
@@ -36,8 +52,15 @@ def config(**fields) -> config_dict.ConfigDict:
   )
 
 
-@functools.cache
 def make_vocabulary(**fields) -> vocabulary.Vocabulary:
   """Returns a vocabulary of the text; see `config`."""
+  # Another object for each test: a test's end frees its resources.
+  return vocabulary.Vocabulary(_model(**fields))
+
+
+@functools.cache
+def _model(**fields):
   with tempfile.TemporaryDirectory() as directory:
-    return vocabulary.load_or_train(make_split(), config(**fields), directory)
+    return vocabulary.load_or_train(
+      make_split(), config(**fields), directory
+    ).model
