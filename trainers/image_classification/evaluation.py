@@ -6,7 +6,7 @@ import keras
 import ml_collections
 import tensorflow as tf
 
-from trainers import optimizers
+from trainers import compilation, optimizers
 from trainers.image_classification import input_pipeline, training_step
 from trainers.image_classification.sources import Split
 
@@ -31,7 +31,7 @@ def make_evaluation(
     )
   )
 
-  @tf.function(jit_compile=training_step.uses_xla(config, strategy))
+  @tf.function(jit_compile=compilation.uses_xla(config.jit_compile, strategy))
   def eval_step(images, labels, weights):
     logits = model(images, training=False)
     losses = training_step.cross_entropy(logits, labels)
