@@ -1,6 +1,7 @@
 import os
 import tempfile
 
+import keras
 import sentencepiece
 import tensorflow as tf
 from absl.testing import parameterized
@@ -87,6 +88,17 @@ class VocabularyTest(tf.test.TestCase, parameterized.TestCase):
 
     texts = [b"Der alte Mann", b"", b"sieht"]
     self.assertAllEqual(there_and_back(tf.constant(texts)), texts)
+
+  def test_survives_that_a_seed_is_set(self):
+    words = small_text.make_vocabulary()
+    before = words.tokenize(["The king"]).to_tensor(0)
+    keras.utils.set_random_seed(1)
+    self.assertAllEqual(words.tokenize(["The king"]).to_tensor(0), before)
+    keras.utils.set_random_seed(2)
+    self.assertAllEqual(words.detokenize(before), [b"The king"])
+    keras.utils.set_random_seed(3)
+    in_graph = tf.function(lambda text: words.tokenize(text).to_tensor(0))
+    self.assertAllEqual(in_graph(tf.constant(["The king"])), before)
 
   def test_trained_once_for_a_text_and_settings(self):
     reads = []
