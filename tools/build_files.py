@@ -39,11 +39,13 @@ _PROGRAM = ["//configs:files", "//trainers/image_classification:main"]
 # What a program opens or imports by name, which its imports do not show.
 DATA = {
   "benchmarks/added_memory.py": ["//benchmarks:optimizer_memory"],
+  "benchmarks/peer_worker.py": ["//benchmarks:torch_training"],
   "benchmarks/peers.py": ["//benchmarks:peer_worker"],
   "experiments/compare_optimizers.py": ["//configs:files"],
   "tests/benchmarks/programs_test.py": [
     "//benchmarks:optimizer_memory",
     "//benchmarks:optimizer_step",
+    "//benchmarks:train_step",
     "//benchmarks:training_step",
   ],
   "tests/configs/configs_test.py": ["//configs:files"],
@@ -61,6 +63,7 @@ DATA = {
 # For environments with other packages than those of requirements.txt.
 FOREIGN = {
   "benchmarks/peer_worker.py",
+  "benchmarks/torch_training.py",
   "lookahead_tf/backends/jax.py",
   "lookahead_tf/backends/torch.py",
   "tests/lookahead_tf/tfa_checkpoints/make.py",

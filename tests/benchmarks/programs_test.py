@@ -22,10 +22,10 @@ class ProgramsTest(tf.test.TestCase):
       text=True,
     ).stdout
 
-  def _results(self, workdir, output):
+  def _results(self, workdir, output, picture="ratios.png"):
     with open(os.path.join(workdir, "table.md")) as file:
       self.assertIn(file.read(), output)
-    image = tf.io.read_file(os.path.join(workdir, "ratios.png"))
+    image = tf.io.read_file(os.path.join(workdir, picture))
     self.assertGreater(tf.io.decode_png(image).shape[1], 500)
     with open(os.path.join(workdir, "results.json")) as file:
       return json.load(file)
@@ -83,6 +83,26 @@ class ProgramsTest(tf.test.TestCase):
     (record,) = self._results(workdir, output)["time"]
     self.assertLen(record["seconds_per_step"]["Lookahead"], 2)
     self.assertEqual(record["model"], "transformer")
+
+  def test_train_step(self):
+    workdir = os.path.join(self.get_temp_dir(), self.id())
+    arguments = [
+      f"--workdir={workdir}",
+      "--models=resnet18",
+      "--variants=graph, Lookahead",
+      "--rounds=2",
+      "--steps=1",
+      "--patience=0",
+      "--batch_size=2",
+    ]
+    output = self._run("train_step", *arguments)
+    (record,) = self._results(workdir, output, "speed.png")["time"]
+    self.assertEqual(record["batch_size"], 2)
+    self.assertLen(record["seconds_per_step"]["graph, Lookahead"], 2)
+    with self.assertRaises(subprocess.CalledProcessError):
+      self._run(
+        "train_step", *arguments, f"--peers_python={shutil.which('false')}"
+      )
 
 
 if __name__ == "__main__":
