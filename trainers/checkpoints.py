@@ -21,6 +21,8 @@ _TRANSIENT = (
   tf.errors.UnauthenticatedError,
   tf.errors.UnavailableError,
 )
+# A file that was cut off is an IndexError or a ValueError to TensorFlow.
+_UNREADABLE = (tf.errors.OpError, IndexError, ValueError)
 
 
 class Checkpoints:
@@ -57,6 +59,7 @@ class Checkpoints:
       # Keras does not show the state of its seed generators to TensorFlow.
       seeds=[v.value for v in replica_state.seed_states(model)],
     )
+    self.workdir = workdir
     self._directory = os.path.join(workdir, "checkpoints")
     self._best_directory = os.path.join(workdir, "best")
     self._keep = keep
@@ -65,8 +68,33 @@ class Checkpoints:
   @property
   def latest(self) -> str | None:
     """The path of the last checkpoint that is whole, or None."""
-    paths = [p for p in _paths(self._directory) if p not in self._unreadable]
+    return self.paths[-1] if self.paths else None
+
+  @property
+  def paths(self) -> list[str]:
+    """The paths of the last checkpoints that are whole, the oldest first."""
+    return [p for p in _paths(self._directory) if p not in self._unreadable]
+
+  @property
+  def best(self) -> str | None:
+    """The path of the best checkpoint, or None."""
+    paths = _paths(self._best_directory)
     return paths[-1] if paths else None
+
+  def read(self, path: str) -> int:
+    """Restores one checkpoint; returns its step.
+
+    Raises:
+      UserError: if it is not that of such a model and optimizer, or cannot be
+        read.
+    """
+    try:
+      self._checkpoint.read(path).assert_consumed()
+    except (AssertionError, *_UNREADABLE) as error:
+      raise UserError(
+        f"Checkpoint {path} cannot be read: {first_line(error)}"
+      ) from error
+    return int(self._step.numpy())
 
   def restore(self) -> int:
     """Restores the last checkpoint that can be read; returns its step, or 0.
@@ -92,8 +120,7 @@ class Checkpoints:
           f"Checkpoint {path} cannot be reached: {first_line(error)}. Run the "
           "same command again when it can."
         ) from error
-      # A file that was cut off is an IndexError or a ValueError to TensorFlow.
-      except (tf.errors.OpError, IndexError, ValueError) as error:
+      except _UNREADABLE as error:
         self._unreadable.add(path)
         warnings.warn(
           f"Checkpoint {path} cannot be read, so training goes on from the one "

@@ -1,7 +1,8 @@
 """The command line that all trainers share."""
 
 import sys
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Mapping
 
 import ml_collections
 import tensorflow as tf
@@ -20,6 +21,7 @@ from trainers.errors import UserError, describe_config_error
 from trainers.runtime import Runtime
 
 Train = Callable[[ml_collections.ConfigDict, Runtime], None]
+UseRun = Callable[[Runtime, ml_collections.ConfigDict | None], None]
 CompileForTpu = Callable[..., int]
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -99,9 +101,13 @@ _TPU_COMPILE_ONLY = flags.DEFINE_list(
 
 
 def run(
-  train: Train, compile_for_tpu: CompileForTpu, has_fake_data: bool = False
+  train: Train,
+  compile_for_tpu: CompileForTpu,
+  *,
+  modes: Mapping[str, UseRun] | None = None,
+  has_fake_data: bool = False,
 ) -> None:
-  """Parses the command line and calls `train`.
+  """Parses the command line and calls `train`, or what --mode says.
 
   A UserError exits with status 1; a SIGTERM, after a checkpoint, and the loss
   of another host with interruption.EXIT_STATUS.
@@ -111,9 +117,13 @@ def run(
     compile_for_tpu: A function of (config, data_dir, names of TPU slices) that
       returns the exit status of --tpu_compile_only. With --fake_data it gets
       fake_data=True as well.
+    modes: What else the program does, by values of --mode. These functions are
+      of a Runtime and of the config that the command line gave, or None: they
+      use a run in the workdir, which has its config there.
     has_fake_data: Whether the trainer can make up data.
   """
-  flags.mark_flag_as_required("config")
+  modes = modes or {}
+  mode = _define_mode(modes)
   flags.register_multi_flags_validator(
     ["workdir", "tpu_compile_only"],
     lambda values: values["workdir"] or values["tpu_compile_only"],
@@ -134,7 +144,11 @@ def run(
         sys.exit(
           compile_for_tpu(_CONFIG.value, _DATA_DIR.value, slices, **fake)
         )
-      train(*_prepare())
+      config, runtime = _prepare()
+      if mode.value == "train":
+        train(config, runtime)
+      else:
+        modes[mode.value](runtime, config)
     except UserError as error:
       sys.exit(f"Error: {error}")
     except interruption.Interrupted as stop:
@@ -157,6 +171,25 @@ def _fake_data(has_fake_data):
   return {"fake_data": True}
 
 
+def _define_mode(modes):
+  """Defines --mode, without which --config is required."""
+  if not modes:
+    flags.mark_flag_as_required("config")
+    return types.SimpleNamespace(value="train")
+  mode = flags.DEFINE_enum(
+    "mode",
+    "train",
+    ["train", *modes],
+    "What to do. All but train use the run in --workdir, and its config.",
+  )
+  flags.register_multi_flags_validator(
+    ["config", "mode"],
+    lambda values: values["config"] is not None or values["mode"] != "train",
+    "--config must name a file",
+  )
+  return mode
+
+
 def _prepare():
   """Returns the config and the Runtime that the flags describe."""
   profile_steps = profiling.parse_steps(_PROFILE_STEPS.value)
@@ -172,7 +205,7 @@ def _prepare():
     _GCP_PROJECT.value,
   )
   config = _CONFIG.value
-  if _SEED.value is not None:
+  if _SEED.value is not None and config is not None:
     config.seed = _SEED.value
   runtime_lib.set_precision(_PRECISION.value)
   if _DETERMINISTIC.value:
@@ -190,7 +223,8 @@ def _parse(arguments):
   """Parses as absl does, but puts what is wrong with --config in a sentence."""
   try:
     arguments = app.parse_flags_with_usage(arguments)
-    _CONFIG.value.is_locked  # noqa: B018 - fails if the file did not load.
+    if _CONFIG.value is not None:
+      _CONFIG.value.is_locked  # noqa: B018 - fails if the file did not load.
     return arguments
   except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
     sys.exit(f"Error: {describe_config_error(error)}")

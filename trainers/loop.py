@@ -43,6 +43,8 @@ class Task:
     evaluate: Returns the figures of an evaluation.
     best: The figure of an evaluation by which the best checkpoint is chosen,
       that with the greatest.
+    counts: Those of `figures` that count something in a step: they are written
+      per second too.
     explain: A function of (first_step, steps), called after an error that the
       input of these steps may have caused: returns what is wrong with it, or
       None if nothing is.
@@ -55,6 +57,7 @@ class Task:
   figures: tuple[str, ...]
   evaluate: Callable[[], Mapping[str, float]]
   best: str
+  counts: tuple[str, ...] = ()
   explain: Callable[[int, int], UserError | None] = lambda first, steps: None
 
 
@@ -109,7 +112,7 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
       step += count
       profiler.after(step)
       progress.update(count)
-      values["examples_per_second"] = count * plan.global_batch_size / seconds
+      values |= _speeds(task, plan, values, count / seconds)
       stops = any(gather(int(watch.is_requested)))
       evaluated = host.finish(step, values, stops)
       progress.set_postfix({k: f"{v:.4f}" for k, v in evaluated.items()})
@@ -142,8 +145,8 @@ class _Host:
     raise UserError(
       f"Training diverged in step {step}: {symptom}, at learning rate "
       f"{self._learning_rate():g}. The last good checkpoint is "
-      f"{self._checkpoints.latest or 'none'}. Try a lower learning_rate.peak "
-      "or a longer learning_rate.warmup_epochs, in another --workdir."
+      f"{self._checkpoints.latest or 'none'}. Try a lower learning rate "
+      "or a longer warmup, in another --workdir."
     )
 
   def finish(self, step, values, stops):
@@ -216,6 +219,16 @@ def make_loop(
     return means, finite
 
   return run_steps
+
+
+def _speeds(task, plan, values, steps_per_second):
+  """Returns what was trained on in a second."""
+  speeds = {"examples": plan.global_batch_size}
+  speeds |= {name: values[f"train/{name}"] for name in task.counts}
+  return {
+    f"{name}_per_second": per_step * steps_per_second
+    for name, per_step in speeds.items()
+  }
 
 
 def _profiler(plan, runtime):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import ml_collections
 import tensorflow as tf
 import tqdm
 
@@ -27,11 +28,40 @@ _ENVIRONMENT = {
 }
 
 
+def report_config(
+  make_step: Callable[[ml_collections.ConfigDict, tf.distribute.Strategy], Any],
+  config: ml_collections.ConfigDict,
+  slices: Sequence[str],
+  global_batch_size: int,
+  unit: str = "examples",
+) -> int:
+  """Does what `report` does, with the step of a config.
+
+  Args:
+    make_step: As in `compile_step`, but a function of the config too.
+    config: An experiment.
+    slices: As in `compile_step`.
+    global_batch_size: As in `report`.
+    unit: As in `report`.
+  """
+  inner = ml_collections.ConfigDict(config)
+  with inner.unlocked():
+    inner.lookahead = None
+  return report(
+    functools.partial(make_step, config),
+    functools.partial(make_step, inner) if config.lookahead else None,
+    slices,
+    global_batch_size,
+    unit,
+  )
+
+
 def report(
   make_step: MakeStep,
   make_inner_step: MakeStep | None,
   slices: Sequence[str],
   global_batch_size: int,
+  unit: str = "examples",
 ) -> int:
   """Compiles a step for TPU slices and prints what it would take of them.
 
@@ -40,6 +70,7 @@ def report(
     make_inner_step: As in `compile_step`.
     slices: As in `compile_step`.
     global_batch_size: Examples in a step over all devices.
+    unit: What an example is called.
 
   Returns:
     The exit status: 0, or 1 if the step does not compile or does not fit.
@@ -48,7 +79,7 @@ def report(
     UserError: if there is no such slice, or the extra is not installed.
   """
   results = compile_step(make_step, make_inner_step, slices)
-  print(tpu_report.format_results(results, global_batch_size))
+  print(tpu_report.format_results(results, global_batch_size, unit))
   return int(any(result.verdict() != "compiles" for result in results))
 
 

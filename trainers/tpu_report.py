@@ -19,7 +19,6 @@ _HEAD = (
   "GFLOP",
   "GB accessed",
   "ms, at least",
-  "examples/s, at most",
 )
 _NOTE = """\
 Memory in MiB, FLOP and bytes are those of one device in one step. The last two
@@ -53,14 +52,17 @@ class Result:
     return "compiles" if fits else "does not fit"
 
 
-def format_results(results: Sequence[Result], global_batch_size: int) -> str:
+def format_results(
+  results: Sequence[Result], global_batch_size: int, unit: str = "examples"
+) -> str:
   """Returns a Markdown table, a note on its units, and errors, a line each.
 
   Args:
     results: One for each slice.
     global_batch_size: Examples in a step over all devices.
+    unit: What an example is called.
   """
-  rows = [_HEAD]
+  rows = [(*_HEAD, f"{unit}/s, at most")]
   for result in results:
     rows.append(_row(result, global_batch_size))
     if result.inner_step is not None:

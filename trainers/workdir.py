@@ -64,30 +64,62 @@ def claim(workdir: str, **records: Mapping[str, Any]) -> None:
     UserError: if the directory cannot be written, or belongs to a run with
       other records; then with the fields that differ.
   """
+  check(workdir, **records)
+  for name, record in records.items():
+    path = tf.io.gfile.join(workdir, f"{name}.json")
+    with _using(workdir, path):
+      if not tf.io.gfile.exists(path):
+        tf.io.gfile.makedirs(workdir)
+        write_whole(path, _text(record))
+
+
+def check(workdir: str, **records: Mapping[str, Any]) -> None:
+  """Raises a UserError if `workdir` belongs to a run with other records.
+
+  Arguments and errors are those of `claim`. It writes nothing: a directory
+  without a record will do.
+  """
   differences = []
   for name, record in records.items():
-    text = json.dumps(record, indent=2, sort_keys=True) + "\n"
-    path = tf.io.gfile.join(workdir, f"{name}.json")
-    try:
-      if tf.io.gfile.exists(path):
-        with tf.io.gfile.GFile(path) as file:
-          before = json.load(file)
-        differences += _differences(
-          _flatten(before, name), _flatten(json.loads(text), name)
-        )
-      else:
-        tf.io.gfile.makedirs(workdir)
-        write_whole(path, text)
-    except (tf.errors.OpError, json.JSONDecodeError) as error:
-      raise UserError(
-        f"--workdir={workdir} cannot be used: {path}: {error}"
-      ) from error
+    before = read(workdir, name)
+    if before is not None:
+      now = json.loads(_text(record))
+      differences += _differences(_flatten(before, name), _flatten(now, name))
   if differences:
     lines = "\n".join(f"  {line}" for line in differences)
     raise UserError(
       f"{workdir} belongs to another run. Choose another --workdir, or change "
       f"back (there -> now):\n{lines}"
     )
+
+
+def read(workdir: str, name: str) -> dict[str, Any] | None:
+  """Returns the record `name` of the run in `workdir`, or None.
+
+  Raises:
+    UserError: if it cannot be read.
+  """
+  path = tf.io.gfile.join(workdir, f"{name}.json")
+  with _using(workdir, path):
+    if not tf.io.gfile.exists(path):
+      return None
+    with tf.io.gfile.GFile(path) as file:
+      return json.load(file)
+
+
+@contextlib.contextmanager
+def _using(workdir, path):
+  """Within it a failure is a UserError that names a file of the workdir."""
+  try:
+    yield
+  except (tf.errors.OpError, json.JSONDecodeError) as error:
+    raise UserError(
+      f"--workdir={workdir} cannot be used: {path}: {error}"
+    ) from error
+
+
+def _text(record):
+  return json.dumps(record, indent=2, sort_keys=True) + "\n"
 
 
 def write_whole(path: str, text: str) -> None:

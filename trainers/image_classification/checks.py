@@ -5,6 +5,7 @@ import math
 import ml_collections
 import tensorflow as tf
 
+from trainers import config_checks
 from trainers.errors import UserError
 from trainers.image_classification import crops
 from trainers.image_classification.input_pipeline import KINDS
@@ -12,7 +13,7 @@ from trainers.image_classification.splits import Source, Split
 
 # Fields, what they must be, and how that is told.
 _RANGES = (
-  ("seed", lambda v: 0 <= v < 2**32 - 1, "in [0, 2**32 - 2]"),
+  config_checks.SEED,
   ("num_epochs", lambda v: v > 0, "positive"),
   ("global_batch_size", lambda v: v > 0, "positive"),
   ("steps_per_loop", lambda v: v > 0, "positive"),
@@ -44,12 +45,7 @@ def check_config(
   config: ml_collections.ConfigDict, strategy: tf.distribute.Strategy
 ) -> None:
   """Raises a UserError for a value that cannot be trained with."""
-  for field, is_right, description in _RANGES:
-    value = config
-    for name in field.split("."):
-      value = value[name]
-    if not is_right(value):
-      raise UserError(f"{field} must be {description}. Received: {value}")
+  config_checks.check_ranges(config, _RANGES)
   _check_pipeline(config.data)
   replicas = strategy.num_replicas_in_sync
   if config.global_batch_size % replicas:
@@ -57,12 +53,7 @@ def check_config(
       f"global_batch_size={config.global_batch_size} must be a multiple of the "
       f"number of replicas, which is {replicas}."
     )
-  if config.jit_compile and replicas > 1:
-    raise UserError(
-      f"jit_compile=True cannot be had with {replicas} replicas: on a TPU the "
-      "strategy compiles by itself, and XLA on CPU and GPU compiles no step in "
-      "which replicas meet. Leave it out."
-    )
+  config_checks.check_jit_compile(config, strategy)
 
 
 def _check_pipeline(data):

@@ -6,7 +6,7 @@ import keras
 import ml_collections
 import tensorflow as tf
 
-from trainers import errors, optimizers
+from trainers import compilation, errors, optimizers
 from trainers.image_classification import input_pipeline, training_step
 from trainers.image_classification.sources import Split
 
@@ -41,7 +41,7 @@ def make_evaluation(
     )
     return next(filter(None, mistakes), None)
 
-  @tf.function(jit_compile=training_step.uses_xla(config, strategy))
+  @tf.function(jit_compile=compilation.uses_xla(config.jit_compile, strategy))
   def eval_step(images, labels, weights):
     images = input_pipeline.normalize(images, config.data)
     logits = model(images, training=False)

@@ -1,10 +1,9 @@
 """Images of TensorFlow Datasets, prepared on disk."""
 
-import os
-
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from trainers import tfds_builders
 from trainers.errors import UserError
 from trainers.image_classification import record_files
 from trainers.image_classification.record_files import Extent
@@ -29,10 +28,12 @@ def load(
     UserError: if there is no such data set or split, if it is not prepared, or
       if it is not one of images to classify.
   """
-  builder = _builder(name, data_dir)
+  builder = tfds_builders.load(
+    name, data_dir, other_names=("digits", "image_folder", "tfrecords")
+  )
   features = builder.info.features
   image_key = _only_key(features, tfds.features.Image)
-  label_key = _only_key(features, tfds.features.ClassLabel)
+  label_key = _only_key(features, tfds.features.ClassLabel, named="label")
   if not image_key or not label_key:
     raise UserError(
       f"data.name={name!r} is not an image classification data set: it has not "
@@ -54,9 +55,14 @@ def load(
   )
 
 
-def _only_key(features, kind):
-  """Returns the key of the only feature of that kind, or None."""
+def _only_key(features, kind, named=None):
+  """Returns the key of the only feature of that kind, or None.
+
+  Of several it is the one that is `named`: CIFAR-100 has coarse labels too.
+  """
   keys = [key for key, value in features.items() if isinstance(value, kind)]
+  if named in keys:
+    return named
   return keys[0] if len(keys) == 1 else None
 
 
@@ -83,40 +89,11 @@ def _make_parsers(features, image_key, label_key):
 
 
 def _split(builder, field, name, parsers, channels):
-  try:
-    instructions = builder.info.splits[name].file_instructions
-  except (KeyError, ValueError):
-    raise UserError(
-      f"data.{field}={name!r} is not a split of {builder.name}, which has "
-      f"{list(builder.info.splits)}."
-    ) from None
-  extents = [Extent(i.filename, i.skip, i.take) for i in instructions]
+  split = tfds_builders.split(builder, f"data.{field}", name)
+  extents = [
+    Extent(i.filename, i.skip, i.take) for i in split.file_instructions
+  ]
   read_file = tfds.core.file_adapters.ADAPTER_FOR_FORMAT[
     builder.info.file_format
   ].make_tf_data
   return record_files.make_split(extents, *parsers, channels, read_file)
-
-
-def _builder(name, data_dir):
-  """Returns the builder of a data set that is already prepared on disk."""
-  if data_dir and not tf.io.gfile.isdir(data_dir):
-    raise UserError(f"--data_dir={data_dir} is not a directory.")
-  try:
-    builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
-  except tfds.core.DatasetNotFoundError:
-    raise UserError(
-      f"data.name={name!r} is unknown: it must be 'digits', 'image_folder', "
-      "'tfrecords' or a TFDS data set, one of TFDS's catalogue or one that is "
-      f"prepared in --data_dir={data_dir}."
-    ) from None
-  except ValueError as error:
-    raise UserError(
-      f"data.name={name!r} cannot be had from TFDS: {error}"
-    ) from error
-  if not builder.info.splits:
-    raise UserError(
-      f"--data_dir={data_dir or os.path.dirname(builder.data_dir)} has no "
-      f"prepared data of {name!r}. Prepare it where there is a network: "
-      f"tfds build {name} --data_dir=DIR"
-    )
-  return builder

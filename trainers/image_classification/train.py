@@ -1,7 +1,6 @@
 """Training of an image classifier."""
 
 import contextlib
-import functools
 import os
 from collections.abc import Sequence
 
@@ -163,14 +162,8 @@ def compile_for_tpu(
     step = training_step.make_train_step(model, optimizer, config, strategy)
     return step, batches.element_spec
 
-  inner = ml_collections.ConfigDict(config)
-  with inner.unlocked():
-    inner.lookahead = None
-  return tpu_compile.report(
-    functools.partial(make_step, config),
-    functools.partial(make_step, inner) if config.lookahead else None,
-    slices,
-    config.global_batch_size,
+  return tpu_compile.report_config(
+    make_step, config, slices, config.global_batch_size
   )
 
 

@@ -6,7 +6,7 @@ import keras
 import ml_collections
 import tensorflow as tf
 
-from trainers import gradients
+from trainers import compilation, gradients
 from trainers.image_classification import input_pipeline
 
 
@@ -25,7 +25,7 @@ def make_train_step(
   replicas = strategy.num_replicas_in_sync
   clip = gradients.Clipping(config.optimizer.arguments, replicas)
 
-  @tf.function(jit_compile=uses_xla(config, strategy))
+  @tf.function(jit_compile=compilation.uses_xla(config.jit_compile, strategy))
   def train_step(batch):
     images, labels = batch
     images = input_pipeline.normalize(images, config.data)
@@ -42,18 +42,6 @@ def make_train_step(
     return {"loss": loss, "accuracy": correct / config.global_batch_size}
 
   return train_step
-
-
-def uses_xla(
-  config: ml_collections.ConfigDict, strategy: tf.distribute.Strategy
-) -> bool:
-  """Whether to compile one replica's step with XLA."""
-  if config.jit_compile is not None:
-    return config.jit_compile
-  # On a CPU convolutions are faster without, and XLA on CPU and GPU compiles no
-  # step in which replicas meet.
-  gpus = tf.config.list_logical_devices("GPU")
-  return bool(gpus) and strategy.num_replicas_in_sync == 1
 
 
 def cross_entropy(

@@ -113,7 +113,7 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     with mock.patch.object(tpu_compile, "report", return_value=7) as report:
       status = train.compile_for_tpu(config, None, ["v3-8"])
     self.assertEqual(status, 7)
-    make_step, make_inner_step, slices, batch_size = report.call_args.args
+    make_step, make_inner_step, slices, batch_size, _ = report.call_args.args
     self.assertEqual((slices, batch_size), (["v3-8"], 64))
     strategy = tpu_program.CompiledReplicas(8)
     arguments = []

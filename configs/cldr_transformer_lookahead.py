@@ -1,0 +1,15 @@
+"""cldr_transformer_adam with Lookahead around the same Adam.
+
+python -m trainers.translation \
+    --config=configs/cldr_transformer_lookahead.py --workdir=runs/cldr_lookahead
+"""
+
+import ml_collections
+
+from configs import cldr_transformer_adam, lookahead
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Returns the experiment."""
+  config = cldr_transformer_adam.get_config()
+  return lookahead.add_to(config, sync_period=5, slow_step_size=0.5)

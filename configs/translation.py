@@ -1,0 +1,76 @@
+"""Fields of every translation experiment, with common values.
+
+Not an experiment of its own: the others start from it. `data` and `vocabulary`
+are described in docs/translation_data.md, the others in docs/translation.md.
+"""
+
+import ml_collections
+from ml_collections import config_dict
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Returns the fields, to be filled in."""
+  return config_dict.create(
+    seed=0,
+    num_steps=1_000,
+    global_batch_tokens=2_048,
+    data=dict(
+      name="cldr",
+      source_language="en",
+      target_language="de",
+      train_split="train",
+      validation_split="validation",
+      test_split=config_dict.placeholder(str),
+      train_source=config_dict.placeholder(str),
+      train_target=config_dict.placeholder(str),
+      validation_source=config_dict.placeholder(str),
+      validation_target=config_dict.placeholder(str),
+      test_source=config_dict.placeholder(str),
+      test_target=config_dict.placeholder(str),
+      max_length=64,
+    ),
+    vocabulary=dict(
+      kind="unigram",
+      size=1_000,
+      character_coverage=1.0,
+      byte_fallback=True,
+      split_digits=True,
+      max_sentences=10_000_000,
+    ),
+    model=dict(
+      d_model=128,
+      num_heads=4,
+      num_layers=2,
+      d_ff=512,
+      dropout=0.1,
+      relu_dropout=0.1,
+      attention_dropout=0.1,
+      shares_dropout=False,
+    ),
+    optimizer=dict(
+      name="adam", arguments=dict(beta_1=0.9, beta_2=0.997, epsilon=1e-9)
+    ),
+    lookahead=None,
+    learning_rate=dict(
+      factors="constant*linear_warmup*rsqrt_normalized_decay",
+      constant=1e-3,
+      warmup_steps=100,
+    ),
+    label_smoothing=0.1,
+    decoding=dict(
+      beam_size=4,
+      length_penalty=0.6,
+      extra_length=50,
+      max_length=256,
+      batch_tokens=1_024,
+    ),
+    steps_per_loop=100,
+    eval_every_steps=1_000,
+    eval_sentences=config_dict.placeholder(int),
+    eval_beam_size=config_dict.placeholder(int),
+    checkpoint_every_steps=1_000,
+    keep_checkpoints=2,
+    final_weights="best",
+    average_checkpoints=1,
+    jit_compile=config_dict.placeholder(bool),
+  )

@@ -1,0 +1,175 @@
+import gzip
+import os
+import tempfile
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from configs import translation
+from trainers.errors import UserError
+from trainers.translation import sources
+
+_PAIRS = [("A man.", "Ein Mann."), ("Two dogs", "Zwei Hunde"), ("", "Öl ")]
+
+
+def _config(**fields):
+  config = translation.get_config().data
+  config.update(fields)
+  return config
+
+
+class SourcesTest(tf.test.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.directory = tempfile.mkdtemp(dir=self.get_temp_dir())
+
+  def assertMistake(self, message, data_dir=None, **fields):
+    with self.assertRaisesRegex(UserError, message):
+      sources.load(_config(**fields), data_dir)
+
+  def _write(self, name, lines):
+    path = os.path.join(self.directory, name)
+    content = "".join(f"{line}\n" for line in lines).encode()
+    with open(path, "wb") as file:
+      file.write(gzip.compress(content) if name.endswith(".gz") else content)
+    return path
+
+  def _write_tfds(self, name, pairs, splits=("train", "validation", "test")):
+    """Writes a data set in the format of TFDS, as wmt14_translate has it."""
+    english, german = zip(*pairs)
+    tfds.dataset_builders.store_as_tfds_dataset(
+      name=name,
+      version="1.0.0",
+      config="de-en",
+      features=tfds.features.Translation(languages=("de", "en")),
+      split_datasets={
+        split: tf.data.Dataset.from_tensor_slices(
+          {"de": list(german), "en": list(english)}
+        )
+        for split in splits
+      },
+      data_dir=self.directory,
+    )
+
+  def test_cldr_both_ways(self):
+    there = sources.load(_config(), None)
+    back = sources.load(
+      _config(source_language="de", target_language="en"), None
+    )
+    self.assertEqual(
+      [(s.name, s.size) for s in (there.train, there.validation, there.test)],
+      [("train", 30_000), ("validation", 1_000), ("test", 1_000)],
+    )
+    pairs = list(there.test.read())
+    self.assertEqual([p[::-1] for p in pairs], list(back.test.read()))
+    self.assertEqual([*zip(*there.test.columns())], pairs)
+    self.assertNotEqual(there.test.fingerprint, back.test.fingerprint)
+    self.assertEqual(there.describe(), sources.load(_config(), None).describe())
+    self.assertMistake("Received: .*'fr'", source_language="fr")
+
+  def test_text_files(self):
+    for split, suffix in (("train", ".gz"), ("val", "")):
+      self._write(f"{split}.en{suffix}", [s for s, _ in _PAIRS])
+      self._write(f"{split}.de{suffix}", [t for _, t in _PAIRS])
+    fields = {
+      "name": "text_files",
+      "train_source": "train.en.gz",
+      "train_target": "train.de.gz",
+      "validation_source": "val.en",
+      "validation_target": os.path.join(self.directory, "val.de"),
+    }
+    source = sources.load(_config(**fields), self.directory)
+    stripped = [(s, t.strip()) for s, t in _PAIRS]
+    for split in (source.train, source.validation):
+      self.assertEqual(split.size, 3)
+      self.assertEqual(list(split.read()), stripped)
+      self.assertEqual(list(split.read()), stripped)  # As often as wanted.
+    self.assertIsNone(source.test)
+    self.assertEqual(source.train.fingerprint, source.validation.fingerprint)
+    self._write("test.en", ["One", "Two"])
+    path = self._write("test.de", ["Eins"])
+    fields |= {"test_source": "test.en", "test_target": path}
+    self.assertMistake("2 and 1 lines", self.directory, **fields)
+    self._write("test.de", ["Eins", "Zwei"])
+    source = sources.load(_config(**fields), self.directory)
+    self.assertEqual(source.test.columns(), (["One", "Two"], ["Eins", "Zwei"]))
+    self.assertCountEqual(source.describe(), ["train", "validation", "test"])
+
+  def test_text_files_that_are_not_named(self):
+    path = self._write("train.en", ["a"])
+    files = {"name": "text_files", "train_source": path, "train_target": path}
+    self.assertMistake("--config.data.train_source=FILE", name="text_files")
+    self.assertMistake("data.validation_source", **files)
+    files |= {"validation_source": path, "validation_target": path}
+    self.assertMistake("data.test_target", **files, test_source=path)
+
+  def test_tfds(self):
+    self._write_tfds("tiny_translate", _PAIRS)
+    fields = {"name": "tiny_translate/de-en", "test_split": "test"}
+    source = sources.load(_config(**fields), self.directory)
+    for split in (source.train, source.validation, source.test):
+      self.assertEqual(split.size, 3)
+      stripped = [(s, t.strip()) for s, t in _PAIRS]
+      self.assertCountEqual(split.read(), stripped)  # TFDS shuffles on disk.
+      self.assertEqual(list(split.read()), list(split.read()))
+    fields |= {"source_language": "de", "target_language": "en"}
+    back = sources.load(_config(**fields), self.directory)
+    self.assertEqual(
+      list(back.test.read()), [pair[::-1] for pair in source.test.read()]
+    )
+    self.assertNotEqual(source.train.fingerprint, back.train.fingerprint)
+    part = sources.load(
+      _config(**fields, train_split="train[:2]"), self.directory
+    )
+    self.assertEqual((part.train.size, len(list(part.train.read()))), (2, 2))
+    self.assertNotEqual(part.train.fingerprint, back.train.fingerprint)
+
+  def test_tfds_without_a_test_split(self):
+    self._write_tfds("no_test", _PAIRS, splits=("train", "validation"))
+    name = "no_test/de-en"
+    self.assertIsNone(sources.load(_config(name=name), self.directory).test)
+    self.assertMistake(
+      "data.test_split='test' is not a split of no_test",
+      self.directory,
+      name=name,
+      test_split="test",
+    )
+
+  def test_tfds_told_by_its_text(self):
+    prints = set()
+    for text in ("A man.", "A cat."):
+      self._write_tfds("told", [(text, "Ein Mann."), *_PAIRS])
+      source = sources.load(_config(name="told/de-en"), self.directory)
+      prints.add(source.train.fingerprint)
+      tf.io.gfile.rmtree(os.path.join(self.directory, "told"))
+    self.assertLen(prints, 2)
+
+  def test_tfds_mistakes(self):
+    self._write_tfds("tiny_translate", _PAIRS)
+    name = "tiny_translate/de-en"
+    self.assertMistake(
+      "data.source_language='fr' is none of the languages of tiny_translate",
+      self.directory,
+      name=name,
+      source_language="fr",
+    )
+    self.assertMistake(
+      "both 'de'", self.directory, name=name, source_language="de"
+    )
+    self.assertMistake(
+      "'cldr', 'text_files' or a TFDS data set", name="wmt14_tranlsate"
+    )
+    self.assertMistake(
+      "Prepare it .*: tfds build wmt14_translate/de-en",
+      self.directory,
+      name="wmt14_translate/de-en",
+    )
+    self.assertMistake(
+      "is not a directory",
+      os.path.join(self.directory, "nowhere"),
+      name="wmt14_translate/de-en",
+    )
+
+
+if __name__ == "__main__":
+  tf.test.main()

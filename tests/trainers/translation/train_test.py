@@ -1,0 +1,234 @@
+import json
+import os
+from unittest import mock
+
+import tensorflow as tf
+from absl.testing import parameterized
+
+from configs import cldr_transformer_lookahead
+from tests import replicas
+from trainers import metrics, tpu_compile, tpu_program
+from trainers.errors import UserError
+from trainers.runtime import Runtime
+from trainers.translation import cldr_phrases, experiment, scoring, train
+
+_PAIRS = [
+  pair for pair in cldr_phrases.make_splits()["train"] if len(pair[0]) < 30
+]
+
+
+def write_text(directory: str) -> None:
+  """Writes text files of phrases: 400 to train, 12 for each other split."""
+  os.makedirs(directory, exist_ok=True)
+  for name, pairs in (
+    ("train", _PAIRS[:400]),
+    ("validation", _PAIRS[400:412]),
+    ("test", _PAIRS[412:424]),
+  ):
+    for side, sentences in zip(("source", "target"), zip(*pairs)):
+      with open(os.path.join(directory, f"{name}.{side}"), "w") as file:
+        file.writelines(f"{sentence}\n" for sentence in sentences)
+
+
+def small_config(**fields):
+  """Returns a config of a tiny model on the files of `write_text`."""
+  config = cldr_transformer_lookahead.get_config()
+  files = {
+    f"data.{name}_{side}": f"{name}.{side}"
+    for name in ("train", "validation", "test")
+    for side in ("source", "target")
+  }
+  config.update_from_flattened_dict(
+    {
+      "num_steps": 8,
+      "global_batch_tokens": 256,
+      "data.name": "text_files",
+      **files,
+      "data.max_length": 32,
+      "vocabulary.size": 400,
+      "model.d_model": 16,
+      "model.num_heads": 2,
+      "model.num_layers": 1,
+      "model.d_ff": 32,
+      "lookahead.sync_period": 3,
+      "steps_per_loop": 2,
+      "eval_every_steps": 4,
+      "eval_beam_size": 1,
+      "checkpoint_every_steps": 4,
+      "decoding.max_length": 32,
+      "decoding.extra_length": 4,
+      "decoding.beam_size": 2,
+      "jit_compile": False,
+      **fields,
+    }
+  )
+  return config.lock()
+
+
+class TrainTest(tf.test.TestCase, parameterized.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.data_dir = os.path.join(cls.get_temp_dir(cls()), "text")
+    write_text(cls.data_dir)
+
+  def setUp(self):
+    super().setUp()
+    self.workdir = os.path.join(self.get_temp_dir(), self.id(), "run")
+
+  def _train(self, config, workdir=None, strategy=None):
+    workdir = workdir or self.workdir
+    strategy = strategy or tf.distribute.OneDeviceStrategy("CPU:0")
+    train.train(config, Runtime(strategy, workdir, self.data_dir))
+    return metrics.read(workdir)
+
+  def _weights(self, workdir):
+    path = tf.train.latest_checkpoint(os.path.join(workdir, "checkpoints"))
+    del path
+    reader = tf.train.load_checkpoint(
+      os.path.join(workdir, "checkpoints", "ckpt-8")
+    )
+    return {
+      name: reader.get_tensor(name)
+      for name in reader.get_variable_to_shape_map()
+      if reader.get_variable_to_dtype_map()[name] == tf.float32
+    }
+
+  def test_two_replicas_equal_one(self):
+    config = small_config(
+      **{
+        f"model.{name}": 0.0
+        for name in ("dropout", "relu_dropout", "attention_dropout")
+      }
+    )
+    one = self._train(config, self.workdir + "1")
+    two = self._train(config, self.workdir + "2", replicas.mirrored())
+    self.assertLen(one, len(two))
+    for a, b in zip(one, two):
+      for name in a:
+        if "per_second" not in name:
+          self.assertAllClose(a[name], b[name], rtol=1e-3, atol=1e-3)
+    expected = self._weights(self.workdir + "1")
+    for name, value in self._weights(self.workdir + "2").items():
+      self.assertAllClose(value, expected[name], rtol=1e-3, atol=1e-4)
+
+  def test_resuming_changes_nothing(self):
+    config = small_config()
+    whole = self._train(config, self.workdir + "1")
+    self._train(config)
+    directory = os.path.join(self.workdir, "checkpoints")
+    for name in os.listdir(directory):
+      if "8" in name:
+        os.remove(os.path.join(directory, name))
+    resumed = self._train(config)
+    self.assertLen(whole, len(resumed))
+    for a, b in zip(whole, resumed):
+      self.assertEqual(a["step"], b["step"])
+      self.assertAllClose(a["train/loss"], b["train/loss"], rtol=1e-6)
+    expected = self._weights(self.workdir + "1")
+    for name, value in self._weights(self.workdir).items():
+      self.assertAllClose(value, expected[name], rtol=1e-5, atol=1e-6)
+
+  def test_what_it_leaves_in_the_workdir(self):
+    lines = self._train(small_config(final_weights="last"))
+    self.assertCountEqual(
+      os.listdir(self.workdir),
+      [
+        "best",
+        "checkpoints",
+        "config.json",
+        "events",
+        "lock",
+        "metrics.jsonl",
+        "results.json",
+        "rows",
+        "runtime.json",
+        "source.json",
+        "test.translations",
+        "validation.translations",
+        "vocabulary",
+        "vocabulary.json",
+      ],
+    )
+    self.assertEqual([line["step"] for line in lines], [2, 4, 6, 8])
+    self.assertContainsSubset(
+      [
+        "train/loss",
+        "train/accuracy",
+        "train/target_tokens",
+        "train/learning_rate",
+        "target_tokens_per_second",
+        "eval/loss",
+        "eval/accuracy",
+        "eval/bleu",
+      ],
+      lines[-1],
+    )
+    with open(os.path.join(self.workdir, "results.json")) as file:
+      results = json.load(file)
+    self.assertEqual(results["weights"], "last, step 8")
+    with open(os.path.join(self.workdir, "test.translations")) as file:
+      translations = file.read().split("\n")[:-1]
+    references = [target for _, target in _PAIRS[412:424]]
+    score, signature = scoring.bleu(translations, references)
+    self.assertEqual(results["test"], {"bleu": score, "sentences": 12})
+    self.assertEqual(results["signature"], signature)
+
+  def test_learns(self):
+    config = small_config(
+      **{
+        "num_steps": 60,
+        "steps_per_loop": 20,
+        "eval_every_steps": 60,
+        "learning_rate.constant": 0.01,
+        "learning_rate.warmup_steps": 10,
+      }
+    )
+    lines = self._train(config)
+    self.assertLess(lines[-1]["train/loss"], 0.7 * lines[0]["train/loss"])
+    self.assertLess(lines[-1]["eval/loss"], 4.0)  # ln 400 is 6.
+
+  def test_the_step_that_is_compiled_for_tpus(self):
+    config = small_config(global_batch_tokens=512)
+    with mock.patch.object(tpu_compile, "report", return_value=7) as report:
+      status = experiment.compile_for_tpu(config, None, ["v3-8"])
+    self.assertEqual(status, 7)
+    make_step, make_inner_step, *rest = report.call_args.args
+    self.assertEqual(rest, [["v3-8"], 512, "tokens"])
+    strategy = tpu_program.CompiledReplicas(8)
+    arguments = []
+    for make in (make_step, make_inner_step):
+      step, spec = make(strategy)
+      self.assertEqual({s.shape for s in spec.values()}, {(2, 32)})
+      text = tpu_program.stablehlo(step, spec, strategy)
+      self.assertIn("stablehlo.all_reduce", text)
+      head = next(line for line in text.splitlines() if "@main" in line)
+      arguments.append(head.count("%arg"))
+    # A slow weight for each of 31 parameters, and the counters of Lookahead.
+    self.assertBetween(arguments[0] - arguments[1], 31, 31 + 5)
+
+  @parameterized.parameters(
+    ({"global_batch_tokens": 250}, "multiple of 32"),
+    ({"global_batch_tokens": 2**20}, "is more than the"),
+    ({"model.num_heads": 3}, "even multiple of model.num_heads"),
+    ({"model.dropout": 1.0}, r"model.dropout must be in \[0, 1\)"),
+    ({"num_steps": 0}, "num_steps must be positive"),
+    ({"average_checkpoints": 3}, "average_checkpoints=3 is more than the 2"),
+    ({"final_weights": "first"}, "final_weights must be one of"),
+    ({"learning_rate.factors": "cosine"}, "Received: 'cosine'"),
+    ({"vocabulary.size": 10**6}, "vocabulary.size=1000000 is more than"),
+    ({"data.train_source": "none"}, "none is not a file"),
+  )
+  def test_mistakes(self, fields, message):
+    with self.assertRaisesRegex(UserError, message):
+      self._train(small_config(**fields))
+    self.assertFalse(os.path.exists(os.path.join(self.workdir, "config.json")))
+
+  def test_workdir_of_another_config(self):
+    self._train(small_config(num_steps=2))
+    with self.assertRaisesRegex(UserError, "config.seed: 0 -> 1"):
+      self._train(small_config(num_steps=2, seed=1))
+
+
+if __name__ == "__main__":
+  tf.test.main()

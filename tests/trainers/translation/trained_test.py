@@ -1,0 +1,179 @@
+"""What is done with a trained run: translate, export, choose weights."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import tensorflow as tf
+from absl import flags
+from absl.testing import flagsaver, parameterized
+
+from tests.trainers.translation.train_test import small_config, write_text
+from trainers.checkpoints import Checkpoints
+from trainers.errors import UserError
+from trainers.runtime import Runtime
+from trainers.translation import (
+  experiment,
+  export,
+  train,
+  trained,
+  translate,
+  weights,
+)
+
+# Serves a saved model without anything of ours.
+_SERVE = """
+import sys
+import tensorflow as tf
+import tensorflow_text
+serve = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
+for sentences in (sys.argv[2:], sys.argv[2:3], []):
+  given = serve(sentences=tf.constant(sentences, tf.string))["translations"]
+  print(len(given), flush=True)
+  for translation in given.numpy():
+    print(translation.decode())
+assert not any(name.startswith("trainers") for name in sys.modules)
+"""
+_SENTENCES = [
+  "3 hours",
+  "",
+  "May 5, 1999",
+  "1 2 3 4 5 6 7 8 9 0 " * 9,
+  "Monday",
+]
+
+
+class TrainedTest(tf.test.TestCase, parameterized.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    flags.FLAGS.mark_as_parsed()
+    root = cls.get_temp_dir(cls())
+    write_text(os.path.join(root, "text"))
+    cls.config = small_config(keep_checkpoints=3, average_checkpoints=2)
+    cls.run_ = Runtime(
+      tf.distribute.OneDeviceStrategy("CPU:0"),
+      os.path.join(root, "run"),
+      os.path.join(root, "text"),
+    )
+    train.train(cls.config, cls.run_)
+
+  def _path(self, name):
+    directory = os.path.join(self.get_temp_dir(), self.id())
+    os.makedirs(directory, exist_ok=True)
+    return os.path.join(directory, name)
+
+  def _translate(self, text, config=None, run=None, **values):
+    with open(self._path("input"), "wb") as file:
+      file.write(text)
+    values = {
+      "input": self._path("input"),
+      "output": self._path("output"),
+      **values,
+    }
+    with flagsaver.flagsaver(**values):
+      translate.translate(run or self.run_, config)
+    with open(values["output"]) as file:
+      return file.read()
+
+  def test_lines_keep_their_order_and_empty_ones_stay_empty(self):
+    text = "".join(f"{sentence}\n" for sentence in _SENTENCES)
+    with self.assertWarnsRegex(UserWarning, "1 of 5 sentences have more than"):
+      lines = self._translate(text.encode(), config=self.config).split("\n")
+    self.assertLen(lines, 6)
+    self.assertEqual([lines[1], lines[5]], ["", ""])
+    for line, sentence in zip(lines, _SENTENCES):
+      alone = self._translate(f"{sentence}\n".encode())
+      self.assertEqual(alone, f"{line}\n")
+
+  def test_a_saved_model_serves_without_this_package(self):
+    directory = self._path("saved")
+    with flagsaver.flagsaver(output=directory):
+      export.export(self.run_, None)
+    served = subprocess.run(
+      [sys.executable, "-c", _SERVE, directory, *_SENTENCES],
+      capture_output=True,
+      text=True,
+      cwd=self.get_temp_dir(),
+    )
+    self.assertEqual(served.returncode, 0, served.stderr)
+    text = "".join(f"{sentence}\n" for sentence in _SENTENCES)
+    expected = self._translate(text.encode())
+    first = expected.split("\n")[0]
+    self.assertEqual(served.stdout, f"5\n{expected}1\n{first}\n0\n")
+    with (
+      flagsaver.flagsaver(output=directory),
+      self.assertRaisesRegex(UserError, "is there already"),
+    ):
+      export.export(self.run_, None)
+
+  def test_average_is_the_mean_of_the_slow_weights(self):
+    model, optimizer = experiment.make_model_and_optimizer(
+      self.config, 400, self.run_.strategy
+    )
+    checkpoints = Checkpoints(self.run_.workdir, model, optimizer)
+    self.assertLen(checkpoints.paths, 2)
+    expected = 0
+    for step in (4, 8):  # In the middle of periods of 3.
+      checkpoints.read(
+        os.path.join(self.run_.workdir, "checkpoints", f"ckpt-{step}")
+      )
+      slow = {v.path: np.array(v) for v in optimizer.variables}
+      slow = [
+        next(
+          value
+          for path, value in slow.items()
+          if "slow" in path and path.endswith(v.path.replace("/", "_"))
+        )
+        for v in model.trainable_variables
+      ]
+      expected = expected + np.concatenate([x.ravel() for x in slow]) / 2
+    chosen = weights.restore("average", checkpoints, model, optimizer, 2)
+    self.assertEqual(chosen, "average, step 4, 8")
+    found = [np.array(v).ravel() for v in model.trainable_variables]
+    self.assertAllClose(np.concatenate(found), expected, atol=1e-7)
+
+  @parameterized.parameters("best", "last", "average")
+  def test_weights_and_beam_size_by_flags(self, which):
+    with flagsaver.flagsaver(weights=which, beam_size=1, output="x"):
+      loaded = trained.load(self.run_, None)
+    self.assertStartsWith(loaded.weights, which)
+    self.assertEqual(loaded.decoding.beam_size, 1)
+
+  def test_mistakes(self):
+    empty = Runtime(self.run_.strategy, self._path("empty"))
+    broken = Runtime(self.run_.strategy, self._path("broken"))
+    shutil.copytree(self.run_.workdir, broken.workdir)
+    shutil.rmtree(os.path.join(broken.workdir, "best"))
+    other = Runtime(self.run_.strategy, self._path("other"))
+    shutil.copytree(self.run_.workdir, other.workdir)
+    for name in os.listdir(os.path.join(other.workdir, "vocabulary")):
+      os.remove(os.path.join(other.workdir, "vocabulary", name))
+    for message, arguments in (
+      ("needs --input=FILE", {"input": None}),
+      ("is not a file", {"input": self._path("none")}),
+      ("--output must say", {"output": None}),
+      ("must be a file in a directory", {"output": self._path("none/x")}),
+      ("holds no run", {"run": empty}),
+      ("no best checkpoint", {"run": broken}),
+      ("is not the vocabulary", {"run": other}),
+      (
+        "config.seed: 0 -> 5",
+        {
+          "config": small_config(
+            keep_checkpoints=3, average_checkpoints=2, seed=5
+          )
+        },
+      ),
+    ):
+      with self.assertRaisesRegex(UserError, message):
+        self._translate(b"3 hours\n", **arguments)
+    with self.assertRaisesRegex(UserError, "line 2: this is not UTF-8"):
+      self._translate(b"3 hours\n\xff\n")
+    self.assertFalse(os.path.exists(self._path("output")))
+
+
+if __name__ == "__main__":
+  tf.test.main()

@@ -1,0 +1,37 @@
+"""Whether a training step is compiled by XLA."""
+
+import functools
+
+import tensorflow as tf
+
+
+def uses_xla(
+  wanted: bool | None, strategy: tf.distribute.Strategy, on_cpu: bool = False
+) -> bool:
+  """Whether to compile one replica's step with XLA.
+
+  Args:
+    wanted: A config's `jit_compile`; None for what is fastest.
+    strategy: The strategy.
+    on_cpu: Whether it is faster on a CPU too.
+  """
+  if wanted is not None:
+    return wanted
+  # XLA on CPU and GPU compiles no step in which replicas meet, and on a TPU the
+  # strategy compiles by itself.
+  is_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
+  if is_tpu or strategy.num_replicas_in_sync > 1:
+    return False
+  if tf.config.list_logical_devices("GPU"):
+    return True
+  return on_cpu and _compiles_for_cpu()
+
+
+@functools.cache
+def _compiles_for_cpu():
+  """Whether XLA works: TensorFlow's builds for TPUs lack it for CPUs."""
+  try:
+    tf.function(lambda x: x + 1.0, jit_compile=True)(tf.constant(1.0))
+  except tf.errors.OpError:
+    return False
+  return True

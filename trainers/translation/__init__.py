@@ -1,0 +1,1 @@
+"""Machine translation: `python -m trainers.translation`."""

@@ -1,0 +1,186 @@
+"""The Transformer of tensor2tensor (Vaswani et al. 2017)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import ml_collections
+import tensorflow as tf
+
+from trainers.translation.attention import bias_of
+from trainers.translation.layers import (
+  Block,
+  Embedding,
+  KeysValues,
+  norm,
+  position_signal,
+)
+
+
+class Transformer(keras.Model):
+  """An encoder and a decoder, on rows of several sentences each.
+
+  It is tensor2tensor's `transformer_base`, but for the "target space", a vector
+  that tells the encoder the task, where there is but one: layer normalization
+  before each sublayer and at the end of both stacks, no biases in attention,
+  one matrix for the embeddings of both languages and the softmax, and sines as
+  positions. There is dropout of rate `dropout` after the embeddings and each
+  sublayer, `relu_dropout` inside of feed-forward layers, and
+  `attention_dropout` of attention weights.
+
+  Args:
+    config: A config's `model`: `d_model`, `num_heads`, `num_layers` (of the
+      encoder, and of the decoder), `d_ff`, the three rates of dropout, and
+      `shares_dropout`: all positions of a row, and all rows and heads of
+      attention weights, have the same mask, as in tensor2tensor on TPUs.
+    vocabulary_size: Number of tokens, of which 0 is padding.
+  """
+
+  def __init__(
+    self, config: ml_collections.ConfigDict, vocabulary_size: int, **kwargs
+  ):
+    super().__init__(**kwargs)
+    self._width, self._heads = config.d_model, config.num_heads
+    self._embedding = Embedding(
+      vocabulary_size, config.d_model, name="embedding"
+    )
+    self._dropout = keras.layers.Dropout(
+      config.dropout,
+      noise_shape=(None, 1, None) if config.shares_dropout else None,
+    )
+    self._encoder = [
+      Block(config, has_memory=False, name=f"encoder{i}")
+      for i in range(config.num_layers)
+    ]
+    self._encoder_norm = norm("encoder_norm")
+    self._decoder = [
+      Block(config, has_memory=True, name=f"decoder{i}")
+      for i in range(config.num_layers)
+    ]
+    self._decoder_norm = norm("decoder_norm")
+
+  def build(self, input_shape: Any = None) -> None:
+    """Makes the variables, whose shapes no input decides."""
+    del input_shape
+    for layer in self.layers:
+      layer.build((None, None, self._width))
+
+  def call(
+    self, batch: Mapping[str, tf.Tensor], training: bool = False
+  ) -> tf.Tensor:
+    """Returns the logits of each target token, given those before it.
+
+    Args:
+      batch: int32 (rows, length) of "source", "source_segments",
+        "source_positions", and the same of "target": sentences in rows, with
+        segment 0 for padding and 1, 2, ... for the sentences of a row, and
+        positions from 0 in each.
+      training: Whether to drop.
+
+    Returns:
+      float32 (rows, target length, vocabulary size).
+    """
+    memory = self.encode(
+      batch["source"],
+      batch["source_segments"],
+      batch["source_positions"],
+      training,
+    )
+    segments = batch["target_segments"]
+    positions = batch["target_positions"]
+    length = tf.shape(segments)[1]
+    is_past = tf.range(length)[:, tf.newaxis] >= tf.range(length)
+    bias = bias_of(_same(segments, segments) & is_past)
+    memory_bias = bias_of(_same(segments, batch["source_segments"]))
+    x = self._embed(_shift(batch["target"], positions), positions, training)
+    for block in self._decoder:
+      x = block(x, bias, memory, memory_bias, training=training)
+    return self._embedding(self._decoder_norm(x), reverse=True)
+
+  def encode(
+    self,
+    source: tf.Tensor,
+    segments: tf.Tensor,
+    positions: tf.Tensor,
+    training: bool = False,
+  ) -> tf.Tensor:
+    """Returns the encoder's output, floats (rows, length, d_model).
+
+    Args:
+      source: Tokens, as in `call`.
+      segments: Their sentences, as in `call`.
+      positions: Their positions, as in `call`.
+      training: Whether to drop.
+    """
+    bias = bias_of(_same(segments, segments))
+    x = self._embed(source, positions, training)
+    for block in self._encoder:
+      x = block(x, bias, training=training)
+    return self._encoder_norm(x)
+
+  def project_memory(self, memory: tf.Tensor) -> list[KeysValues]:
+    """Returns keys and values of the encoder's output, for each layer."""
+    return [block.project_memory(memory) for block in self._decoder]
+
+  def empty_cache(self, rows: int, length: int) -> list[KeysValues]:
+    """Returns keys and values of `length` positions to come, for each layer."""
+    shape = (rows, self._heads, length, self._width // self._heads)
+    empty = tf.zeros(shape, self.compute_dtype)
+    return [(empty, empty) for _ in self._decoder]
+
+  def step(
+    self,
+    tokens: tf.Tensor,
+    positions: tf.Tensor,
+    index: tf.Tensor,
+    mask: tf.Tensor,
+    cache: list[KeysValues],
+    memory: list[KeysValues],
+    memory_mask: tf.Tensor,
+  ) -> tuple[tf.Tensor, list[KeysValues]]:
+    """Returns the logits after some tokens, given those before them.
+
+    Args:
+      tokens: Decoder input, int32 (rows, n): 0 at the start of a sentence, and
+        then the token before. They may be of one sentence or of several.
+      positions: The positions of these tokens, integers that broadcast.
+      index: Where in `cache` they belong, an integer scalar.
+      mask: Which of them reads which of the cache, booleans (rows, n, length).
+      cache: From `empty_cache` and then from the step before.
+      memory: From `project_memory`.
+      memory_mask: Which of them reads which token of the source, booleans that
+        broadcast to (rows, n, source length).
+
+    Returns:
+      float32 (rows, n, vocabulary size), and the cache.
+    """
+    bias, memory_bias = bias_of(mask), bias_of(memory_mask)
+    x = self._embed(tokens, positions, training=False)
+    filled = []
+    for block, old, projected in zip(self._decoder, cache, memory):
+      x, new = block.step(x, index, bias, old, projected, memory_bias)
+      filled.append(new)
+    return self._embedding(self._decoder_norm(x), reverse=True), filled
+
+  def _embed(self, tokens, positions, training):
+    x = self._embedding(tokens) + position_signal(positions, self._width)
+    return self._dropout(tf.cast(x, self.compute_dtype), training=training)
+
+
+def make_model(
+  config: ml_collections.ConfigDict, vocabulary_size: int
+) -> Transformer:
+  """Returns a Transformer, built; arguments as there."""
+  model = Transformer(config, vocabulary_size, name="transformer")
+  model.build()
+  return model
+
+
+def _same(segments, others):
+  return segments[:, :, tf.newaxis] == others[:, tf.newaxis, :]
+
+
+def _shift(tokens, positions):
+  """Returns each token's predecessor, and 0 where a sentence begins."""
+  before = tf.pad(tokens[:, :-1], [[0, 0], [1, 0]])
+  return tf.where(positions == 0, 0, before)

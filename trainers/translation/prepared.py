@@ -1,0 +1,196 @@
+"""Text as rows of tokens, made once and kept in the workdir."""
+
+import dataclasses
+import hashlib
+import io
+import itertools
+import json
+import os
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from trainers import errors, workdir
+from trainers.errors import UserError
+from trainers.translation import packing
+from trainers.translation.sources import Split
+from trainers.translation.vocabulary import EOS, PAD, Vocabulary
+
+_PAIRS = 4096  # Tokenized at once.
+_FORMAT = 1  # Of the rows in a file; other numbers are not read.
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+  """Sentence pairs, several to a row.
+
+  Attributes:
+    tokens: uint16 or int32 of shape (rows, 2, length): sentences of the source
+      and of the target, each with an end-of-sentence token, then padding. The
+      i-th sentence of one side belongs to the i-th of the other.
+    pairs: Number of sentence pairs in it.
+    empty: How many were left out because a side is empty.
+    too_long: How many were left out because a side is longer than a row, or
+      were cut.
+  """
+
+  tokens: np.ndarray
+  pairs: int
+  empty: int
+  too_long: int
+
+  @property
+  def padding(self) -> float:
+    """The share of the tokens, both sides together, that is padding."""
+    return float(np.mean(self.tokens == PAD))
+
+  def describe(self) -> dict[str, Any]:
+    """Returns the figures of it, JSON-like."""
+    rows, _, length = self.tokens.shape
+    return {
+      "pairs": self.pairs,
+      "empty_pairs": self.empty,
+      "too_long_pairs": self.too_long,
+      "rows": rows,
+      "row_length": length,
+      "padding": round(self.padding, 4),
+    }
+
+
+def training_rows(
+  split: Split,
+  vocabulary: Vocabulary,
+  max_length: int,
+  directory: str,
+  is_chief: bool = True,
+) -> Rows:
+  """Returns the rows to train on, from a file in `directory` if they are there.
+
+  Pairs with an empty side are left out, and so are those with more than
+  `max_length` tokens on a side, the end of the sentence included.
+
+  Args:
+    split: The text.
+    vocabulary: Its tokens.
+    max_length: Tokens in a row, on each side.
+    directory: Of the run. The file's name tells by what it was made.
+    is_chief: Whether this process writes the file and shows progress.
+
+  Raises:
+    UserError: if nothing is left, or if the file cannot be written.
+  """
+  made_by = json.dumps(
+    [_FORMAT, split.fingerprint, vocabulary.fingerprint, max_length]
+  )
+  name = f"{split.name}-{hashlib.sha256(made_by.encode()).hexdigest()[:16]}"
+  path = os.path.join(directory, "rows", name)
+  rows = _read(path)
+  if rows is None:
+    rows = _pack(split, vocabulary, max_length, cut=False, is_chief=is_chief)
+    if is_chief:
+      _write(path, rows)
+  if is_chief:
+    print(_summary(split, rows))
+  return rows
+
+
+def evaluation_rows(
+  split: Split, vocabulary: Vocabulary, max_length: int, is_chief: bool = True
+) -> Rows:
+  """Returns rows with every pair of a split, cut where it is too long."""
+  return _pack(split, vocabulary, max_length, cut=True, is_chief=is_chief)
+
+
+def _summary(split, rows):
+  count, _, length = rows.tokens.shape
+  return (
+    f"{split.name}: {rows.pairs:,} pairs in {count:,} rows of {length} tokens "
+    f"a side, of which {rows.padding:.1%} are padding; left out: "
+    f"{rows.empty:,} with an empty side, {rows.too_long:,} of more than "
+    f"{length} tokens."
+  )
+
+
+def _pack(split, vocabulary, max_length, *, cut, is_chief):
+  sides, lengths = ([], []), []
+  empty = too_long = 0
+  for batch in _tokenize(split, vocabulary, is_chief):
+    size = np.stack([side.row_lengths().numpy() for side in batch], axis=1)
+    is_long = (size > max_length).any(axis=1)
+    # A sentence without text is its end alone.
+    is_empty = (size == 1).any(axis=1) & (not cut)
+    keep = ~is_empty if cut else ~(is_empty | is_long)
+    empty += int(is_empty.sum())
+    too_long += int((is_long & ~is_empty).sum())
+    for i, side in enumerate(batch):
+      tokens = side.values.numpy()
+      place = np.arange(len(tokens)) - np.repeat(
+        side.row_starts().numpy(), size[:, i]
+      )
+      tokens = np.where(place == max_length - 1, EOS, tokens)
+      wanted = np.repeat(keep, size[:, i]) & (place < max_length)
+      sides[i].append(tokens[wanted].astype(_dtype(vocabulary)))
+    lengths.append(np.minimum(size[keep], max_length))
+  lengths = np.concatenate(lengths)
+  if not len(lengths):
+    raise UserError(
+      f"No {split.name} pair is left: of {split.size:,} pairs {empty:,} have "
+      f"an empty side, and {too_long:,} more than data.max_length={max_length} "
+      "tokens."
+    )
+  sides = tuple(np.concatenate(side) for side in sides)
+  # Neighbours in the text should not always be neighbours in a row.
+  shuffled = np.random.default_rng(0).permutation(len(lengths))
+  rows = np.empty(len(lengths), np.int64)
+  rows[shuffled] = packing.assign_rows(lengths[shuffled], max_length)
+  tokens = packing.fill_rows(sides, lengths, rows, max_length)
+  return Rows(tokens, len(lengths), empty, too_long)
+
+
+def _dtype(vocabulary):
+  return np.uint16 if vocabulary.size <= 1 << 16 else np.int32
+
+
+def _tokenize(split, vocabulary, is_chief):
+  """Yields the tokens of batches of pairs: two RaggedTensors, int32."""
+  pairs = split.read()
+  with tqdm.tqdm(
+    total=split.size,
+    desc=f"Tokenizing {split.name}",
+    unit="pair",
+    disable=not is_chief,
+  ) as progress:
+    while batch := list(itertools.islice(pairs, _PAIRS)):
+      yield [vocabulary.tokenize(tf.constant(column)) for column in zip(*batch)]
+      progress.update(len(batch))
+
+
+def _write(path, rows):
+  """Writes the figures, then the tokens: a file of these is a whole one."""
+  temporary = f"{path}.tmp"
+  counts = {"pairs": rows.pairs, "empty": rows.empty, "too_long": rows.too_long}
+  with errors.writing(path, on_error=lambda: tf.io.gfile.remove(temporary)):
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    workdir.write_whole(f"{path}.json", json.dumps(counts) + "\n")
+    with tf.io.gfile.GFile(temporary, "wb") as file:
+      np.save(file, rows.tokens, allow_pickle=False)
+    tf.io.gfile.rename(temporary, f"{path}.npy", overwrite=True)
+
+
+def _read(path):
+  """Returns the rows in a file, or None if they are not there, or damaged."""
+  if not tf.io.gfile.exists(f"{path}.npy"):
+    return None
+  try:
+    with tf.io.gfile.GFile(f"{path}.json") as file:
+      counts = json.load(file)
+    if "://" in path:
+      with tf.io.gfile.GFile(f"{path}.npy", "rb") as file:
+        tokens = np.load(io.BytesIO(file.read()))
+    else:
+      tokens = np.load(f"{path}.npy", mmap_mode="r")
+    return Rows(tokens, **counts)
+  except (OSError, ValueError, TypeError, tf.errors.OpError):
+    return None

@@ -1,0 +1,172 @@
+"""Training of a translation model."""
+
+import contextlib
+import json
+import os
+from collections.abc import Callable
+
+import keras
+import ml_collections
+
+from trainers import errors, loop, optimizers, runtime, workers
+from trainers import workdir as workdir_lib
+from trainers.checkpoints import Checkpoints
+from trainers.translation import (
+  checks,
+  evaluation,
+  experiment,
+  input_pipeline,
+  prepared,
+  scoring,
+  sources,
+  training_step,
+  vocabulary,
+  weights,
+)
+from trainers.translation.translator import Translator
+
+
+def train(config: ml_collections.ConfigDict, run: runtime.Runtime) -> None:
+  """Trains as `config` says, and leaves everything in the workdir.
+
+  That is the records config.json, source.json, vocabulary.json and
+  runtime.json, metrics.jsonl, TensorBoard events, the vocabulary, the rows that
+  were trained on, checkpoints, the best checkpoint, and results.json with the
+  final scores.
+
+  Args:
+    config: An experiment, as in configs/.
+    run: Where and how. If its workdir holds a run of this config, that goes on.
+
+  Raises:
+    UserError: for what the user can put right.
+    Interrupted: after a SIGTERM.
+  """
+  strategy = run.strategy
+  checks.check_config(config, strategy)
+  rows_per_batch = experiment.rows_per_batch(config, strategy)
+  source = sources.load(config.data, run.data_dir)
+  with contextlib.ExitStack() as stack:
+    if run.is_chief:
+      stack.enter_context(workdir_lib.locked(run.workdir))
+    records = {
+      "config": config.to_dict(),
+      "source": source.describe(),
+      "runtime": {"precision": runtime.precision()},
+    }
+    workdir_lib.check(run.workdir, **records)
+    words = vocabulary.load_or_train(
+      source.train, config.vocabulary, run.workdir, run.is_chief
+    )
+    rows = prepared.training_rows(
+      source.train, words, config.data.max_length, run.workdir, run.is_chief
+    )
+    steps = experiment.make_plan(
+      config, rows, rows_per_batch, run.profile_steps
+    )
+    # Not 0: see the image trainer.
+    keras.utils.set_random_seed(config.seed + 1)
+    model, optimizer = experiment.make_model_and_optimizer(
+      config, words.size, strategy
+    )
+    if run.is_chief:  # Not before the config proved sound.
+      workdir_lib.claim(run.workdir, **records, vocabulary=words.describe())
+    loop.train(
+      _make_task(model, optimizer, source, words, rows, config, run), steps, run
+    )
+    _wait_for_all(strategy)  # For the last checkpoint to be there.
+    _score(model, optimizer, source, words, config, run)
+
+
+def _make_task(model, optimizer, source, words, rows, config, run):
+  rows_per_batch = experiment.rows_per_batch(config, run.strategy)
+  return loop.Task(
+    model=model,
+    optimizer=optimizer,
+    train_data=lambda first_step, context: input_pipeline.train_batches(
+      rows,
+      seed=config.seed,
+      global_batch_size=rows_per_batch,
+      first_step=first_step,
+      context=context,
+    ),
+    train_step=training_step.make_train_step(
+      model, optimizer, config, run.strategy
+    ),
+    figures=("loss", "accuracy", "target_tokens"),
+    evaluate=_make_evaluation(model, optimizer, source, words, config, run),
+    best="bleu",
+    counts=("target_tokens",),
+  )
+
+
+def _make_evaluation(
+  model, optimizer, source, words, config, run
+) -> Callable[[], dict[str, float]]:
+  """Returns a function that gives the loss and BLEU of the slow weights."""
+  split = source.validation
+  loss = evaluation.make_loss(
+    model,
+    prepared.evaluation_rows(
+      split, words, config.data.max_length, run.is_chief
+    ),
+    config,
+    experiment.rows_per_batch(config, run.strategy),
+    run.strategy,
+  )
+  translator = Translator(
+    model,
+    words,
+    config.decoding,
+    run.strategy,
+    beam_size=config.eval_beam_size,
+    is_chief=run.is_chief,
+  )
+  sentences, references = (
+    column[: config.eval_sentences] for column in split.columns()
+  )
+
+  def evaluate():
+    with optimizers.weights_to_evaluate(model, optimizer):
+      figures = loss()
+      score, _ = scoring.bleu(translator(sentences), references)
+    return {**figures, "bleu": score}
+
+  return evaluate
+
+
+def _score(model, optimizer, source, words, config, run):
+  """Scores the final weights, and writes the scores and the translations."""
+  checkpoints = Checkpoints(run.workdir, model, optimizer)
+  chosen = weights.restore(
+    config.final_weights,
+    checkpoints,
+    model,
+    optimizer,
+    config.average_checkpoints,
+  )
+  translator = Translator(
+    model, words, config.decoding, run.strategy, is_chief=run.is_chief
+  )
+  results = {"weights": chosen}
+  for split in filter(None, (source.validation, source.test)):
+    sentences, references = split.columns()
+    translations = translator(sentences)
+    score, signature = scoring.bleu(translations, references)
+    results[split.name] = {"bleu": score, "sentences": split.size}
+    results["signature"] = signature
+    if run.is_chief:
+      _write(run.workdir, f"{split.name}.translations", translations)
+      print(f"{split.name}: BLEU {score:.2f} ({chosen}) {signature}")
+  if run.is_chief:
+    _write(run.workdir, "results.json", [json.dumps(results, indent=2)])
+
+
+def _write(directory, name, lines):
+  path = os.path.join(directory, name)
+  with errors.writing(path):
+    workdir_lib.write_whole(path, "".join(f"{line}\n" for line in lines))
+
+
+def _wait_for_all(strategy):
+  workers.make_gather(strategy)(0)

@@ -1,0 +1,112 @@
+"""A run that was trained, to use its model."""
+
+import dataclasses
+import os
+
+import ml_collections
+import tensorflow as tf
+from absl import flags
+
+from trainers import runtime
+from trainers import workdir as workdir_lib
+from trainers.checkpoints import Checkpoints
+from trainers.errors import UserError
+from trainers.translation import checks, experiment, vocabulary, weights
+from trainers.translation.model import Transformer
+
+_OUTPUT = flags.DEFINE_string(
+  "output",
+  None,
+  "Where to write: the file of translations with --mode=translate, the "
+  "directory of the saved model with --mode=export.",
+)
+_BEAM_SIZE = flags.DEFINE_integer(
+  "beam_size",
+  None,
+  "With --mode=translate or export, in place of the config's; 1 is greedy.",
+  lower_bound=1,
+)
+_WEIGHTS = flags.DEFINE_enum(
+  "weights",
+  None,
+  checks.WEIGHTS,
+  "With --mode=translate or export: those of the best checkpoint, of the last, "
+  "or the average of the last. By default the config's final_weights.",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+  """What there is to translate with.
+
+  Attributes:
+    model: With the weights of a checkpoint.
+    words: Its vocabulary.
+    decoding: The config's `decoding`, with the flags' beam size.
+    weights: Which weights these are.
+    output: The path to write to.
+  """
+
+  model: Transformer
+  words: vocabulary.Vocabulary
+  decoding: ml_collections.ConfigDict
+  weights: str
+  output: str
+
+
+def load(
+  run: runtime.Runtime, config: ml_collections.ConfigDict | None
+) -> Trained:
+  """Returns the model of the run in `run.workdir`, as the flags want it.
+
+  Args:
+    run: Where the run is, and what to use now.
+    config: That of the command line, which has to be the run's, or None.
+
+  Raises:
+    UserError: if there is no such run, or nothing to write to.
+  """
+  if not _OUTPUT.value:
+    raise UserError("--output must say where to write.")
+  records = {
+    name: workdir_lib.read(run.workdir, name)
+    for name in ("config", "vocabulary", "runtime")
+  }
+  if None in records.values():
+    raise UserError(
+      f"--workdir={run.workdir} holds no run of this trainer: train there "
+      "first, by --mode=train."
+    )
+  if config is not None:
+    workdir_lib.check(run.workdir, config=config.to_dict())
+  config = ml_collections.ConfigDict(records["config"])
+  # The state of an optimizer is another with float16.
+  runtime.set_precision(records["runtime"]["precision"])
+  words = _load_vocabulary(run.workdir, records["vocabulary"])
+  model, optimizer = experiment.make_model_and_optimizer(
+    config, words.size, run.strategy
+  )
+  chosen = weights.restore(
+    _WEIGHTS.value or config.final_weights,
+    Checkpoints(run.workdir, model, optimizer),
+    model,
+    optimizer,
+    config.average_checkpoints,
+  )
+  if _BEAM_SIZE.value:
+    config.decoding.beam_size = _BEAM_SIZE.value
+  return Trained(model, words, config.decoding, chosen, _OUTPUT.value)
+
+
+def _load_vocabulary(workdir, record):
+  """Returns the vocabulary that the run was trained with."""
+  pattern = os.path.join(workdir, "vocabulary", "*.model")
+  for path in tf.io.gfile.glob(pattern):
+    with tf.io.gfile.GFile(path, "rb") as file:
+      words = vocabulary.Vocabulary(file.read())
+    if words.describe() == record:
+      return words
+  raise UserError(
+    f"{pattern} is not the vocabulary that this run was trained with, whose "
+    f"SHA-256 is {record['fingerprint']}: put its file back."
+  )
