@@ -26,6 +26,7 @@ DISTRIBUTIONS = {"absl": "absl_py", "sklearn": "scikit_learn"}
 # Tests of half a minute and more, for the README's test command alone.
 SLOW = {
   "tests/benchmarks/programs_test.py",
+  "tests/configs/configs_test.py",
   "tests/lookahead_tf/callbacks_test.py",
   "tests/lookahead_tf/composition_test.py",
   "tests/lookahead_tf/conformance_test.py",
