@@ -1,7 +1,7 @@
 """The command line that all trainers share."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import ml_collections
 import tensorflow as tf
@@ -20,9 +20,7 @@ from trainers.errors import UserError, describe_config_error
 from trainers.runtime import Runtime
 
 Train = Callable[[ml_collections.ConfigDict, Runtime], None]
-CompileForTpu = Callable[
-  [ml_collections.ConfigDict, str | None, Sequence[str]], int
-]
+CompileForTpu = Callable[..., int]
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config",
@@ -38,6 +36,12 @@ _WORKDIR = flags.DEFINE_string(
 )
 _DATA_DIR = flags.DEFINE_string(
   "data_dir", None, "Where the data is: a TFDS data_dir, or a folder of images."
+)
+_FAKE_DATA = flags.DEFINE_bool(
+  "fake_data",
+  False,
+  "Make up data of the size of the config's, for benchmarks and for "
+  "--tpu_compile_only: nothing is read, and nothing can be learned.",
 )
 _STRATEGY = flags.DEFINE_enum(
   "strategy",
@@ -94,7 +98,9 @@ _TPU_COMPILE_ONLY = flags.DEFINE_list(
 )
 
 
-def run(train: Train, compile_for_tpu: CompileForTpu) -> None:
+def run(
+  train: Train, compile_for_tpu: CompileForTpu, has_fake_data: bool = False
+) -> None:
   """Parses the command line and calls `train`.
 
   A UserError exits with status 1; a SIGTERM, after a checkpoint, and the loss
@@ -103,7 +109,9 @@ def run(train: Train, compile_for_tpu: CompileForTpu) -> None:
   Args:
     train: A function of a config and a Runtime.
     compile_for_tpu: A function of (config, data_dir, names of TPU slices) that
-      returns the exit status of --tpu_compile_only.
+      returns the exit status of --tpu_compile_only. With --fake_data it gets
+      fake_data=True as well.
+    has_fake_data: Whether the trainer can make up data.
   """
   flags.mark_flag_as_required("config")
   flags.register_multi_flags_validator(
@@ -119,10 +127,13 @@ def run(train: Train, compile_for_tpu: CompileForTpu) -> None:
       )
     logging.set_verbosity(logging.WARNING)
     try:
+      fake = _fake_data(has_fake_data)
       if _TPU_COMPILE_ONLY.value is not None:
         runtime_lib.set_precision(_PRECISION.value)
         slices = _TPU_COMPILE_ONLY.value
-        sys.exit(compile_for_tpu(_CONFIG.value, _DATA_DIR.value, slices))
+        sys.exit(
+          compile_for_tpu(_CONFIG.value, _DATA_DIR.value, slices, **fake)
+        )
       train(*_prepare())
     except UserError as error:
       sys.exit(f"Error: {error}")
@@ -131,6 +142,19 @@ def run(train: Train, compile_for_tpu: CompileForTpu) -> None:
       sys.exit(interruption.EXIT_STATUS)
 
   app.run(main, flags_parser=_parse)
+
+
+def _fake_data(has_fake_data):
+  """Returns the argument of --fake_data, or nothing if it is not given."""
+  if not _FAKE_DATA.value:
+    return {}
+  if not has_fake_data:
+    raise UserError("--fake_data: this trainer cannot make up data.")
+  if _DATA_DIR.value:
+    raise UserError(
+      f"--fake_data reads nothing: leave out --data_dir={_DATA_DIR.value}."
+    )
+  return {"fake_data": True}
 
 
 def _prepare():
@@ -158,6 +182,7 @@ def _prepare():
     workdir=_WORKDIR.value,
     data_dir=_DATA_DIR.value,
     profile_steps=profile_steps,
+    fake_data=_FAKE_DATA.value,
   )
 
 
