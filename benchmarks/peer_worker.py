@@ -127,6 +127,12 @@ def torch_training(**arguments):
   return {"bare": _load(path).make_runner(**arguments)}
 
 
+def torchvision_input(**arguments):
+  """Returns the runner that loads; arguments: torchvision_input.py's."""
+  path = pathlib.Path(__file__).with_name("torchvision_input.py")
+  return {"load": _load(path).make_runner(**arguments)}
+
+
 def _load(path):
   """Returns the module in a file that is not to be found by its name."""
   spec = importlib.util.spec_from_file_location(f"{path.stem}_file", path)
@@ -145,6 +151,7 @@ PEERS = {
   "pytorch_optimizer": (pytorch_optimizer, ("pytorch_optimizer", "torch")),
   "timm": (timm, ("timm", "torch")),
   "torch_training": (torch_training, ("torch",)),
+  "torchvision_input": (torchvision_input, ("torch", "torchvision")),
 }
 
 

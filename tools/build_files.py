@@ -22,10 +22,15 @@ PACKAGES = (
   "trainers",
 )
 # The distribution of a module where it is not the module's name.
-DISTRIBUTIONS = {"absl": "absl_py", "sklearn": "scikit_learn"}
+DISTRIBUTIONS = {
+  "PIL": "pillow",
+  "absl": "absl_py",
+  "sklearn": "scikit_learn",
+}
 # Tests of half a minute and more, for the README's test command alone.
 SLOW = {
   "tests/benchmarks/programs_test.py",
+  "tests/configs/configs_test.py",
   "tests/lookahead_tf/callbacks_test.py",
   "tests/lookahead_tf/composition_test.py",
   "tests/lookahead_tf/conformance_test.py",
@@ -39,10 +44,14 @@ _PROGRAM = ["//configs:files", "//trainers/image_classification:main"]
 # What a program opens or imports by name, which its imports do not show.
 DATA = {
   "benchmarks/added_memory.py": ["//benchmarks:optimizer_memory"],
-  "benchmarks/peer_worker.py": ["//benchmarks:torch_training"],
+  "benchmarks/peer_worker.py": [
+    "//benchmarks:torch_training",
+    "//benchmarks:torchvision_input",
+  ],
   "benchmarks/peers.py": ["//benchmarks:peer_worker"],
   "experiments/compare_optimizers.py": ["//configs:files"],
   "tests/benchmarks/programs_test.py": [
+    "//benchmarks:image_input",
     "//benchmarks:optimizer_memory",
     "//benchmarks:optimizer_step",
     "//benchmarks:train_step",
@@ -64,6 +73,7 @@ DATA = {
 FOREIGN = {
   "benchmarks/peer_worker.py",
   "benchmarks/torch_training.py",
+  "benchmarks/torchvision_input.py",
   "lookahead_tf/backends/jax.py",
   "lookahead_tf/backends/torch.py",
   "tests/lookahead_tf/tfa_checkpoints/make.py",

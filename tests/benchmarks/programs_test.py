@@ -104,6 +104,27 @@ class ProgramsTest(tf.test.TestCase):
         "train_step", *arguments, f"--peers_python={shutil.which('false')}"
       )
 
+  def test_image_input(self):
+    workdir = os.path.join(self.get_temp_dir(), self.id())
+    output = self._run(
+      "image_input",
+      f"--workdir={workdir}",
+      "--number_of_images=12",
+      "--batch_size=2",
+      "--steps=3",
+      "--rounds=2",
+      "--patience=0",
+      "--accelerator_images_per_second=1e6",
+      f"--torchvision_python={shutil.which('false')}",
+    )
+    record = self._results(workdir, output, "speed.png")
+    seconds = record["seconds_per_image"]
+    self.assertLen(seconds, 4)
+    self.assertLen(seconds["large_images"], 2)
+    self.assertIn("12 files of ", output)
+    self.assertRegex(output, r"- large_images: \d+")
+    self.assertIn("torchvision: not measured: its process ended", output)
+
 
 if __name__ == "__main__":
   tf.test.main()

@@ -91,8 +91,11 @@ class LargeImagesTest(tf.test.TestCase, parameterized.TestCase):
     self.assertNotEqual(_labels(one), _labels(other))
     self.assertAllEqual(one[0][0], same[0][0])
 
-  @parameterized.product(
-    first_step=[1, 4, 5, 7], name=["tfrecords", "folder"], hosts=[1, 2]
+  @parameterized.parameters(
+    (1, "tfrecords", 1),
+    (5, "tfrecords", 1),
+    (7, "tfrecords", 2),
+    (4, "folder", 2),
   )
   def test_what_a_step_sees_does_not_depend_on_the_first(
     self, first_step, name, hosts
@@ -159,8 +162,11 @@ class LargeImagesTest(tf.test.TestCase, parameterized.TestCase):
     for one, other in pairs:
       self.assertNotAllEqual(one, other)
 
-  @parameterized.product(
-    name=["tfrecords", "folder"], batch=[1, 3, 8, 16], hosts=[1, 2, 3]
+  @parameterized.parameters(
+    ("tfrecords", 1, 1),
+    ("tfrecords", 16, 1),
+    ("tfrecords", 3, 2),
+    ("folder", 4, 3),
   )
   def test_evaluation_has_every_image_once(self, name, batch, hosts):
     split = self._split(name)

@@ -128,9 +128,29 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     self.assertBetween(arguments[0] - arguments[1], 11, 11 + 5)
     self.assertIsNotNone(config.lookahead)
 
-  def test_final_model_is_what_was_evaluated_on_every_example(self):
+  @parameterized.parameters("slow weights", "moving averages")
+  def test_final_model_is_what_was_evaluated_on_every_example(self, kind):
     # Step 22 is in the middle of a period, and 360 is no multiple of 64.
-    _, lines = self._train(_config())
+    config = _config()
+    if kind == "moving averages":
+      with config.unlocked():
+        config.lookahead = None
+        config.optimizer.arguments.use_ema = True
+    saved, lines = self._train(config)
+    checkpoint = tf.train.load_checkpoint(
+      os.path.join(self.workdir, "checkpoints", "ckpt-22")
+    )
+    state = {"model": [], "optimizer": []}
+    for key in checkpoint.get_variable_to_shape_map():
+      if (top := key.split("/")[0]) in state:
+        state[top].append(np.array(checkpoint.get_tensor(key)).tobytes())
+    # The checkpoint has what training goes on with, and in the optimizer what
+    # is saved: kernels in training differ from them.
+    kernels = [v.tobytes() for v in saved if v.ndim == 4]
+    self.assertLen(kernels, 3)
+    for kernel in kernels:
+      self.assertIn(kernel, state["optimizer"])
+      self.assertNotIn(kernel, state["model"])
     model = keras.models.load_model(os.path.join(self.workdir, "model.keras"))
     source = sources.load(_config().data, None)
     images, labels = (
