@@ -59,7 +59,9 @@ def _shrink(config):
       "steps_per_loop": 100,
     }
   )
-  if config.model.name != "imagenet_resnet":
+  if config.data.pipeline == "large_images":
+    config.data.eval_resize = 36
+  else:
     config.model.width = 4
   return config
 
@@ -94,7 +96,7 @@ class ConfigsTest(tf.test.TestCase, parameterized.TestCase):
     )
     self.assertEqual(optimizer.use_ema, kind == "polyak")
 
-  @parameterized.parameters(TRAINED)
+  @parameterized.parameters(*TRAINED)
   def test_trains(self, name):
     config = _shrink(_get(name).lock())
     strategy = tf.distribute.OneDeviceStrategy("CPU:0")
@@ -176,7 +178,10 @@ class ConfigsTest(tf.test.TestCase, parameterized.TestCase):
       (3, 8, 36, 3) if model == "resnet152" else (3, 4, 6, 3),
     )
     self.assertEqual(config.data.name, "imagenet2012")
+    self.assertEqual(config.data.pipeline, "large_images")
     self.assertEqual(config.data.image_size, 224)
+    self.assertEqual(config.data.eval_resize, 256)
+    self.assertTrue(config.data.horizontal_flip)
     self.assertEqual(config.optimizer.arguments.momentum, 0.9)
     self.assertEqual(config.global_batch_size, 1024 if is_on_tpu else 256)
     self.assertEqual(config.learning_rate.peak, 0.4 if is_on_tpu else 0.1)

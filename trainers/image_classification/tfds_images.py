@@ -32,8 +32,8 @@ def load(
     name, data_dir, other_names=("digits", "image_folder", "tfrecords")
   )
   features = builder.info.features
-  image_key = _only_key(features, tfds.features.Image)
-  label_key = _only_key(features, tfds.features.ClassLabel, named="label")
+  image_key = _find_key(features, tfds.features.Image, "image")
+  label_key = _find_key(features, tfds.features.ClassLabel, "label")
   if not image_key or not label_key:
     raise UserError(
       f"data.name={name!r} is not an image classification data set: it has not "
@@ -55,15 +55,15 @@ def load(
   )
 
 
-def _only_key(features, kind, named=None):
+def _find_key(features, kind, usual):
   """Returns the key of the only feature of that kind, or None.
 
-  Of several it is the one that is `named`: CIFAR-100 has coarse labels too.
+  Of several it is that with the usual name: CIFAR-100 has coarse labels too.
   """
   keys = [key for key, value in features.items() if isinstance(value, kind)]
-  if named in keys:
-    return named
-  return keys[0] if len(keys) == 1 else None
+  if len(keys) == 1:
+    return keys[0]
+  return usual if usual in keys else None
 
 
 def _make_parsers(features, image_key, label_key):
