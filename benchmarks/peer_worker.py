@@ -127,6 +127,12 @@ def torch_training(**arguments):
   return {"bare": _load(path).make_runner(**arguments)}
 
 
+def torch_translation(**arguments):
+  """Returns the same; arguments: torch_translation.py's."""
+  path = pathlib.Path(__file__).with_name("torch_translation.py")
+  return {"bare": _load(path).make_runner(**arguments)}
+
+
 def _load(path):
   """Returns the module in a file that is not to be found by its name."""
   spec = importlib.util.spec_from_file_location(f"{path.stem}_file", path)
@@ -145,6 +151,7 @@ PEERS = {
   "pytorch_optimizer": (pytorch_optimizer, ("pytorch_optimizer", "torch")),
   "timm": (timm, ("timm", "torch")),
   "torch_training": (torch_training, ("torch",)),
+  "torch_translation": (torch_translation, ("torch",)),
 }
 
 

@@ -149,7 +149,7 @@ def main(arguments: list[str]) -> None:
   if _MADE_UP_PAIRS.value:
     made_up = _pack_made_up_pairs(_MADE_UP_PAIRS.value, 256)
   name = f"{config.data.name}, {words.size:,} subwords"
-  results.write(
+  text = results.write(
     _WORKDIR.value,
     results.describe_run(
       "benchmarks.translation_input",
@@ -158,6 +158,7 @@ def main(arguments: list[str]) -> None:
     _make_text(name, records, made_up),
     {"data": name, "rows": records, "made_up": made_up},
   )
+  print(f"\n{text}\nWritten to {_WORKDIR.value}")
 
 
 if __name__ == "__main__":
