@@ -22,33 +22,16 @@ SIZES = {"train": 30_000, "validation": 1_000, "test": 1_000}
 _LOCALES = tuple(babel.Locale(language) for language in LANGUAGES)
 # Without "medium", which is like "long" in English, but in May alone.
 _FORMATS = ("full", "long", "short")
+# Units, currencies, languages and countries by their codes in CLDR.
 _UNITS = (
-  "area-hectare",
-  "area-square-kilometer",
-  "area-square-meter",
-  "duration-day",
-  "duration-hour",
-  "duration-minute",
-  "duration-month",
-  "duration-second",
-  "duration-week",
-  "duration-year",
-  "energy-kilowatt-hour",
-  "length-centimeter",
-  "length-foot",
-  "length-kilometer",
-  "length-meter",
-  "length-mile",
-  "mass-gram",
-  "mass-kilogram",
-  "mass-pound",
-  "power-watt",
-  "speed-kilometer-per-hour",
-  "temperature-celsius",
-  "volume-cubic-meter",
-  "volume-liter",
+  "area-hectare area-square-kilometer area-square-meter duration-day "
+  "duration-hour duration-minute duration-month duration-second duration-week "
+  "duration-year energy-kilowatt-hour length-centimeter length-foot "
+  "length-kilometer length-meter length-mile mass-gram mass-kilogram "
+  "mass-pound power-watt speed-kilometer-per-hour temperature-celsius "
+  "volume-cubic-meter volume-liter"
 )
-_CURRENCIES = ("EUR", "USD", "GBP", "CHF", "JPY", "INR", "SEK", "PLN", "BRL")
+_CURRENCIES = "EUR USD GBP CHF JPY INR SEK PLN BRL"
 _CODES = {
   "languages": (
     "ar cs da de el en es fi fr he hi hu it ja ko la nl no pl pt ru sv tr uk zh"
@@ -169,7 +152,7 @@ def _relative_time(rng):
 
 
 def _amount(rng):
-  unit, number = rng.choice(_UNITS), _number(rng)
+  unit, number = rng.choice(_UNITS.split()), _number(rng)
   spelt_out = rng.random() < 0.25
   if spelt_out:
     number = _whole_number(rng, _SPELT)
@@ -185,7 +168,7 @@ def _amount(rng):
 
 
 def _money(rng):
-  currency, number = rng.choice(_CURRENCIES), _number(rng)
+  currency, number = rng.choice(_CURRENCIES.split()), _number(rng)
   kind = rng.choice(("standard", "name"))
   return _in_both(
     lambda locale: numbers.format_currency(
