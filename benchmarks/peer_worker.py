@@ -133,6 +133,12 @@ def torchvision_input(**arguments):
   return {"load": _load(path).make_runner(**arguments)}
 
 
+def torch_translation(**arguments):
+  """Returns the same; arguments: torch_translation.py's."""
+  path = pathlib.Path(__file__).with_name("torch_translation.py")
+  return {"bare": _load(path).make_runner(**arguments)}
+
+
 def _load(path):
   """Returns the module in a file that is not to be found by its name."""
   spec = importlib.util.spec_from_file_location(f"{path.stem}_file", path)
@@ -152,6 +158,7 @@ PEERS = {
   "timm": (timm, ("timm", "torch")),
   "torch_training": (torch_training, ("torch",)),
   "torchvision_input": (torchvision_input, ("torch", "torchvision")),
+  "torch_translation": (torch_translation, ("torch",)),
 }
 
 

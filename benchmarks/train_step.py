@@ -14,19 +14,16 @@ import contextlib
 import dataclasses
 import functools
 import os
-import statistics
 import sys
-import time
 
 import keras
-import matplotlib
 import ml_collections
 import numpy as np
 import tensorflow as tf
 import tqdm
 from absl import app, flags
 
-from benchmarks import interleaved, peers, results
+from benchmarks import peers, results, training_speed
 from configs import (
   cifar10_resnet18_sgd,
   imagenet_resnet50_sgd,
@@ -35,9 +32,6 @@ from configs import (
 from trainers import optimizers, schedules
 from trainers.image_classification import model as image_model
 from trainers.image_classification import training_step
-
-matplotlib.use("Agg")  # There may be no screen.
-from matplotlib import pyplot as plt
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where to write the results.")
 _PEERS_PYTHON = flags.DEFINE_string(
@@ -53,21 +47,16 @@ _PATIENCE = flags.DEFINE_float(
 _MODELS = flags.DEFINE_multi_enum(
   "models", ["resnet18", "resnet50"], ["resnet18", "resnet50"], "Models."
 )
-_VARIANTS = {
-  # Whether by XLA, and whether with Lookahead.
-  "graph": (False, False),
-  "graph, Lookahead": (False, True),
-  "XLA": (True, False),
-  "XLA, Lookahead": (True, True),
-}
-_MODES = flags.DEFINE_multi_enum(
-  "variants", list(_VARIANTS), list(_VARIANTS), "Of ours."
+_VARIANTS = flags.DEFINE_multi_enum(
+  "variants",
+  list(training_speed.VARIANTS),
+  list(training_speed.VARIANTS),
+  "Of ours.",
 )
 _BATCH_SIZE = flags.DEFINE_integer(
   "batch_size", None, "Of all models, if not their own.", lower_bound=1
 )
 
-_PYTORCH = "PyTorch"
 _GOAL = 1.1
 
 
@@ -120,16 +109,7 @@ def _make_unit(case, uses_xla, has_lookahead):
   images = random.random((case.batch_size, size, size, 3), "float32")
   labels = random.integers(case.classes, size=case.batch_size, dtype="int32")
   batch = tf.constant(images), tf.constant(labels)
-
-  def unit(steps):
-    started = time.perf_counter()
-    for _ in range(steps):
-      figures = train_step(batch)
-    float(figures["loss"])  # Waits for the last step.
-    return (time.perf_counter() - started) / steps
-
-  unit(_STEPS.value)  # Compiles, and touches all memory.
-  return unit
+  return training_speed.make_unit(train_step, batch, _STEPS.value)
 
 
 def _time_case(name, run):
@@ -145,87 +125,32 @@ def _time_case(name, run):
           warmup_steps=_STEPS.value,
           model=name,
           batch_size=case.batch_size,
-          threads=len(os.sched_getaffinity(0)),
+          threads=training_speed.threads(),
         )
       )
       run["versions"] |= peer.versions
-      units[_PYTORCH] = functools.partial(peer.run, "bare")
-    for variant in tqdm.tqdm(_MODES.value, f"{case.title}: compile"):
-      units[variant] = _make_unit(case, *_VARIANTS[variant])
-    measurement = interleaved.measure(
-      {
-        case.title: {
-          label: functools.partial(unit, _STEPS.value)
-          for label, unit in units.items()
-        }
-      },
-      _ROUNDS.value,
+      units[training_speed.PYTORCH] = functools.partial(peer.run, "bare")
+    for variant in tqdm.tqdm(_VARIANTS.value, f"{case.title}: compile"):
+      units[variant] = _make_unit(case, *training_speed.VARIANTS[variant])
+    measured = training_speed.measure(
       case.title,
-      _PATIENCE.value,
+      units,
+      steps=_STEPS.value,
+      rounds=_ROUNDS.value,
+      patience=_PATIENCE.value,
     )
   return {
     "model": case.title,
-    "batch_size": case.batch_size,
-    "seconds_per_step": measurement.seconds[case.title],
-    "disturbed_rounds": measurement.disturbed,
-  }
-
-
-def _speeds(record):
-  """Returns the images per second of each round, by variant."""
-  return {
-    label: [record["batch_size"] / value for value in seconds]
-    for label, seconds in record["seconds_per_step"].items()
+    "batch": str(case.batch_size),
+    "per_step": case.batch_size,
+    **measured,
   }
 
 
 def _make_table(records):
-  rows = [("model", "batch", "step", "images/s", *interleaved.RATIO_COLUMNS)]
-  for record in records:
-    speeds = _speeds(record)
-    for label, values in speeds.items():
-      ratio = ("", "", "")
-      if _PYTORCH in speeds and label != _PYTORCH:
-        ratio = interleaved.compare(values, speeds[_PYTORCH]).cells()
-      rows.append(
-        (
-          record["model"],
-          str(record["batch_size"]),
-          label,
-          f"{statistics.median(values):.1f}",
-          *ratio,
-        )
-      )
-  return (
-    f"{results.make_table(rows)}\nMedians; ratio of the images per second to "
-    f"{_PYTORCH}'s, round by round; goal: {_GOAL} at least. {_ROUNDS.value} "
-    f"rounds of {_STEPS.value} steps each. "
-    f"{interleaved.describe_disturbance(records, _ROUNDS.value)}\n"
+  return training_speed.make_table(
+    records, "images", goal=_GOAL, steps=_STEPS.value, rounds=_ROUNDS.value
   )
-
-
-def _draw(records, path):
-  figure, axes = plt.subplots(
-    1,
-    len(records),
-    figsize=(4.2 * len(records), 2.6),
-    dpi=120,
-    squeeze=False,
-    layout="constrained",
-  )
-  for axis, record in zip(axes.flat, records):
-    for label, values in _speeds(record).items():
-      color = "C7" if label == _PYTORCH else "C0"
-      axis.barh(label, statistics.median(values), color=color, alpha=0.6)
-      axis.plot(values, [label] * len(values), "o", color=color, markersize=3)
-    axis.invert_yaxis()
-    axis.set_title(
-      f"{record['model']}, batch {record['batch_size']}", fontsize=10
-    )
-    axis.set_xlabel("images per second (dots: rounds)")
-    axis.spines[["top", "right"]].set_visible(False)
-  figure.savefig(path)
-  plt.close(figure)
 
 
 def main(arguments: list[str]) -> None:
@@ -240,12 +165,14 @@ def main(arguments: list[str]) -> None:
     try:
       records.append(_time_case(name, run))
     except peers.NotMeasured as error:
-      sys.exit(f"Error: {_PYTORCH} cannot be measured: {error}")
+      sys.exit(f"Error: {training_speed.PYTORCH} cannot be measured: {error}")
     # After each case, so that none is lost by what becomes of the next.
     text = results.write(
       _WORKDIR.value, run, _make_table(records), {"time": records}
     )
-    _draw(records, os.path.join(_WORKDIR.value, "speed.png"))
+    training_speed.draw(
+      records, "images", os.path.join(_WORKDIR.value, "speed.png")
+    )
   print(f"\n{text}\nWritten to {_WORKDIR.value}")
 
 

@@ -56,12 +56,15 @@ def split(
     name: Name of the split, or a part of one such as "train[:1000]".
 
   Raises:
-    UserError: if there is no such split.
+    UserError: if there is no such split, or if it is empty.
   """
   try:
-    return builder.info.splits[name]
+    info = builder.info.splits[name]
   except (KeyError, ValueError):
     raise UserError(
       f"{field}={name!r} is not a split of {builder.name}, which has "
       f"{list(builder.info.splits)}."
     ) from None
+  if not info.num_examples:
+    raise UserError(f"{field}={name!r} of {builder.name} has no examples.")
+  return info

@@ -22,33 +22,28 @@ SIZES = {"train": 30_000, "validation": 1_000, "test": 1_000}
 _LOCALES = tuple(babel.Locale(language) for language in LANGUAGES)
 # Without "medium", which is like "long" in English, but in May alone.
 _FORMATS = ("full", "long", "short")
+# Units, currencies, languages and countries by their codes in CLDR.
 _UNITS = (
-  "area-hectare",
-  "area-square-kilometer",
-  "area-square-meter",
-  "duration-day",
-  "duration-hour",
-  "duration-minute",
-  "duration-month",
-  "duration-second",
-  "duration-week",
-  "duration-year",
-  "energy-kilowatt-hour",
-  "length-centimeter",
-  "length-foot",
-  "length-kilometer",
-  "length-meter",
-  "length-mile",
-  "mass-gram",
-  "mass-kilogram",
-  "mass-pound",
-  "power-watt",
-  "speed-kilometer-per-hour",
-  "temperature-celsius",
-  "volume-cubic-meter",
-  "volume-liter",
+  "area-hectare area-square-kilometer area-square-meter duration-day "
+  "duration-hour duration-minute duration-month duration-second duration-week "
+  "duration-year energy-kilowatt-hour length-centimeter length-foot "
+  "length-kilometer length-meter length-mile mass-gram mass-kilogram "
+  "mass-pound power-watt speed-kilometer-per-hour temperature-celsius "
+  "volume-cubic-meter volume-liter"
 )
-_CURRENCIES = ("EUR", "USD", "GBP", "CHF", "JPY", "INR", "SEK", "PLN", "BRL")
+_CURRENCIES = "EUR USD GBP CHF JPY INR SEK PLN BRL"
+_CODES = {
+  "languages": (
+    "ar cs da de el en es fi fr he hi hu it ja ko la nl no pl pt ru sv tr uk zh"
+  ),
+  "territories": (
+    "AR AT AU BE BR CA CH CN CZ DE DK EG ES FI FR GB GR HU IE IN IS IT JP KE "
+    "KR MA MX NL NO NZ PE PL PT RU SE TH TR UA US VN ZA"
+  ),
+}
+# Numbers are less than one of these: those written out, and those in digits.
+_SPELT = (20, 100, 1_000)
+_DIGITS = (20, 100, 1_000, 5_000)
 # Others are narrow or do not break, which no keyboard has.
 _SPACES = str.maketrans(dict.fromkeys("\u00a0\u2009\u202f", " "))
 
@@ -64,7 +59,7 @@ def make_splits() -> dict[str, list[Pair]]:
   pools = {
     make: [make(rng) for _ in range(size)] for make, size in _POOLS.items()
   }
-  pools |= {name: _names(name) for name in _NAMES}
+  pools |= {kind: _names(kind) for kind in _CODES}
   phrases = {}
   while len(phrases) < sum(SIZES.values()):
     english, german = _make_phrase(rng, pools)
@@ -78,7 +73,7 @@ def make_splits() -> dict[str, list[Pair]]:
 def _make_phrase(rng, pools):
   """Returns a list of things of a kind, perhaps with a label or a remark."""
   (kind,) = rng.choices([*_LISTED], weights=_LISTED.values())
-  things = rng.sample(pools[kind], rng.choice((1, 1, 2, 3)))
+  things = rng.sample(pools[kind], rng.choice((1, 1, 1, 2, 2, 3)))
   phrase = _join(things, rng.choice(("standard", "standard", "or")))
   form = rng.choice(("{1}", "{0}: {1}", "{0}: {1}", "{1}, {2}", "{1} ({2})"))
   label = rng.choice(pools[rng.choice(_LABELS)])
@@ -157,8 +152,10 @@ def _relative_time(rng):
 
 
 def _amount(rng):
-  unit, number = rng.choice(_UNITS), _number(rng)
-  spelt_out = isinstance(number, int) and rng.random() < 0.4
+  unit, number = rng.choice(_UNITS.split()), _number(rng)
+  spelt_out = rng.random() < 0.25
+  if spelt_out:
+    number = _whole_number(rng, _SPELT)
 
   def write(locale):
     text = units.format_unit(number, unit, locale=locale)
@@ -171,7 +168,7 @@ def _amount(rng):
 
 
 def _money(rng):
-  currency, number = rng.choice(_CURRENCIES), _number(rng)
+  currency, number = rng.choice(_CURRENCIES.split()), _number(rng)
   kind = rng.choice(("standard", "name"))
   return _in_both(
     lambda locale: numbers.format_currency(
@@ -191,7 +188,9 @@ def _percentage(rng):
 
 def _spelt_number(rng):
   form = rng.choice(("cardinal", "cardinal", "ordinal", "year"))
-  number = rng.randrange(1100, 2100) if form == "year" else _whole_number(rng)
+  number = _whole_number(rng, _SPELT)
+  if form == "year":
+    number = rng.randrange(1700, 2100)
   return _in_both(lambda locale: _spell(number, form, locale))
 
 
@@ -200,27 +199,24 @@ def _spell(number, form, locale):
 
 
 def _number(rng):
-  number = _whole_number(rng)
+  number = _whole_number(rng, _DIGITS)
   return number if rng.random() < 0.7 else number + rng.randrange(1, 10) / 10
 
 
-def _whole_number(rng):
+def _whole_number(rng, sizes):
   """Returns one that German writes as it is before a noun: not 1, not 101."""
-  number = rng.randrange(2, rng.choice((20, 100, 1_000, 10_000)))
+  number = rng.randrange(2, rng.choice(sizes))
   return number if number % 100 != 1 else number + 1
 
 
-def _names(name) -> Sequence[Pair]:
-  """Returns what two-letter codes of CLDR's `territories` etc. stand for."""
-  english, german = (getattr(locale, name) for locale in _LOCALES)
-  codes = sorted(english.keys() & german.keys())
+def _names(kind) -> Sequence[Pair]:
+  """Returns the names of the codes of a kind."""
   return [
-    (english[c], german[c]) for c in codes if len(c) == 2 and c not in _NOWHERE
+    _in_both(lambda locale: getattr(locale, kind)[code])  # noqa: B023
+    for code in _CODES[kind].split()
   ]
 
 
-_NOWHERE = ("QO", "XA", "XB", "ZZ")  # Stand for no country.
-_NAMES = ("languages", "territories")
 # How many of each there are to choose from.
 _POOLS = {
   _amount: 5_000,
@@ -243,7 +239,7 @@ _LISTED = {
   _money: 3,
   _part_of_date: 1,
   _percentage: 1,
-  _spelt_number: 3,
+  _spelt_number: 1,
   _time: 1,
   "languages": 1,
   "territories": 1,
