@@ -6,7 +6,7 @@ import sys
 
 workdir = pathlib.Path(sys.argv[1])
 for name in ("digits_cnn_sgd", "digits_cnn_lookahead"):
-  run = workdir / name / "seed_0"
+  run = workdir / name / "learning_rate_0.1" / "seed_0"
   lines = [json.loads(s) for s in (run / "metrics.jsonl").open()]
   steps = [line["step"] for line in lines]
   assert steps == [22, 44, 66], steps

@@ -5,15 +5,17 @@ as a graph and by XLA and, with --peers_python, those of other libraries around
 their own frameworks' optimizers. One measurement is two periods, so that all
 synchronizations are in it. Writes table.md, results.json and ratios.png.
 
+Each case is measured in a process of its own, so that none finds the memory as
+another left it. The files are written anew after each: they hold what has been
+measured, whatever becomes of the next.
+
 python -m benchmarks.optimizer_step --workdir=runs/optimizer_step \
     --peers_python=peers/bin/python  # See requirements-peers.txt.
 """
 
-import contextlib
-import dataclasses
-import functools
-import gc
+import concurrent.futures
 import itertools
+import multiprocessing
 import os
 import statistics
 
@@ -24,9 +26,8 @@ from benchmarks import (
   added_memory,
   interleaved,
   keras_step,
-  memory_traffic,
+  optimizer_case,
   parameter_shapes,
-  peers,
   ratio_chart,
   results,
 )
@@ -58,91 +59,6 @@ _SYNC_PERIODS = flags.DEFINE_multi_integer(
   "sync_periods", [5, 10], "Steps in a period.", lower_bound=1
 )
 _MEMORY = flags.DEFINE_bool("memory", True, "Measure memory too.")
-
-_OURS = {"graph": "lookahead_tf, graph", "xla": "lookahead_tf, XLA"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-  """What the variants that are measured together have in common.
-
-  Attributes:
-    model: Name of the parameters' shapes.
-    inner: Name of the inner optimizer.
-    sync_period: Steps in a period.
-  """
-
-  model: str
-  inner: str
-  sync_period: int
-
-  def bounds(self) -> dict[str, float]:
-    """Returns the bounds of the ratio, by name."""
-    return {
-      f"memory traffic, {way}": memory_traffic.bound(
-        self.inner, self.sync_period, way
-      )
-      for way in memory_traffic.SYNCHRONIZATION
-    }
-
-
-def _time_case(case):
-  """Returns a record of the case for results.json."""
-  shapes = parameter_shapes.MODELS[case.model]()
-  title = f"{case.model} {case.inner} k={case.sync_period}"
-  versions, not_measured = {}, {}
-  with contextlib.ExitStack() as stack:
-    groups = _own_groups(case, shapes, title)
-    for name, label in _tqdm(_peers(), f"{title}: peers"):
-      try:
-        peer = stack.enter_context(
-          peers.Peer(
-            _PEERS_PYTHON.value, name, shapes, case.inner, case.sync_period
-          )
-        )
-      except peers.NotMeasured as error:
-        not_measured[label] = str(error)
-        continue
-      versions |= peer.versions
-      groups[label] = {
-        which: functools.partial(peer.run, which, 2 * case.sync_period)
-        for which in ("bare", "lookahead")
-      }
-    measurement = interleaved.measure(
-      groups, _ROUNDS.value, title, _PATIENCE.value
-    )
-  return {
-    **dataclasses.asdict(case),
-    "parameters": parameter_shapes.count(shapes),
-    "tensors": len(shapes),
-    "seconds_per_step": measurement.seconds,
-    "disturbed_rounds": measurement.disturbed,
-    "not_measured": not_measured,
-    "peer_versions": versions,
-  }
-
-
-def _own_groups(case, shapes, title):
-  """Returns functions that measure the seconds of a step, for each mode."""
-  gradients = keras_step.make_gradients(shapes)
-  steps = 2 * case.sync_period
-  groups = {}
-  for mode in _tqdm(_MODES.value, f"{title}: ours"):
-    group = {}
-    for which, period in (("bare", None), ("lookahead", case.sync_period)):
-      step = keras_step.KerasStep(gradients, case.inner, mode, period)
-      step.run(2 * steps)  # Compiles, and touches all memory.
-      group[which] = functools.partial(step.run, steps)
-    groups[_OURS[mode]] = group
-  return groups
-
-
-def _peers():
-  return list(peers.NAMES.items()) if _PEERS_PYTHON.value else []
-
-
-def _tqdm(items, description):
-  return tqdm.tqdm(items, desc=description, leave=False)
 
 
 def _ratios(record):
@@ -203,14 +119,50 @@ def main(arguments: list[str]) -> None:
   run = results.describe_run(
     "benchmarks.optimizer_step", ["lookahead-tf", "tensorflow", "keras"]
   )
-  records = {}
-  for values in itertools.product(
-    _MODELS.value, _INNERS.value, _SYNC_PERIODS.value
-  ):
-    case = Case(*values)
-    records[case] = _time_case(case)
-    run["versions"] |= records[case].pop("peer_versions")
-    gc.collect()  # Parameters and compiled functions refer to each other.
+  settings = optimizer_case.Settings(
+    _MODES.value, _ROUNDS.value, _PATIENCE.value, _PEERS_PYTHON.value
+  )
+  records, memory = {}, []
+  with _process_for_each() as pool:
+    for values in itertools.product(
+      _MODELS.value, _INNERS.value, _SYNC_PERIODS.value
+    ):
+      case = optimizer_case.Case(*values)
+      record = pool.submit(optimizer_case.measure, case, settings).result()
+      run["versions"] |= record.pop("peer_versions")
+      records[case] = record
+      text = _write(run, records, memory)
+  if _MEMORY.value:
+    combinations = itertools.product(_MODELS.value, _INNERS.value, _MODES.value)
+    for values in tqdm.tqdm(list(combinations), "memory", leave=False):
+      memory.append(added_memory.measure(*values, _SYNC_PERIODS.value[0]))
+    text = _write(run, records, memory)
+  print(f"\n{text}\nWritten to {_WORKDIR.value}")
+
+
+def _process_for_each():
+  """Returns an executor that runs each call in a new process."""
+  return concurrent.futures.ProcessPoolExecutor(
+    1,
+    mp_context=multiprocessing.get_context("spawn"),
+    max_tasks_per_child=1,
+  )
+
+
+def _write(run, records, memory):
+  """Writes all files; returns what table.md holds."""
+  text = results.write(
+    _WORKDIR.value,
+    run,
+    _describe(records, memory),
+    {"time": list(records.values()), "memory": memory},
+  )
+  _draw(records, os.path.join(_WORKDIR.value, "ratios.png"))
+  return text
+
+
+def _describe(records, memory):
+  """Returns the tables, in Markdown."""
   text = _time_table(records)
   reasons = {
     f"{label}: not measured: {reason}\n"
@@ -218,23 +170,9 @@ def main(arguments: list[str]) -> None:
     for label, reason in record["not_measured"].items()
   }
   text += "\n" * bool(reasons) + "".join(sorted(reasons))
-  memory = []
-  if _MEMORY.value:
-    combinations = itertools.product(_MODELS.value, _INNERS.value, _MODES.value)
-    memory = [
-      added_memory.measure(*values, _SYNC_PERIODS.value[0])
-      for values in _tqdm(list(combinations), "memory")
-    ]
+  if memory:
     text += "\n" + added_memory.make_table(memory)
-  results.write(
-    _WORKDIR.value,
-    run,
-    text,
-    {"time": list(records.values()), "memory": memory},
-  )
-  picture = os.path.join(_WORKDIR.value, "ratios.png")
-  _draw(records, picture)
-  print(f"Picture: {picture}")
+  return text
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Times the Lookahead of another library, in that library's environment.
+"""Times steps of another library, in that library's environment.
 
 `peers.py` starts it with another interpreter, so that it imports nothing of
 this repository. Standard input and output carry a JSON object a line. The
-first names the peer and what to prepare; the answer holds `versions`, or
-`error` with the reason why this peer cannot be measured. Each further one asks
-for `steps` of the "bare" inner optimizer or of "lookahead" around it; the
-answer holds the `seconds` that one step took on average.
+first names the peer, the arguments of its maker below and how many steps to
+warm up; the answer holds `versions`, or `error` with the reason why this peer
+cannot be measured. Each further one asks for `steps` of one `which` of its
+runners; the answer holds the `seconds` that one step took on average.
 """
 
 import functools
@@ -92,10 +92,7 @@ def timm(shapes, inner, sync_period):
   package = importlib.util.find_spec("timm")
   if package is None:
     raise ModuleNotFoundError("No module named 'timm'")
-  path = pathlib.Path(package.origin).parent / "optim" / "lookahead.py"
-  spec = importlib.util.spec_from_file_location("timm_lookahead", path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
+  module = _load(pathlib.Path(package.origin).parent / "optim" / "lookahead.py")
   return _torch_runners(
     shapes,
     inner,
@@ -124,6 +121,26 @@ def _torch_runners(shapes, inner, wrap):
   return {"bare": make(lambda optimizer: optimizer), "lookahead": make(wrap)}
 
 
+def torch_training(**arguments):
+  """Returns the runner of a training step; arguments: torch_training.py's."""
+  path = pathlib.Path(__file__).with_name("torch_training.py")
+  return {"bare": _load(path).make_runner(**arguments)}
+
+
+def torch_translation(**arguments):
+  """Returns the same; arguments: torch_translation.py's."""
+  path = pathlib.Path(__file__).with_name("torch_translation.py")
+  return {"bare": _load(path).make_runner(**arguments)}
+
+
+def _load(path):
+  """Returns the module in a file that is not to be found by its name."""
+  spec = importlib.util.spec_from_file_location(f"{path.stem}_file", path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
 # The runners' makers, and the distributions whose versions matter.
 PEERS = {
   "optax": (optax, ("optax", "jax")),
@@ -133,6 +150,8 @@ PEERS = {
   ),
   "pytorch_optimizer": (pytorch_optimizer, ("pytorch_optimizer", "torch")),
   "timm": (timm, ("timm", "torch")),
+  "torch_training": (torch_training, ("torch",)),
+  "torch_translation": (torch_translation, ("torch",)),
 }
 
 
@@ -148,11 +167,9 @@ def main() -> None:
   request = json.loads(sys.stdin.readline())
   try:
     make_runners, packages = PEERS[request["peer"]]
-    runners = make_runners(
-      request["shapes"], request["inner"], request["sync_period"]
-    )
+    runners = make_runners(**request["arguments"])
     for run in runners.values():
-      run(4 * request["sync_period"])  # Compiles, and touches all memory.
+      run(request["warmup_steps"])  # Compiles, and touches all memory.
     versions = {name: importlib.metadata.version(name) for name in packages}
   except Exception as error:  # Whatever the library raises is the reason.
     reply(error=f"{type(error).__name__}: {error}")

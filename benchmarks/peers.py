@@ -1,16 +1,15 @@
-"""Other libraries' Lookahead, each measured in a process of its own."""
+"""Other libraries' steps, each measured in a process of its own."""
 
 import contextlib
 import json
 import pathlib
 import subprocess
-from collections.abc import Sequence
-
-from benchmarks.parameter_shapes import Shape
+from typing import Any
 
 _WORKER = pathlib.Path(__file__).with_name("peer_worker.py")
 
-# By the names that the worker knows, with how they execute.
+# Those with a Lookahead, by the names that the worker knows, with how they
+# execute.
 NAMES = {
   "optax": "optax, jit",
   "optax_donating": "optax, jit with donation",
@@ -30,10 +29,9 @@ class Peer:
 
   Args:
     python: Interpreter that has the peer installed.
-    name: A key of NAMES.
-    shapes: Of the parameters.
-    inner: "sgd" or "adam".
-    sync_period: Steps in a period.
+    name: A key of `peer_worker.PEERS`.
+    warmup_steps: Steps to make before any is timed.
+    **arguments: Of that peer's maker.
 
   Attributes:
     versions: Of the peer and its framework, by name.
@@ -43,12 +41,7 @@ class Peer:
   """
 
   def __init__(
-    self,
-    python: str,
-    name: str,
-    shapes: Sequence[Shape],
-    inner: str,
-    sync_period: int,
+    self, python: str, name: str, warmup_steps: int, **arguments: Any
   ):
     # Isolated: neither this directory nor PYTHONPATH is for that interpreter.
     self._process = subprocess.Popen(
@@ -59,7 +52,7 @@ class Peer:
     )
     try:
       self.versions = self._ask(
-        peer=name, shapes=list(shapes), inner=inner, sync_period=sync_period
+        peer=name, warmup_steps=warmup_steps, arguments=arguments
       )["versions"]
     except NotMeasured:
       self.close()
@@ -69,7 +62,7 @@ class Peer:
     """Makes steps, and returns the seconds that one took on average.
 
     Args:
-      which: "bare" for the inner optimizer alone, or "lookahead".
+      which: Of the peer's runners: "bare", or "lookahead" if it has one.
       steps: Number of steps.
     """
     return self._ask(which=which, steps=steps)["seconds"]

@@ -60,14 +60,17 @@ def _memory():
 
 def write(
   directory: str, run: Mapping[str, Any], text: str, results: Mapping[str, Any]
-) -> None:
-  """Prints `text`, and writes it to table.md and `results` to results.json.
+) -> str:
+  """Writes `text` to table.md and `results` to results.json.
 
   Args:
     directory: Created if needed.
     run: What `describe_run` returned; goes into both files.
     text: Markdown.
     results: Fields for results.json.
+
+  Returns:
+    What table.md holds: the text, and how it came about.
   """
   versions = ", ".join(f"{name} {v}" for name, v in run["versions"].items())
   text = (
@@ -80,4 +83,4 @@ def write(
     os.path.join(directory, "results.json"),
     json.dumps({**run, **results}, indent=2) + "\n",
   )
-  print(f"\n{text}\nTable: {os.path.join(directory, 'table.md')}")
+  return text

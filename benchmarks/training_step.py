@@ -205,10 +205,12 @@ def main(arguments: list[str]) -> None:
   for name, mode in itertools.product(_MODELS.value, _MODES.value):
     records.append(_time_case(name, mode))
     gc.collect()  # Models and compiled functions refer to each other.
-  results.write(_WORKDIR.value, run, _make_table(records), {"time": records})
-  picture = os.path.join(_WORKDIR.value, "ratios.png")
-  _draw(records, picture)
-  print(f"Picture: {picture}")
+    # After each case, so that none is lost by what becomes of the next.
+    text = results.write(
+      _WORKDIR.value, run, _make_table(records), {"time": records}
+    )
+    _draw(records, os.path.join(_WORKDIR.value, "ratios.png"))
+  print(f"\n{text}\nWritten to {_WORKDIR.value}")
 
 
 if __name__ == "__main__":

@@ -5,15 +5,12 @@ python -m trainers.image_classification \
 """
 
 import ml_collections
-from ml_collections import config_dict
 
-from configs import digits_cnn_sgd
+from configs import digits_cnn_sgd, lookahead
 
 
 def get_config() -> ml_collections.ConfigDict:
   """Returns the experiment."""
-  config = digits_cnn_sgd.get_config()
-  config.lookahead = config_dict.create(
-    sync_period=5, slow_step_size=0.5, inner_state="maintain", exclude=()
+  return lookahead.add_to(
+    digits_cnn_sgd.get_config(), sync_period=5, slow_step_size=0.5
   )
-  return config

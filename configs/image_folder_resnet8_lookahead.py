@@ -6,15 +6,12 @@ python -m trainers.image_classification \
 """
 
 import ml_collections
-from ml_collections import config_dict
 
-from configs import image_folder_resnet8_sgd
+from configs import image_folder_resnet8_sgd, lookahead
 
 
 def get_config() -> ml_collections.ConfigDict:
   """Returns the experiment."""
-  config = image_folder_resnet8_sgd.get_config()
-  config.lookahead = config_dict.create(
-    sync_period=5, slow_step_size=0.5, inner_state="maintain", exclude=()
+  return lookahead.add_to(
+    image_folder_resnet8_sgd.get_config(), sync_period=5, slow_step_size=0.5
   )
-  return config

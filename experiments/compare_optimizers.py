@@ -5,6 +5,8 @@ python -m experiments.compare_optimizers --workdir=runs/digits
 The default is the handwritten digits with SGD and with Lookahead around the
 same SGD, three seeds each. The work directory keeps each run, the table
 results.md and the figure curves.png; the same command goes on where it stopped.
+With --learning_rate_factors=0.3,1,3 each config is trained at that many times
+its learning rate, and learning_rates.png shows what comes of which rate.
 """
 
 import ast
@@ -29,6 +31,11 @@ _CONFIGS = flags.DEFINE_list(
 _SEEDS = flags.DEFINE_integer(
   "seeds", 3, "Runs of each config, with seeds 0, 1, ...", lower_bound=1
 )
+_FACTORS = flags.DEFINE_list(
+  "learning_rate_factors",
+  ["1"],
+  "Multiples of each config's learning_rate.peak to train it at.",
+)
 _OVERRIDES = flags.DEFINE_multi_string(
   "override", [], "FIELD=VALUE for all configs, such as num_epochs=2."
 )
@@ -42,33 +49,58 @@ def main(arguments: list[str]) -> None:
     raise app.UsageError(f"Unknown arguments: {arguments[1:]}")
   logging.set_verbosity(logging.WARNING)
   try:
+    factors = [_parse_factor(text) for text in _FACTORS.value]
     strategy = distribution.make_strategy()
-    names = [_run_all_seeds(path, strategy) for path in _CONFIGS.value]
+    runs = {
+      os.path.splitext(os.path.basename(path))[0]: _run_all(
+        path, factors, strategy
+      )
+      for path in _CONFIGS.value
+    }
   except UserError as error:
     sys.exit(f"Error: {error}")
   except interruption.Interrupted as stop:
     print(stop, file=sys.stderr)
     sys.exit(interruption.EXIT_STATUS)
-  runs = {
-    name: [_run_directory(name, seed) for seed in range(_SEEDS.value)]
-    for name in names
-  }
   report.write(runs, _WORKDIR.value)
 
 
-def _run_all_seeds(path, strategy):
-  """Trains the config in the file `path` with each seed; returns its name."""
+def _parse_factor(text):
+  try:
+    factor = float(text)
+  except ValueError:
+    factor = 0.0
+  if not 0 < factor < float("inf"):
+    raise UserError(
+      "--learning_rate_factors must be positive numbers, such as 0.3,1,3. "
+      f"Received: {text!r}"
+    )
+  return factor
+
+
+def _run_all(path, factors, strategy):
+  """Trains the config in the file `path` at each learning rate and seed.
+
+  Returns:
+    For each learning rate the work directories of its runs, by seed.
+  """
   name = os.path.splitext(os.path.basename(path))[0]
-  for seed in range(_SEEDS.value):
-    config = _load_config(path)
-    config.seed = seed
-    workdir = _run_directory(name, seed)
-    train.train(config, Runtime(strategy, workdir, _DATA_DIR.value))
-  return name
-
-
-def _run_directory(name, seed):
-  return os.path.join(_WORKDIR.value, name, f"seed_{seed}")
+  workdirs = {}
+  for factor in factors:
+    for seed in range(_SEEDS.value):
+      config = _load_config(path)
+      config.seed = seed
+      # Without the digits that a product of floats has at its end.
+      config.learning_rate.peak = float(
+        f"{factor * config.learning_rate.peak:g}"
+      )
+      rate = config.learning_rate.peak
+      workdir = os.path.join(
+        _WORKDIR.value, name, f"learning_rate_{rate:g}", f"seed_{seed}"
+      )
+      train.train(config, Runtime(strategy, workdir, _DATA_DIR.value))
+      workdirs.setdefault(rate, []).append(workdir)
+  return workdirs
 
 
 def _load_config(path) -> ml_collections.ConfigDict:

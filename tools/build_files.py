@@ -39,12 +39,19 @@ _PROGRAM = ["//configs:files", "//trainers/image_classification:main"]
 # What a program opens or imports by name, which its imports do not show.
 DATA = {
   "benchmarks/added_memory.py": ["//benchmarks:optimizer_memory"],
+  "benchmarks/peer_worker.py": [
+    "//benchmarks:torch_training",
+    "//benchmarks:torch_translation",
+  ],
   "benchmarks/peers.py": ["//benchmarks:peer_worker"],
   "experiments/compare_optimizers.py": ["//configs:files"],
   "tests/benchmarks/programs_test.py": [
     "//benchmarks:optimizer_memory",
     "//benchmarks:optimizer_step",
+    "//benchmarks:train_step",
     "//benchmarks:training_step",
+    "//benchmarks:translation_input",
+    "//benchmarks:translation_step",
   ],
   "tests/configs/configs_test.py": ["//configs:files"],
   "tests/docs/recipes_test.py": ["//:files"],
@@ -61,6 +68,8 @@ DATA = {
 # For environments with other packages than those of requirements.txt.
 FOREIGN = {
   "benchmarks/peer_worker.py",
+  "benchmarks/torch_training.py",
+  "benchmarks/torch_translation.py",
   "lookahead_tf/backends/jax.py",
   "lookahead_tf/backends/torch.py",
   "tests/lookahead_tf/tfa_checkpoints/make.py",

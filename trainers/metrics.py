@@ -1,7 +1,7 @@
 """What a run measured: metrics.jsonl for programs, events for TensorBoard."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
@@ -75,6 +75,19 @@ def read(workdir: str) -> list[dict[str, float]]:
   with tf.io.gfile.GFile(path) as file:
     lines = file.read().split("\n")
   return [json.loads(line) for line in lines[:-1]]
+
+
+def column(
+  lines: Sequence[Mapping[str, float]], name: str
+) -> tuple[list[float], list[float]]:
+  """Returns the epochs of the lines that have `name`, and their values of it.
+
+  Args:
+    lines: As `read` returns them.
+    name: Of a figure, such as "eval/accuracy".
+  """
+  pairs = [(line["epoch"], line[name]) for line in lines if name in line]
+  return [epoch for epoch, _ in pairs], [value for _, value in pairs]
 
 
 def _line(values):

@@ -6,6 +6,7 @@ import keras
 import ml_collections
 
 from lookahead_tf import Lookahead, slow_weights
+from lookahead_tf.backends import backend
 from trainers import gradients, runtime
 from trainers.errors import UserError
 
@@ -31,6 +32,7 @@ def make_optimizer(
     UserError: if there is no such optimizer, or for a wrong argument.
   """
   arguments = config.optimizer.arguments.to_dict()
+  _check_averaging(arguments, config.lookahead, replicas)
   is_float16 = runtime.precision() == "float16"
   if replicas > 1:
     for limit in gradients.LIMITS:
@@ -63,17 +65,62 @@ def make_optimizer(
   return optimizer
 
 
+def _check_averaging(arguments, lookahead, replicas):
+  """Raises a UserError for a moving average that cannot be had."""
+  if not arguments.get("use_ema"):
+    return
+  if lookahead is not None:
+    raise UserError(
+      "optimizer.arguments.use_ema=True and lookahead exclude each other: what "
+      "is evaluated is either the moving average or the slow weights."
+    )
+  if replicas > 1 and arguments.get("ema_overwrite_frequency"):
+    raise UserError(
+      "optimizer.arguments.ema_overwrite_frequency works on one device only, "
+      f"and there are {replicas}. Leave it out: the moving average is what is "
+      "evaluated and saved all the same."
+    )
+
+
 def weights_to_evaluate(
   model: keras.Model, optimizer: keras.optimizers.Optimizer
 ) -> contextlib.AbstractContextManager:
   """Within it `model` holds what to evaluate and to export.
 
   These are the slow weights if there is a Lookahead, since Algorithm 1 returns
-  them, and the weights as they are if not.
+  them, the moving average of the weights if the optimizer has one (Polyak
+  averaging), and else the weights as they are. The statistics of batch
+  normalization stay those of training.
+
+  After it the model has the same bits as before.
   """
   inner = optimizer
   if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
     inner = optimizer.inner_optimizer
   if isinstance(inner, Lookahead):
     return slow_weights(model, inner)
+  if inner.use_ema:
+    return _moving_averages(inner)
   return contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _moving_averages(optimizer):
+  """Within it the trained variables hold their moving averages."""
+  averages = [
+    (variable, average)
+    for variable, average in zip(
+      optimizer._trainable_variables, optimizer._model_variables_moving_average
+    )
+    if average is not None
+  ]
+  if int(optimizer.iterations.numpy()) == 0:
+    averages = []  # They begin with the first update.
+  restore = [backend.snapshot(variable) for variable, _ in averages]
+  try:
+    for variable, average in averages:
+      variable.assign(average)
+    yield
+  finally:
+    for function in restore:
+      function()

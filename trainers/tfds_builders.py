@@ -54,12 +54,15 @@ def split_size(builder: tfds.core.DatasetBuilder, field: str, name: str) -> int:
     name: Name of the split, or a part of one such as "train[:1000]".
 
   Raises:
-    UserError: if there is no such split.
+    UserError: if there is no such split, or if it is empty.
   """
   try:
-    return builder.info.splits[name].num_examples
+    size = builder.info.splits[name].num_examples
   except (KeyError, ValueError):
     raise UserError(
       f"{field}={name!r} is not a split of {builder.name}, which has "
       f"{list(builder.info.splits)}."
     ) from None
+  if not size:
+    raise UserError(f"{field}={name!r} of {builder.name} has no examples.")
+  return size

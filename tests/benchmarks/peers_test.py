@@ -8,14 +8,14 @@ import tensorflow as tf
 
 from benchmarks import peers
 
-_SHAPES = [(2, 3), (3,)]
+_ARGUMENTS = {"warmup_steps": 2, "shapes": [(2, 3), (3,)], "inner": "sgd"}
 
 # Answers as peer_worker.py does, without a library.
 _WORKER = """
 import json, sys
 first = json.loads(sys.stdin.readline())
-assert first == {"peer": "optax", "shapes": [[2, 3], [3]], "inner": "sgd",
-                 "sync_period": 5}
+assert first == {"peer": "optax", "warmup_steps": 2,
+                 "arguments": {"shapes": [[2, 3], [3]], "inner": "sgd"}}
 print(json.dumps({"versions": {"optax": "1"}}), flush=True)
 for line in sys.stdin:
   request = json.loads(line)
@@ -33,7 +33,7 @@ class PeerTest(tf.test.TestCase):
     worker.write_text(_WORKER)
     with (
       mock.patch.object(peers, "_WORKER", worker),
-      peers.Peer(sys.executable, "optax", _SHAPES, "sgd", 5) as peer,
+      peers.Peer(sys.executable, "optax", **_ARGUMENTS) as peer,
     ):
       self.assertEqual(peer.versions, {"optax": "1"})
       self.assertEqual(peer.run("bare", 10), 10)
@@ -43,9 +43,9 @@ class PeerTest(tf.test.TestCase):
 
   def test_says_why_a_peer_is_not_measured(self):
     with self.assertRaisesRegex(peers.NotMeasured, "^KeyError: 'unheard_of'$"):
-      peers.Peer(sys.executable, "unheard_of", _SHAPES, "sgd", 5)
+      peers.Peer(sys.executable, "unheard_of", **_ARGUMENTS)
     with self.assertRaisesRegex(peers.NotMeasured, "ended with status 1"):
-      peers.Peer(shutil.which("false"), "optax", _SHAPES, "sgd", 5)
+      peers.Peer(shutil.which("false"), "optax", **_ARGUMENTS)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Each program runs, as small as it can be, and writes what it says."""
 
+import itertools
 import json
 import os
 import shutil
@@ -22,10 +23,10 @@ class ProgramsTest(tf.test.TestCase):
       text=True,
     ).stdout
 
-  def _results(self, workdir, output):
+  def _results(self, workdir, output, picture="ratios.png"):
     with open(os.path.join(workdir, "table.md")) as file:
       self.assertIn(file.read(), output)
-    image = tf.io.read_file(os.path.join(workdir, "ratios.png"))
+    image = tf.io.read_file(os.path.join(workdir, picture))
     self.assertGreater(tf.io.decode_png(image).shape[1], 500)
     with open(os.path.join(workdir, "results.json")) as file:
       return json.load(file)
@@ -83,6 +84,74 @@ class ProgramsTest(tf.test.TestCase):
     (record,) = self._results(workdir, output)["time"]
     self.assertLen(record["seconds_per_step"]["Lookahead"], 2)
     self.assertEqual(record["model"], "transformer")
+
+  def test_train_step(self):
+    workdir = os.path.join(self.get_temp_dir(), self.id())
+    arguments = [
+      f"--workdir={workdir}",
+      "--models=resnet18",
+      "--variants=graph, Lookahead",
+      "--rounds=2",
+      "--steps=1",
+      "--patience=0",
+      "--batch_size=2",
+    ]
+    output = self._run("train_step", *arguments)
+    (record,) = self._results(workdir, output, "speed.png")["time"]
+    self.assertEqual(record["per_step"], 2)
+    self.assertLen(record["seconds_per_step"]["graph, Lookahead"], 2)
+    with self.assertRaises(subprocess.CalledProcessError):
+      self._run(
+        "train_step", *arguments, f"--peers_python={shutil.which('false')}"
+      )
+
+  def test_translation_step(self):
+    workdir = os.path.join(self.get_temp_dir(), self.id())
+    output = self._run(
+      "translation_step",
+      f"--workdir={workdir}",
+      "--variants=graph",
+      "--rounds=2",
+      "--steps=1",
+      "--patience=0",
+      "--width=8",
+      "--layers=1",
+      "--subwords=20",
+      "--rows=3",
+      "--length=5",
+    )
+    (record,) = self._results(workdir, output, "speed.png")["time"]
+    self.assertEqual(record["per_step"], 15)
+    self.assertLen(record["seconds_per_step"]["graph"], 2)
+
+  def test_translation_input(self):
+    workdir = os.path.join(self.get_temp_dir(), self.id())
+    files = {}
+    for split, side in itertools.product(
+      ("train", "validation"), ("source", "target")
+    ):
+      path = os.path.join(self.get_temp_dir(), f"{split}.{side}")
+      with open(path, "w") as file:
+        file.writelines(f"{side} of a bird {i}\n" for i in range(50))
+      files[f"{split}_{side}"] = path
+    output = self._run(
+      "translation_input",
+      f"--workdir={workdir}",
+      "--config=configs/translation.py",
+      "--config.data.name=text_files",
+      *(f"--config.data.{name}={path}" for name, path in files.items()),
+      "--config.vocabulary.size=280",
+      "--max_lengths=32",
+      "--batch_tokens=64",
+      "--batches=2",
+      "--made_up_pairs=1000",
+    )
+    with open(os.path.join(workdir, "table.md")) as file:
+      self.assertIn(file.read(), output)
+    with open(os.path.join(workdir, "results.json")) as file:
+      results = json.load(file)
+    self.assertEqual(results["rows"][0]["pairs"], 50)
+    self.assertEqual(results["made_up"]["pairs"], 1000)
 
 
 if __name__ == "__main__":

@@ -1,78 +1,175 @@
-"""Every config can be loaded and builds what it describes."""
+"""Every config builds what it describes, and trains on data of that format."""
 
 import glob
 import importlib
+import json
 import os
 
+import keras
 import ml_collections
+import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 
 from lookahead_tf import Lookahead
-from trainers import optimizers, schedules
+from tests.configs import tiny_data
+from trainers import metrics, optimizers, schedules
 from trainers.image_classification import train
-from trainers.image_classification.model import make_model
+from trainers.runtime import Runtime
 
 _DIRECTORY = os.path.join(
   os.path.dirname(os.path.dirname(os.path.dirname(__file__))), "configs"
 )
+# What experiments are made of.
+_PARTS = ("__init__", "image_classification", "lookahead", "tpu", "translation")
 NAMES = sorted(
   name
   for path in glob.glob(os.path.join(_DIRECTORY, "*.py"))
-  if (name := os.path.splitext(os.path.basename(path))[0])
-  not in ("__init__", "image_classification", "lookahead", "translation")
+  if (name := os.path.splitext(os.path.basename(path))[0]) not in _PARTS
   and "_transformer_" not in name  # See translation_configs_test.
 )
+OF_THE_PAPER = [n for n in NAMES if n.startswith(("cifar", "imagenet"))]
+
+
+def _get(name):
+  return importlib.import_module(f"configs.{name}").get_config()
+
+
+def _shrink(config):
+  """Makes an experiment one of seconds, of the same kind."""
+  config.update_from_flattened_dict(
+    {
+      "global_batch_size": 8,
+      "num_epochs": 1.0,
+      "learning_rate.warmup_epochs": config.learning_rate.warmup_epochs / 10,
+      "data.image_size": min(32, config.data.image_size),
+      "data.shuffle_buffer": 16,
+      "model.blocks_per_stage": (1,),
+      "steps_per_loop": 100,
+    }
+  )
+  if config.model.name != "imagenet_resnet":
+    config.model.width = 4
+  if config.data.name == "image_folder":
+    config.data.name = "cifar10"
+    config.data.validation_split = "test"
+  if config.data.name == "digits":
+    config.global_batch_size = 360
+  return config
 
 
 class ConfigsTest(tf.test.TestCase, parameterized.TestCase):
   @parameterized.parameters(NAMES)
-  def test_builds(self, name):
-    config = importlib.import_module(f"configs.{name}").get_config()
+  def test_optimizer(self, name):
+    config = _get(name)
     self.assertIsInstance(config, ml_collections.ConfigDict)
     config.lock()
     plan = train.make_plan(config, train_size=50_000)
-    make_model(
-      config.model,
-      image_shape=(config.data.image_size, config.data.image_size, 3),
-      num_classes=10,
-    )
     optimizer = optimizers.make_optimizer(
       config,
       schedules.make_schedule(
         config.learning_rate, plan.steps_per_epoch, plan.total_steps
       ),
     )
-    self.assertEqual(
-      isinstance(optimizer, Lookahead), name.endswith("_lookahead")
+    kind = name.rpartition("_")[2]
+    self.assertEqual(isinstance(optimizer, Lookahead), kind == "lookahead")
+    if kind == "lookahead":
+      optimizer = optimizer.inner_optimizer
+    self.assertIsInstance(
+      optimizer,
+      keras.optimizers.AdamW if kind == "adamw" else keras.optimizers.SGD,
     )
+    self.assertEqual(optimizer.use_ema, kind == "polyak")
+
+  @parameterized.parameters(NAMES)
+  def test_trains(self, name):
+    directory = os.path.join(self.get_temp_dir(), self.id())
+    data_dir = tiny_data.write(os.path.join(directory, "data"))
+    config = _shrink(_get(name).lock())
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    workdir = os.path.join(directory, "run")
+    train.train(config, Runtime(strategy, workdir, data_dir))
+    *_, last = metrics.read(workdir)
+    self.assertEqual(last["step"], 4 if config.data.name != "digits" else 3)
+    self.assertTrue(np.isfinite(last["eval/loss"]))
+    self.assertGreaterEqual(last["eval/accuracy"], 0)
+    with open(os.path.join(workdir, "source.json")) as file:
+      classes = json.load(file)["class_names"]
+    expected = {"cifar100": 100, "imagenet2012": 1000}
+    self.assertLen(classes, expected.get(config.data.name, 10))
 
   @parameterized.parameters(NAMES)
   def test_docstring_gives_the_command(self, name):
-    module = importlib.import_module(f"configs.{name}")
-    self.assertIn(f"--config=configs/{name}.py", module.__doc__)
-    if name.startswith("cifar10_"):
-      self.assertIn("not run", module.__doc__)
-      self.assertIn("section 5.1", module.__doc__)
+    text = importlib.import_module(f"configs.{name}").__doc__
+    self.assertIn(f"--config=configs/{name}.py", text)
+    if name in OF_THE_PAPER:
+      self.assertIn("Here: not run", " ".join(text.split()))
+    if "_tpu_" in name:
+      self.assertIn("--strategy=tpu --tpu=local --precision=bfloat16", text)
+    elif name in OF_THE_PAPER:
+      section = "5.2" if name.startswith("imagenet") else "5.1"
+      self.assertIn(f"section {section}", text)
 
-  def test_the_papers_cifar_10_values(self):
-    def get(name):
-      return importlib.import_module(f"configs.{name}").get_config()
-
-    sgd, lookahead = (
-      get("cifar10_resnet18_sgd"),
-      get("cifar10_resnet18_lookahead"),
-    )
-    for config, rate in ((sgd, 0.05), (lookahead, 0.1)):
+  @parameterized.parameters(
+    ("sgd", 0.05, 1e-3, "95.23 +- .19", "78.24 +- .18"),
+    ("polyak", 0.3, 1e-3, "95.26 +- .04", "77.99 +- .42"),
+    ("adamw", 3e-4, 0.0, "94.84 +- .16", "76.88 +- .39"),
+    ("lookahead", 0.1, 1e-3, "95.27 +- .06", "78.34 +- .05"),
+  )
+  def test_the_papers_cifar_values(self, kind, rate, penalty, *expected):
+    for data, accuracy in zip(("cifar10", "cifar100"), expected):
+      name = f"{data}_resnet18_{kind}"
+      config = _get(name)
+      self.assertEqual(config.data.name, data)
       self.assertEqual(config.learning_rate.peak, rate)
       self.assertEqual(config.learning_rate.decay_epochs, (60, 120, 160))
       self.assertEqual(config.learning_rate.decay_factor, 0.2)
-      self.assertEqual(config.l2_penalty, 1e-3)
+      self.assertEqual(config.l2_penalty, penalty)
       self.assertEqual(config.num_epochs, 200)
       self.assertEqual(config.global_batch_size, 128)
-      self.assertEqual(config.optimizer.arguments.momentum, 0.9)
-    self.assertEqual(lookahead.lookahead.sync_period, 5)
-    self.assertEqual(lookahead.lookahead.slow_step_size, 0.8)
+      if kind != "adamw":
+        self.assertEqual(config.optimizer.arguments.momentum, 0.9)
+      text = importlib.import_module(f"configs.{name}").__doc__
+      self.assertIn(f"{accuracy} %", text)
+
+  def test_the_papers_lookahead_and_weight_decay(self):
+    for name, alpha in (("cifar100_resnet18", 0.8), ("imagenet_resnet50", 0.5)):
+      lookahead = _get(f"{name}_lookahead").lookahead
+      self.assertEqual(lookahead.sync_period, 5)
+      self.assertEqual(lookahead.slow_step_size, alpha)
+    # Decoupled, a step takes rate * decay of a parameter without a gradient.
+    config = _get("cifar10_resnet18_adamw")
+    optimizer = optimizers.make_optimizer(
+      config, schedules.make_schedule(config.learning_rate, 390, 78_000)
+    )
+    variable = keras.Variable([2.0])
+    optimizer.apply([tf.zeros(1)], [variable])
+    self.assertAllClose(variable, [2.0 * (1 - 3e-4)], rtol=1e-7)
+
+  @parameterized.product(
+    model=["resnet50", "resnet50_aggressive", "resnet152"],
+    is_on_tpu=[False, True],
+    kind=["sgd", "lookahead"],
+  )
+  def test_imagenet_values(self, model, is_on_tpu, kind):
+    config = _get(f"imagenet_{model}{'_tpu' * is_on_tpu}_{kind}")
+    is_short = model.endswith("aggressive")
+    self.assertEqual(config.num_epochs, 60 if is_short else 90)
+    self.assertEqual(
+      config.learning_rate.decay_epochs, (30, 48, 58) if is_short else (30, 60)
+    )
+    self.assertEqual(config.learning_rate.decay_factor, 0.1)
+    self.assertEqual(config.l2_penalty, 1e-4)
+    self.assertEqual(
+      config.model.blocks_per_stage,
+      (3, 8, 36, 3) if model == "resnet152" else (3, 4, 6, 3),
+    )
+    self.assertEqual(config.data.name, "imagenet2012")
+    self.assertEqual(config.data.image_size, 224)
+    self.assertEqual(config.optimizer.arguments.momentum, 0.9)
+    self.assertEqual(config.global_batch_size, 1024 if is_on_tpu else 256)
+    self.assertEqual(config.learning_rate.peak, 0.4 if is_on_tpu else 0.1)
+    self.assertEqual(config.learning_rate.warmup_epochs, 5 * is_on_tpu)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 import os
+from unittest import mock
 
 import tensorflow as tf
 
-from experiments import report
+from experiments import figures, report
 from trainers import metrics
 
 
@@ -17,40 +18,82 @@ class ReportTest(tf.test.TestCase):
   def test_mean_and_deviation_of_final_and_best(self):
     # Finals .90 and .92: mean .91, sample deviation .01414; bests .95 and .93.
     table = report.make_table(
-      {"a": [_lines([0.95, 0.90]), _lines([0.93, 0.92])], "b": [_lines([0.5])]}
+      {
+        "a": {0.1: [_lines([0.95, 0.90]), _lines([0.93, 0.92])]},
+        "b": {0.003: [_lines([0.5])]},
+      }
     )
     rows = [
       [cell.strip() for cell in line.strip("|").split("|")]
       for line in table.splitlines()
     ]
-    self.assertEqual(rows[0][:3], ["run", "seeds", "final accuracy"])
+    self.assertEqual(rows[0][:3], ["run", "learning rate", "seeds"])
     self.assertEqual(
       rows[2],
-      ["a", "2", "91.00 ± 1.41 %", "94.00 ± 1.41 %", "0.9100 ± 0.0141"],
+      ["a", "0.1", "2", "91.00 ± 1.41 %", "94.00 ± 1.41 %", "0.9100 ± 0.0141"],
     )
-    self.assertEqual(rows[3], ["b", "1", "50.00 %", "50.00 %", "0.5000"])
+    self.assertEqual(
+      rows[3], ["b", "0.003", "1", "50.00 %", "50.00 %", "0.5000"]
+    )
+
+  def _write_run(self, *path, accuracies):
+    workdir = os.path.join(self.directory, *path)
+    os.makedirs(workdir)
+    writer = metrics.MetricsWriter(workdir)
+    for line in _lines(accuracies):
+      writer.write(int(line["epoch"]), line.pop("epoch"), line)
+    writer.close()
+    return workdir
+
+  def setUp(self):
+    super().setUp()
+    self.directory = os.path.join(self.get_temp_dir(), self.id())
 
   def test_writes_a_table_and_a_picture(self):
-    directory = os.path.join(self.get_temp_dir(), self.id())
-    runs = {}
-    for name in ("a", "b"):
-      workdir = os.path.join(directory, name)
-      os.makedirs(workdir)
-      writer = metrics.MetricsWriter(workdir)
-      for line in _lines([0.5, 0.7]):
-        writer.write(int(line["epoch"]), line.pop("epoch"), line)
-      writer.close()
-      runs[name] = [workdir]
-    report.write(runs, directory)
-    with open(os.path.join(directory, "results.md")) as file:
+    runs = {
+      name: {0.1: [self._write_run(name, accuracies=[0.5, 0.7])]}
+      for name in ("a", "b")
+    }
+    report.write(runs, self.directory)
+    with open(os.path.join(self.directory, "results.md")) as file:
       self.assertIn("70.00 %", file.read())
     image = tf.io.decode_png(
-      tf.io.read_file(os.path.join(directory, "curves.png"))
+      tf.io.read_file(os.path.join(self.directory, "curves.png"))
     )
     # Both curves are drawn, each in its color of matplotlib's cycle.
     pixels = {tuple(p) for p in image.numpy()[..., :3].reshape(-1, 3)}
     self.assertIn((0x1F, 0x77, 0xB4), pixels)
     self.assertIn((0xFF, 0x7F, 0x0E), pixels)
+    self.assertNotIn("learning_rates.png", os.listdir(self.directory))
+
+  def test_of_several_learning_rates_the_best_has_its_curves_drawn(self):
+    # By the mean of the last values: .7 at .1, .8 at .3.
+    accuracies = {0.1: [[0.9, 0.6], [0.9, 0.8]], 0.3: [[0.1, 0.8], [0.1, 0.8]]}
+    runs = {
+      "a": {
+        rate: [
+          self._write_run(f"{rate}", f"{i}", accuracies=values)
+          for i, values in enumerate(by_seed)
+        ]
+        for rate, by_seed in accuracies.items()
+      }
+    }
+    with mock.patch.object(
+      figures, "draw_curves", wraps=figures.draw_curves
+    ) as curves:
+      report.write(runs, self.directory)
+    self.assertEqual(list(curves.call_args.args[0]), ["a, 0.3"])
+    self.assertIn("learning_rates.png", os.listdir(self.directory))
+
+  def test_final_accuracies_over_the_learning_rate(self):
+    path = self.directory + ".png"
+    with mock.patch.object(figures.plt, "close"):
+      figures.draw_learning_rates({"a": {0.3: [0.7, 0.9], 0.1: [0.5]}}, path)
+      axis = figures.plt.gcf().axes[0]
+    (line,) = axis.get_lines()
+    self.assertAllClose(line.get_xdata(), [0.1, 0.3])
+    self.assertAllClose(line.get_ydata(), [0.5, 0.8])
+    self.assertEqual(axis.get_xscale(), "log")
 
 
 if __name__ == "__main__":

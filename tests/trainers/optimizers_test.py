@@ -1,10 +1,12 @@
 import keras
 import numpy as np
 import tensorflow as tf
+from absl.testing import parameterized
 from ml_collections import config_dict
 
 from lookahead_tf import Lookahead
-from trainers import optimizers
+from tests import replicas
+from trainers import optimizers, runtime
 from trainers.errors import UserError
 
 _RATE = keras.optimizers.schedules.CosineDecay(0.1, 10)
@@ -56,6 +58,11 @@ class OptimizersTest(tf.test.TestCase):
       (("sgdd",), "Received: 'sgdd'"),
       (("sgd", {"momentun": 0.9}), "momentun"),
       (("sgd", {}, {"sync_period": 0}), "sync_period=0"),
+      (("sgd", {"use_ema": True}, {"sync_period": 5}), "exclude each other"),
+      (
+        ("sgd", {"use_ema": True, "ema_overwrite_frequency": 3}, None, 2),
+        "on one device only, and there are 2",
+      ),
     ):
       with self.assertRaisesRegex(UserError, message):
         _make(*arguments)
@@ -74,6 +81,109 @@ class OptimizersTest(tf.test.TestCase):
         inside = np.array(model.trainable_variables[0])
       self.assertAllClose(inside, [[expected]])
       self.assertAllClose(model.trainable_variables[0], [[0.9]])
+
+
+class MovingAverageTest(tf.test.TestCase, parameterized.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.addCleanup(keras.config.set_dtype_policy, "float32")
+    self.random = np.random.default_rng(0)
+
+  def _model(self):
+    return keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+
+  def _inside(self, model, optimizer):
+    """Returns the weights to evaluate; those from before come back exactly."""
+    before = [v.numpy().tobytes() for v in model.trainable_variables]
+    with optimizers.weights_to_evaluate(model, optimizer):
+      inside = [v.numpy() for v in model.trainable_variables]
+    after = [v.numpy().tobytes() for v in model.trainable_variables]
+    self.assertEqual(before, after)
+    return inside
+
+  @parameterized.parameters("float32", "float16")
+  def test_is_evaluated(self, precision):
+    runtime.set_precision(precision)
+    arguments = {"momentum": 0.9, "use_ema": True, "ema_momentum": 0.8}
+    optimizer = _make("sgd", arguments)
+    model = self._model()
+    optimizer.build(model.trainable_variables)
+    apply = tf.function(lambda g: optimizer.apply(g, model.trainable_variables))
+    scale = 1.0
+    for i in range(5):
+      weights = [v.numpy() for v in model.trainable_variables]
+      if i == 0:
+        averages = weights  # There is none yet.
+      self.assertAllClose(self._inside(model, optimizer), averages)
+      if precision == "float16":
+        scale = float(optimizer.dynamic_scale.numpy())
+      gradients = [self.random.normal(size=w.shape) for w in weights]
+      if i == 2 and precision == "float16":
+        gradients[0][0] = np.inf  # An overflow: nothing may change.
+        apply([tf.constant(g, tf.float32) for g in gradients])
+        self.assertAllClose(self._inside(model, optimizer), averages)
+        self.assertAllEqual(weights[0], model.trainable_variables[0])
+        continue
+      apply([tf.constant(scale * g, tf.float32) for g in gradients])
+      weights = [v.numpy() for v in model.trainable_variables]
+      if i == 0:
+        averages = weights  # Keras begins with the first weights.
+      averages = [0.8 * a + 0.2 * w for a, w in zip(averages, weights)]
+    inside = self._inside(model, optimizer)
+    self.assertAllClose(inside, averages)
+    self.assertNotAllClose(inside, weights, atol=1e-3)
+
+  def test_comes_back_after_an_error(self):
+    optimizer = _make("sgd", {"use_ema": True})
+    model = self._model()
+    for _ in range(2):
+      optimizer.apply(
+        [tf.ones(v.shape) for v in model.trainable_variables],
+        model.trainable_variables,
+      )
+    before = [v.numpy() for v in model.trainable_variables]
+    with (
+      self.assertRaises(KeyError),
+      optimizers.weights_to_evaluate(model, optimizer),
+    ):
+      raise KeyError
+    for a, b in zip(before, model.trainable_variables):
+      self.assertAllEqual(a, b)
+
+  def test_two_replicas_have_the_average_of_one(self):
+    one, two = (
+      self._train_on(strategy)
+      for strategy in (
+        tf.distribute.OneDeviceStrategy("CPU:0"),
+        replicas.mirrored(),
+      )
+    )
+    self.assertAllClose(one, two)
+
+  def _train_on(self, strategy):
+    """Returns the averages after four steps."""
+    keras.utils.set_random_seed(1)
+    count = strategy.num_replicas_in_sync
+    with strategy.scope():
+      model = self._model()
+      optimizer = _make(
+        "sgd", {"momentum": 0.9, "use_ema": True}, replicas=count
+      )
+      optimizer.build(model.trainable_variables)
+    variables = model.trainable_variables
+
+    def one_replica():
+      optimizer.apply([v.value / count for v in variables], variables)
+
+    step = tf.function(lambda: strategy.run(one_replica))
+    for _ in range(4):
+      step()
+    averages = self._inside(model, optimizer)
+    for variable in variables:  # The same on each replica.
+      parts = getattr(variable.value, "values", [variable.value])
+      self.assertLen(parts, count)
+      self.assertAllEqual(parts[0], parts[-1])
+    return averages
 
 
 if __name__ == "__main__":

@@ -1,10 +1,15 @@
-"""Models for small images."""
+"""Models of images."""
 
 import keras
 import ml_collections
 from keras import layers
 
 from trainers.errors import UserError
+from trainers.image_classification import (
+  batch_norm,
+  imagenet_resnet,
+  initialization,
+)
 
 
 def make_model(
@@ -17,8 +22,8 @@ def make_model(
   """Returns the model that `config`, a config's `model`, describes.
 
   Args:
-    config: Fields `name` ("cnn" or "cifar_resnet"), `width` and, for a ResNet,
-      `blocks_per_stage`.
+    config: Fields `name` ("cnn", "cifar_resnet" or "imagenet_resnet"), `width`
+      and, for a ResNet, `blocks_per_stage`.
     image_shape: (height, width, channels).
     num_classes: Number of labels.
     synchronized: Normalize with the statistics of the global batch, not of one
@@ -29,9 +34,13 @@ def make_model(
     logits (batch, num_classes).
 
   Raises:
-    UserError: if there is no such model.
+    UserError: if there is no such model, or not of that width.
   """
-  makers = {"cnn": _cnn, "cifar_resnet": _cifar_resnet}
+  makers = {
+    "cnn": _cnn,
+    "cifar_resnet": _cifar_resnet,
+    "imagenet_resnet": imagenet_resnet.make_features,
+  }
   if config.name not in makers:
     raise UserError(
       f"model.name must be one of {sorted(makers)}. Received: {config.name!r}"
@@ -39,7 +48,12 @@ def make_model(
   inputs = keras.Input(image_shape, dtype="float32", name="image")
   features = makers[config.name](inputs, config, synchronized)
   features = layers.GlobalAveragePooling2D()(features)
-  logits = layers.Dense(num_classes, dtype="float32", name="logits")(features)
+  initializers = {}
+  if config.name == "imagenet_resnet":
+    initializers = initialization.of_linear(features.shape[-1])
+  logits = layers.Dense(
+    num_classes, dtype="float32", name="logits", **initializers
+  )(features)
   return keras.Model(inputs, logits, name=config.name)
 
 
@@ -102,14 +116,12 @@ def _convolution(x, filters, *, kernel_size=3, strides=1, name):
     strides=strides,
     padding=padding,
     use_bias=False,
-    kernel_initializer=keras.initializers.VarianceScaling(
-      2.0, mode="fan_out", distribution="untruncated_normal"
-    ),
+    kernel_initializer=initialization.of_convolution(),
     name=name,
   )(x)
 
 
 def _normalized(x, synchronized, *, name):
-  return layers.BatchNormalization(
+  return batch_norm.FusedBatchNormalization(
     momentum=0.9, epsilon=1e-5, synchronized=synchronized, name=f"{name}_norm"
   )(x)

@@ -20,6 +20,7 @@ from trainers import (
 )
 from trainers import workdir as workdir_lib
 from trainers.image_classification import (
+  batch_norm,
   checks,
   evaluation,
   input_pipeline,
@@ -82,7 +83,7 @@ def _save_model(model, workdir):
   path = os.path.join(workdir, "model.keras")
   partial = os.path.join(workdir, "partial.keras")
   with errors.writing(path, on_error=lambda: tf.io.gfile.remove(partial)):
-    model.save(partial)
+    batch_norm.with_layers_of_keras(model).save(partial)
     tf.io.gfile.rename(partial, path, overwrite=True)
   print(f"Trained: {path}")
 

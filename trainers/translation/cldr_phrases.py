@@ -20,7 +20,8 @@ LANGUAGES = ("en", "de")
 SIZES = {"train": 30_000, "validation": 1_000, "test": 1_000}
 
 _LOCALES = tuple(babel.Locale(language) for language in LANGUAGES)
-_FORMATS = ("full", "long", "medium", "short")
+# Without "medium", which is like "long" in English, but in May alone.
+_FORMATS = ("full", "long", "short")
 _UNITS = (
   "area-hectare",
   "area-square-kilometer",

@@ -132,24 +132,7 @@ def _tfds(config, data_dir):
   builder = tfds_builders.load(
     config.name, data_dir, other_names=("cldr", "text_files")
   )
-  languages = (config.source_language, config.target_language)
-  texts = [
-    key
-    for key, feature in builder.info.features.items()
-    if isinstance(feature, tfds.features.Text)
-  ]
-  for field, language in zip(("source_language", "target_language"), languages):
-    if language not in texts:
-      raise UserError(
-        f"data.{field}={language!r} is none of the languages of "
-        f"{config.name}, which are {texts}."
-      )
-
-  if len(set(languages)) == 1:
-    raise UserError(
-      "data.source_language and data.target_language must differ, but are both "
-      f"{languages[0]!r}."
-    )
+  languages = _languages(config, builder)
 
   def split(name):
     part = config[f"{name}_split"]
@@ -170,6 +153,28 @@ def _tfds(config, data_dir):
     return Split(name, size, _fingerprint(described), read)
 
   return Source(*map(split, _SPLITS))
+
+
+def _languages(config, builder):
+  """Returns the languages of source and target, which the data set has."""
+  languages = (config.source_language, config.target_language)
+  texts = [
+    key
+    for key, feature in builder.info.features.items()
+    if isinstance(feature, tfds.features.Text)
+  ]
+  for field, language in zip(("source_language", "target_language"), languages):
+    if language not in texts:
+      raise UserError(
+        f"data.{field}={language!r} is none of the languages of "
+        f"{config.name}, which are {texts}."
+      )
+  if len(set(languages)) == 1:
+    raise UserError(
+      "data.source_language and data.target_language must differ, but are both "
+      f"{languages[0]!r}."
+    )
+  return languages
 
 
 def _read_tfds(builder, split, languages):

@@ -39,10 +39,26 @@ class Vocabulary(tf.Module):
   def __init__(self, model: bytes):
     super().__init__(name="vocabulary")
     self.model = model
-    self._tokenizer = tf_text.SentencepieceTokenizer(
-      model, out_type=tf.int32, add_eos=True
-    )
+    self._make_tokenizer()
     self.size = int(self._tokenizer.vocab_size())
+
+  def _make_tokenizer(self):
+    self._tokenizer = tf_text.SentencepieceTokenizer(
+      self.model, out_type=tf.int32, add_eos=True
+    )
+
+  def _living_tokenizer(self):
+    """Returns the tokenizer, made again if TensorFlow has freed its model.
+
+    An operation that TensorFlow keeps for reuse owns the model, and setting the
+    global seed makes TensorFlow forget all of these.
+    """
+    with tf.init_scope():
+      try:
+        self._tokenizer.vocab_size()
+      except tf.errors.NotFoundError:
+        self._make_tokenizer()
+    return self._tokenizer
 
   @functools.cached_property
   def fingerprint(self) -> str:
@@ -62,7 +78,7 @@ class Vocabulary(tf.Module):
     Returns:
       int32 of shape (sentences, (tokens)).
     """
-    return self._tokenizer.tokenize(sentences)
+    return self._living_tokenizer().tokenize(sentences)
 
   def detokenize(self, tokens: tf.Tensor) -> tf.Tensor:
     """Returns the text of sentences, strings of shape (sentences,).
@@ -73,7 +89,9 @@ class Vocabulary(tf.Module):
     """
     is_over = tf.cumsum(tf.cast(tokens == EOS, tf.int32), axis=1) > 0
     is_text = ~is_over & (tokens != PAD)
-    return self._tokenizer.detokenize(tf.ragged.boolean_mask(tokens, is_text))
+    return self._living_tokenizer().detokenize(
+      tf.ragged.boolean_mask(tokens, is_text)
+    )
 
 
 def load_or_train(

@@ -74,7 +74,7 @@ def train(
         minloglevel=1,
       )
   except (RuntimeError, ValueError) as error:
-    raise reader.error or _explain(error, config) or error from None
+    raise reader.error or _explain(error, config) from error
   return model.getvalue()
 
 
@@ -140,7 +140,7 @@ class _Reader:
 
 
 def _explain(error, config):
-  """Returns what SentencePiece means as a UserError, or None."""
+  """Returns as a UserError what SentencePiece means."""
   message = str(error)
   too_large = re.search(r"set it to a value <= (\d+)", message)
   if too_large:
@@ -154,4 +154,6 @@ def _explain(error, config):
       f"vocabulary.size={config.size} is less than the {too_small[1]} that "
       "single characters (and bytes, with vocabulary.byte_fallback) take."
     )
-  return None
+  return UserError(
+    f"SentencePiece cannot train a vocabulary on this text: {message[:300]}"
+  )

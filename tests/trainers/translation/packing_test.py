@@ -53,6 +53,7 @@ class PackingTest(tf.test.TestCase, parameterized.TestCase):
       rows[512 * 512 :] - rows[512 * 512 :].min(),
       packing.assign_rows(lengths[512 * 512 :], 8),
     )
+    self.assertEqual(rows[512 * 512 :].min(), rows[: 512 * 512].max() + 1)
     self.assertAllEqual(np.unique(rows), np.arange(rows.max() + 1))
 
   @parameterized.parameters(32, 64, 256)

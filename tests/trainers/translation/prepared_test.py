@@ -99,10 +99,10 @@ class PreparedTest(tf.test.TestCase):
 
   def test_evaluation_keeps_every_pair_and_cuts_the_long(self):
     pairs = [
-      *small_text.make_split().read(),
       ("", ""),
       ("The old man", ""),
       ("The old man " * 100, "Der alte Mann"),
+      *small_text.make_split().read(),
     ]
     split = small_text.make_split(pairs, "validation")
     rows = prepared.evaluation_rows(split, self.words, 50)
@@ -121,6 +121,12 @@ class PreparedTest(tf.test.TestCase):
     other = small_text.Split("train", split.size, "other", lambda: 1 / 0)
     with self.assertRaises(ZeroDivisionError):
       self._rows(other)
+
+  def test_a_directory_that_is_not_on_a_disk(self):
+    self.directory = "ram://prepared_test"
+    self.test_made_once()
+    name = os.path.basename(tf.io.gfile.glob("ram://prepared_test/rows/*")[0])
+    self.assertStartsWith(name, "train-")
 
   def test_damaged_files_are_made_again(self):
     split = small_text.make_split()

@@ -154,6 +154,12 @@ class SourcesTest(tf.test.TestCase):
       source_language="fr",
     )
     self.assertMistake(
+      r"data.train_split='train\[:0\]' of tiny_translate has no examples",
+      self.directory,
+      name=name,
+      train_split="train[:0]",
+    )
+    self.assertMistake(
       "both 'de'", self.directory, name=name, source_language="de"
     )
     self.assertMistake(

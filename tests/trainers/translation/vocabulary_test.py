@@ -1,6 +1,7 @@
 import os
 import tempfile
 
+import keras
 import sentencepiece
 import tensorflow as tf
 from absl.testing import parameterized
@@ -88,6 +89,17 @@ class VocabularyTest(tf.test.TestCase, parameterized.TestCase):
     texts = [b"Der alte Mann", b"", b"sieht"]
     self.assertAllEqual(there_and_back(tf.constant(texts)), texts)
 
+  def test_survives_that_a_seed_is_set(self):
+    words = small_text.make_vocabulary()
+    before = words.tokenize(["The king"]).to_tensor(0)
+    keras.utils.set_random_seed(1)
+    self.assertAllEqual(words.tokenize(["The king"]).to_tensor(0), before)
+    keras.utils.set_random_seed(2)
+    self.assertAllEqual(words.detokenize(before), [b"The king"])
+    keras.utils.set_random_seed(3)
+    in_graph = tf.function(lambda text: words.tokenize(text).to_tensor(0))
+    self.assertAllEqual(in_graph(tf.constant(["The king"])), before)
+
   def test_trained_once_for_a_text_and_settings(self):
     reads = []
 
@@ -112,6 +124,12 @@ class VocabularyTest(tf.test.TestCase, parameterized.TestCase):
     self.assertLen(files, 3)
     for file in files:
       self.assertEndsWith(file, ".model")
+
+  def test_a_directory_that_is_not_on_a_disk(self):
+    words = _train("ram://vocabulary_test")
+    unreadable = small_text.Split("train", 1, "small", lambda: 1 / 0)
+    again = _train("ram://vocabulary_test", unreadable)
+    self.assertEqual(again.describe(), words.describe())
 
   def test_the_same_each_time(self):
     other = tempfile.mkdtemp(dir=self.get_temp_dir())

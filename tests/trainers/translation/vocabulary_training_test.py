@@ -59,6 +59,11 @@ class VocabularyTrainingTest(tf.test.TestCase, parameterized.TestCase):
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     self.assertEqual(processor.vocab_size(), size)
 
+  def test_text_without_a_word(self):
+    split = small_text.make_split([("", ""), ("", "")])
+    with self.assertRaisesRegex(UserError, "SentencePiece cannot train"):
+      _train(split)
+
   def test_text_that_cannot_be_read(self):
     def read():
       yield "The old man", "Der alte Mann"
