@@ -55,6 +55,9 @@ def train(config: ml_collections.ConfigDict, run: runtime.Runtime) -> None:
       "runtime": {"precision": runtime.precision()},
     }
     workdir_lib.check(run.workdir, **records)
+    # Not 0: see the image trainer. And not later: TensorFlow then forgets its
+    # kernels, and with them the model of every tokenizer.
+    keras.utils.set_random_seed(config.seed + 1)
     words = vocabulary.load_or_train(
       source.train, config.vocabulary, run.workdir, run.is_chief
     )
@@ -64,8 +67,6 @@ def train(config: ml_collections.ConfigDict, run: runtime.Runtime) -> None:
     steps = experiment.make_plan(
       config, rows, rows_per_batch, run.profile_steps
     )
-    # Not 0: see the image trainer.
-    keras.utils.set_random_seed(config.seed + 1)
     model, optimizer = experiment.make_model_and_optimizer(
       config, words.size, strategy
     )
