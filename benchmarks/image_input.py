@@ -205,10 +205,11 @@ def main(arguments: list[str]) -> None:
     + f"\n{len(files)} files of {statistics.mean(sizes) / 1000:.0f} kB on "
     "average, in the cache of the file system." + note + _cores_to_feed(seconds)
   )
-  results.write(_WORKDIR.value, run, text, {"seconds_per_image": seconds})
-  picture = os.path.join(_WORKDIR.value, "speed.png")
-  _draw(seconds, picture)
-  print(f"Picture: {picture}")
+  text = results.write(
+    _WORKDIR.value, run, text, {"seconds_per_image": seconds}
+  )
+  _draw(seconds, os.path.join(_WORKDIR.value, "speed.png"))
+  print(f"\n{text}\nWritten to {_WORKDIR.value}")
 
 
 if __name__ == "__main__":
