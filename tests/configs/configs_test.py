@@ -93,7 +93,7 @@ class ConfigsTest(tf.test.TestCase, parameterized.TestCase):
       optimizer = optimizer.inner_optimizer
     self.assertIsInstance(
       optimizer,
-      keras.optimizers.AdamW if kind == "adamw" else keras.optimizers.SGD,
+      keras.optimizers.AdamW if "_adamw" in name else keras.optimizers.SGD,
     )
     self.assertEqual(optimizer.use_ema, kind == "polyak")
 
