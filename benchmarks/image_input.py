@@ -73,13 +73,13 @@ def _datasets(folder):
   """Returns what is timed of ours, by name."""
   split = image_datasets.load(folder)
   config = imagenet_resnet50_sgd.get_config().data
-  batch_size = _BATCH_SIZE.value
-  ours = image_datasets.training(split, config, batch_size)
+  counts = _BATCH_SIZE.value, _STEPS.value
+  ours = image_datasets.training(split, config, *counts)
   return {
     _OURS: ours,
     _OURS_AS_FLOATS: image_datasets.normalized(ours, config),
-    _CROPS: image_datasets.crops_alone(split, batch_size),
-    _WHOLE: image_datasets.whole_images_alone(split, batch_size),
+    _CROPS: image_datasets.crops_alone(split, *counts),
+    _WHOLE: image_datasets.whole_images_alone(split, *counts),
   }
 
 
@@ -89,7 +89,7 @@ def _time(dataset):
   So nothing is made before its time counts, and nothing goes on after it.
   """
   started = time.perf_counter()
-  for _ in dataset.take(_STEPS.value):
+  for _ in dataset:
     pass
   seconds = time.perf_counter() - started
   return seconds / (_STEPS.value * _BATCH_SIZE.value)

@@ -59,9 +59,9 @@ def random_crop(
     )[0]
   image = _to_uint8(image)
   if config.horizontal_flip:
-    image = tf.cond(
-      uniform[-1] < 0.5, lambda: tf.reverse(image, [1]), lambda: image
-    )
+    # The axes to reverse: the second, or none. Cheaper than a condition.
+    is_flipped = tf.cast(uniform[-1] < 0.5, tf.int32)
+    image = tf.reverse(image, tf.range(1, 1 + is_flipped))
   return tf.ensure_shape(image, (config.image_size,) * 2 + (channels,))
 
 
@@ -163,25 +163,21 @@ def random_window(
   Returns:
     (top, left, height, width), int32.
   """
-  height, width = tf.unstack(tf.cast(size, tf.float32))
-  low, high = (math.log(ratio) for ratio in aspect_ratio)
-  areas = height * width * (area[0] + (area[1] - area[0]) * uniform[:_TRIES])
-  ratios = tf.exp(low + (high - low) * uniform[_TRIES : 2 * _TRIES])
-  # Behind the tries what is taken if all of them fail.
-  ratio = tf.clip_by_value(width / height, *aspect_ratio)
-  central = tf.round(
-    [tf.minimum(height, width / ratio), tf.minimum(width, height * ratio)]
-  )
-  heights = tf.concat([tf.round(tf.sqrt(areas / ratios)), central[:1]], 0)
-  widths = tf.concat([tf.round(tf.sqrt(areas * ratios)), central[1:]], 0)
-  fits = (heights <= height) & (widths <= width)
-  fits &= (heights > 0) & (widths > 0)
+  # Few operations, for each is a microsecond of every image.
+  size = tf.cast(size, tf.float32)
+  areas = area[0] + (area[1] - area[0]) * uniform[:_TRIES]
+  sides = tf.sqrt(tf.reduce_prod(size) * areas)  # Of squares.
+  low, high = (math.log(ratio) / 2 for ratio in aspect_ratio)
+  roots = tf.exp(low + (high - low) * uniform[_TRIES : 2 * _TRIES])
+  shapes = tf.round(tf.stack([sides / roots, sides * roots], axis=1))
+  fits = tf.reduce_all((shapes > 0) & (shapes <= size), axis=1)
   chosen = tf.argmax(fits)
-  window = tf.stack([heights[chosen], widths[chosen]])
-  places = tf.stack([height, width]) - window
-  corner = tf.where(
-    chosen < _TRIES,
-    tf.floor(uniform[2 * _TRIES :] * (places + 1.0)),
-    tf.floor(places / 2.0),
+  is_found = fits[chosen]
+  ratio = tf.clip_by_value(size[1] / size[0], *aspect_ratio)
+  central = tf.minimum(size, size[::-1] * tf.stack([1 / ratio, ratio]))
+  window = tf.where(is_found, shapes[chosen], tf.round(central))
+  room = size - window
+  corner = tf.floor(
+    tf.where(is_found, uniform[2 * _TRIES :] * (room + 1.0), room / 2.0)
   )
   return tf.cast(tf.concat([corner, window], 0), tf.int32)

@@ -97,7 +97,7 @@ def _count_records(path):
   """Returns the number of records of a TFRecord file, reading their lengths."""
   count, position = 0, 0
   size = tf.io.gfile.stat(path).length
-  with tf.io.gfile.GFile(path, "rb") as file:
+  with _open_unbuffered(path) as file:
     while position < size:
       file.seek(position)
       head = file.read(8)
@@ -110,6 +110,13 @@ def _count_records(path):
       f"from 0, would end at byte {position} of {size}."
     )
   return count
+
+
+def _open_unbuffered(path):
+  """Opens a file of which a few bytes here and there are to be read."""
+  if "://" in path:
+    return tf.io.gfile.GFile(path, "rb")
+  return open(path, "rb", buffering=0)
 
 
 def _load(record, path, index):
