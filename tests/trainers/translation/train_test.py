@@ -91,7 +91,6 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
         "runtime.json",
         "source.json",
         "test.translations",
-        "validation.translations",
         "vocabulary",
         "vocabulary.json",
       ],
@@ -117,7 +116,8 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
       translations = file.read().split("\n")[:-1]
     references = [target for _, target in small_run.splits()["test"]]
     score, signature = scoring.bleu(translations, references)
-    self.assertEqual(results["test"], {"bleu": score, "sentences": 12})
+    self.assertEqual((results["split"], results["sentences"]), ("test", 12))
+    self.assertEqual(results["bleu"], score)
     self.assertEqual(results["signature"], signature)
 
   def test_learns(self):
