@@ -101,14 +101,20 @@ def _seconds_of_others():
     times = [int(ticks) for ticks in file.readline().split()[1:9]]
   user, nice, system, _, _, *rest = times  # Idle and waiting are left out.
   ticks = sum([user, nice, system, *rest])
-  process = os.getpid()
-  with open(f"/proc/self/task/{process}/children") as file:
-    children = file.read().split()
-  for child in children:
-    with open(f"/proc/{child}/stat") as file:
+  for process in _descendants(os.getpid()):
+    with open(f"/proc/{process}/stat") as file:
       fields = file.read().rpartition(")")[2].split()
     ticks -= int(fields[11]) + int(fields[12])  # In user and system mode.
   return ticks / os.sysconf("SC_CLK_TCK") - time.process_time()
+
+
+def _descendants(process):
+  """Yields the running child processes, theirs, and so on."""
+  with open(f"/proc/{process}/task/{process}/children") as file:
+    children = file.read().split()
+  for child in children:
+    yield child
+    yield from _descendants(child)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -127,6 +127,12 @@ def torch_training(**arguments):
   return {"bare": _load(path).make_runner(**arguments)}
 
 
+def torchvision_input(**arguments):
+  """Returns the runner that loads; arguments: torchvision_input.py's."""
+  path = pathlib.Path(__file__).with_name("torchvision_input.py")
+  return {"load": _load(path).make_runner(**arguments)}
+
+
 def torch_translation(**arguments):
   """Returns the same; arguments: torch_translation.py's."""
   path = pathlib.Path(__file__).with_name("torch_translation.py")
@@ -151,6 +157,7 @@ PEERS = {
   "pytorch_optimizer": (pytorch_optimizer, ("pytorch_optimizer", "torch")),
   "timm": (timm, ("timm", "torch")),
   "torch_training": (torch_training, ("torch",)),
+  "torchvision_input": (torchvision_input, ("torch", "torchvision")),
   "torch_translation": (torch_translation, ("torch",)),
 }
 

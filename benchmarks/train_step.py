@@ -131,7 +131,8 @@ def _time_case(name, run):
       run["versions"] |= peer.versions
       units[training_speed.PYTORCH] = functools.partial(peer.run, "bare")
     for variant in tqdm.tqdm(_VARIANTS.value, f"{case.title}: compile"):
-      units[variant] = _make_unit(case, *training_speed.VARIANTS[variant])
+      label, *options = training_speed.VARIANTS[variant]
+      units[label] = _make_unit(case, *options)
     measured = training_speed.measure(
       case.title,
       units,

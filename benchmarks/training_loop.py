@@ -62,6 +62,13 @@ def _rounds_of_fit(config, source):
   """Yields the seconds of a round, for ever."""
   strategy = tf.distribute.get_strategy()  # None: as most users of fit.
   model, optimizer, batches = _setup(config, source, strategy)
+  batches = batches.map(
+    lambda images, labels: (
+      input_pipeline.normalize(images, config.data),
+      labels,
+    ),
+    num_parallel_calls=tf.data.AUTOTUNE,
+  )
   model.compile(
     optimizer,
     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),

@@ -21,12 +21,12 @@ matplotlib.use("Agg")  # There may be no screen.
 from matplotlib import pyplot as plt
 
 PYTORCH = "PyTorch"
+# Of ours: what tables call it, whether by XLA, and whether with Lookahead.
 VARIANTS = {
-  # Of ours: whether by XLA, and whether with Lookahead.
-  "graph": (False, False),
-  "graph, Lookahead": (False, True),
-  "XLA": (True, False),
-  "XLA, Lookahead": (True, True),
+  "graph": ("ours, graph", False, False),
+  "graph_lookahead": ("ours, graph, Lookahead", False, True),
+  "xla": ("ours, XLA", True, False),
+  "xla_lookahead": ("ours, XLA, Lookahead", True, True),
 }
 
 Unit = Callable[[int], float]

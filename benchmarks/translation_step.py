@@ -127,9 +127,8 @@ def _time(run):
       run["versions"] |= peer.versions
       units[training_speed.PYTORCH] = functools.partial(peer.run, "bare")
     for variant in tqdm.tqdm(_VARIANTS.value, f"{title}: compile"):
-      units[variant] = _make_unit(
-        config, batch, *training_speed.VARIANTS[variant]
-      )
+      label, *options = training_speed.VARIANTS[variant]
+      units[label] = _make_unit(config, batch, *options)
     measured = training_speed.measure(
       title,
       units,

@@ -18,13 +18,20 @@ def get_config() -> ml_collections.ConfigDict:
       name="digits",
       train_split="train",
       validation_split="validation",
+      pipeline="small_images",
       image_size=32,
       mean=(0.5,),
       std=(0.5,),
-      crop_padding=0,
       horizontal_flip=False,
-      cache=True,
       shuffle_buffer=50_000,
+      # Of small_images alone:
+      crop_padding=0,
+      cache=config_dict.placeholder(bool),
+      # Of large_images alone:
+      crop_area=config_dict.placeholder(tuple),
+      crop_aspect_ratio=config_dict.placeholder(tuple),
+      antialias=config_dict.placeholder(bool),
+      eval_resize=config_dict.placeholder(int),
     ),
     model=dict(
       name="cnn",

@@ -23,11 +23,13 @@ def get_config() -> ml_collections.ConfigDict:
   config.num_epochs = 90.0
   config.global_batch_size = 256
   config.data.name = "imagenet2012"
+  config.data.pipeline = "large_images"
   config.data.image_size = 224
+  config.data.eval_resize = 256
   config.data.mean = (0.485, 0.456, 0.406)
   config.data.std = (0.229, 0.224, 0.225)
   config.data.horizontal_flip = True
-  config.data.cache = False
+  config.data.shuffle_buffer = 16_384  # Image files: 1.8 GB.
   config.model.name = "imagenet_resnet"
   config.model.width = 64
   config.model.blocks_per_stage = (3, 4, 6, 3)

@@ -22,10 +22,15 @@ PACKAGES = (
   "trainers",
 )
 # The distribution of a module where it is not the module's name.
-DISTRIBUTIONS = {"absl": "absl_py", "sklearn": "scikit_learn"}
+DISTRIBUTIONS = {
+  "PIL": "pillow",
+  "absl": "absl_py",
+  "sklearn": "scikit_learn",
+}
 # Tests of half a minute and more, for the README's test command alone.
 SLOW = {
   "tests/benchmarks/programs_test.py",
+  "tests/configs/configs_test.py",
   "tests/lookahead_tf/callbacks_test.py",
   "tests/lookahead_tf/composition_test.py",
   "tests/lookahead_tf/conformance_test.py",
@@ -41,11 +46,13 @@ DATA = {
   "benchmarks/added_memory.py": ["//benchmarks:optimizer_memory"],
   "benchmarks/peer_worker.py": [
     "//benchmarks:torch_training",
+    "//benchmarks:torchvision_input",
     "//benchmarks:torch_translation",
   ],
   "benchmarks/peers.py": ["//benchmarks:peer_worker"],
   "experiments/compare_optimizers.py": ["//configs:files"],
   "tests/benchmarks/programs_test.py": [
+    "//benchmarks:image_input",
     "//benchmarks:optimizer_memory",
     "//benchmarks:optimizer_step",
     "//benchmarks:train_step",
@@ -69,6 +76,7 @@ DATA = {
 FOREIGN = {
   "benchmarks/peer_worker.py",
   "benchmarks/torch_training.py",
+  "benchmarks/torchvision_input.py",
   "benchmarks/torch_translation.py",
   "lookahead_tf/backends/jax.py",
   "lookahead_tf/backends/torch.py",

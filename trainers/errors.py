@@ -32,6 +32,32 @@ def writing(
     ) from error
 
 
+@contextlib.contextmanager
+def explaining_input(explain: Callable[[], UserError | None]) -> Iterator[None]:
+  """Within it an error of the input is what `explain` returns.
+
+  Args:
+    explain: Called after an error such as an unreadable file causes. Returns
+      what is wrong, or None if it is not the input; then the error goes on.
+  """
+  try:
+    yield
+  except (
+    tf.errors.DataLossError,
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+  ) as error:
+    raise explain() or error from None
+
+
+def reason(error: tf.errors.OpError) -> str:
+  """Returns what an operation says without where TensorFlow was in it."""
+  frame = (
+    r"\{\{.*?\}\} ?|Error in user-defined function .*?: \S+: |\[\[.*|\[Op:.*"
+  )
+  return re.sub(frame, "", error.message).strip()
+
+
 def first_line(error: Exception) -> str:
   """Returns the first line of an error's message, shortened."""
   return str(error).strip().split("\n")[0][:300]

@@ -2,7 +2,7 @@
 
 import sys
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import ml_collections
 import tensorflow as tf
@@ -22,9 +22,7 @@ from trainers.runtime import Runtime
 
 Train = Callable[[ml_collections.ConfigDict, Runtime], None]
 UseRun = Callable[[Runtime, ml_collections.ConfigDict | None], None]
-CompileForTpu = Callable[
-  [ml_collections.ConfigDict, str | None, Sequence[str]], int
-]
+CompileForTpu = Callable[..., int]
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config",
@@ -40,6 +38,12 @@ _WORKDIR = flags.DEFINE_string(
 )
 _DATA_DIR = flags.DEFINE_string(
   "data_dir", None, "Where the data is: a TFDS data_dir, or a folder of images."
+)
+_FAKE_DATA = flags.DEFINE_bool(
+  "fake_data",
+  False,
+  "Make up data of the size of the config's, for benchmarks and for "
+  "--tpu_compile_only: nothing is read, and nothing can be learned.",
 )
 _STRATEGY = flags.DEFINE_enum(
   "strategy",
@@ -99,7 +103,9 @@ _TPU_COMPILE_ONLY = flags.DEFINE_list(
 def run(
   train: Train,
   compile_for_tpu: CompileForTpu,
+  *,
   modes: Mapping[str, UseRun] | None = None,
+  has_fake_data: bool = False,
 ) -> None:
   """Parses the command line and calls `train`, or what --mode says.
 
@@ -109,10 +115,12 @@ def run(
   Args:
     train: A function of a config and a Runtime.
     compile_for_tpu: A function of (config, data_dir, names of TPU slices) that
-      returns the exit status of --tpu_compile_only.
+      returns the exit status of --tpu_compile_only. With --fake_data it gets
+      fake_data=True as well.
     modes: What else the program does, by values of --mode. These functions are
       of a Runtime and of the config that the command line gave, or None: they
       use a run in the workdir, which has its config there.
+    has_fake_data: Whether the trainer can make up data.
   """
   modes = modes or {}
   mode = _define_mode(modes)
@@ -129,10 +137,13 @@ def run(
       )
     logging.set_verbosity(logging.WARNING)
     try:
+      fake = _fake_data(has_fake_data)
       if _TPU_COMPILE_ONLY.value is not None:
         runtime_lib.set_precision(_PRECISION.value)
         slices = _TPU_COMPILE_ONLY.value
-        sys.exit(compile_for_tpu(_CONFIG.value, _DATA_DIR.value, slices))
+        sys.exit(
+          compile_for_tpu(_CONFIG.value, _DATA_DIR.value, slices, **fake)
+        )
       config, runtime = _prepare()
       if mode.value == "train":
         train(config, runtime)
@@ -145,6 +156,19 @@ def run(
       sys.exit(interruption.EXIT_STATUS)
 
   app.run(main, flags_parser=_parse)
+
+
+def _fake_data(has_fake_data):
+  """Returns the argument of --fake_data, or nothing if it is not given."""
+  if not _FAKE_DATA.value:
+    return {}
+  if not has_fake_data:
+    raise UserError("--fake_data: this trainer cannot make up data.")
+  if _DATA_DIR.value:
+    raise UserError(
+      f"--fake_data reads nothing: leave out --data_dir={_DATA_DIR.value}."
+    )
+  return {"fake_data": True}
 
 
 def _define_mode(modes):
@@ -191,6 +215,7 @@ def _prepare():
     workdir=_WORKDIR.value,
     data_dir=_DATA_DIR.value,
     profile_steps=profile_steps,
+    fake_data=_FAKE_DATA.value,
   )
 
 

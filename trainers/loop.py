@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,7 +11,14 @@ import keras
 import tensorflow as tf
 import tqdm
 
-from trainers import interruption, metrics, profiling, replica_state, workers
+from trainers import (
+  errors,
+  interruption,
+  metrics,
+  profiling,
+  replica_state,
+  workers,
+)
 from trainers.checkpoints import Checkpoints
 from trainers.errors import UserError
 from trainers.plan import Plan
@@ -37,6 +45,9 @@ class Task:
       that with the greatest.
     counts: Those of `figures` that count something in a step: they are written
       per second too.
+    explain: A function of (first_step, steps), called after an error that the
+      input of these steps may have caused: returns what is wrong with it, or
+      None if nothing is.
   """
 
   model: keras.Model
@@ -47,6 +58,7 @@ class Task:
   evaluate: Callable[[], Mapping[str, float]]
   best: str
   counts: tuple[str, ...] = ()
+  explain: Callable[[int, int], UserError | None] = lambda first, steps: None
 
 
 def train(task: Task, plan: Plan, runtime: Runtime) -> None:
@@ -58,8 +70,8 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
     runtime: Where and how.
 
   Raises:
-    UserError: if a figure of the training is not finite, or if a file cannot
-      be written.
+    UserError: if a figure of the training is not finite, if a file cannot be
+      written, or if the input cannot be read.
     Interrupted: after a SIGTERM, when all is saved.
   """
   strategy = runtime.strategy
@@ -90,7 +102,10 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
       profiler.before(step + 1)
       count = plan.next_stop(step) - step
       started = time.perf_counter()
-      figures, finite = run_steps(batches, tf.constant(count))
+      with errors.explaining_input(
+        functools.partial(task.explain, step, count)
+      ):
+        figures, finite = run_steps(batches, tf.constant(count))
       values = {f"train/{name}": float(v) for name, v in figures.items()}
       seconds = time.perf_counter() - started
       host.check_finite(values, step, count, int(finite))

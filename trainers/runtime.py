@@ -24,12 +24,14 @@ class Runtime:
     workdir: Directory of the run.
     data_dir: Where the data is, if it is on disk.
     profile_steps: The first and the last step to write a trace of, or None.
+    fake_data: Whether to make up the data.
   """
 
   strategy: tf.distribute.Strategy
   workdir: str
   data_dir: str | None = None
   profile_steps: tuple[int, int] | None = None
+  fake_data: bool = False
 
   @property
   def is_chief(self) -> bool:

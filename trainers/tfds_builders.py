@@ -45,8 +45,10 @@ def load(
   return builder
 
 
-def split_size(builder: tfds.core.DatasetBuilder, field: str, name: str) -> int:
-  """Returns the number of examples in a split.
+def split(
+  builder: tfds.core.DatasetBuilder, field: str, name: str
+) -> tfds.core.SplitInfo:
+  """Returns what TFDS knows of a split, such as `num_examples`.
 
   Args:
     builder: From `load`.
@@ -57,12 +59,12 @@ def split_size(builder: tfds.core.DatasetBuilder, field: str, name: str) -> int:
     UserError: if there is no such split, or if it is empty.
   """
   try:
-    size = builder.info.splits[name].num_examples
+    info = builder.info.splits[name]
   except (KeyError, ValueError):
     raise UserError(
       f"{field}={name!r} is not a split of {builder.name}, which has "
       f"{list(builder.info.splits)}."
     ) from None
-  if not size:
+  if not info.num_examples:
     raise UserError(f"{field}={name!r} of {builder.name} has no examples.")
-  return size
+  return info

@@ -87,23 +87,40 @@ class ProgramsTest(tf.test.TestCase):
 
   def test_train_step(self):
     workdir = os.path.join(self.get_temp_dir(), self.id())
-    arguments = [
+    output = self._run(
+      "train_step",
       f"--workdir={workdir}",
       "--models=resnet18",
-      "--variants=graph, Lookahead",
+      "--variants=graph_lookahead",
       "--rounds=2",
       "--steps=1",
       "--patience=0",
       "--batch_size=2",
-    ]
-    output = self._run("train_step", *arguments)
+    )
     (record,) = self._results(workdir, output, "speed.png")["time"]
     self.assertEqual(record["per_step"], 2)
-    self.assertLen(record["seconds_per_step"]["graph, Lookahead"], 2)
-    with self.assertRaises(subprocess.CalledProcessError):
-      self._run(
-        "train_step", *arguments, f"--peers_python={shutil.which('false')}"
-      )
+    self.assertLen(record["seconds_per_step"]["ours, graph, Lookahead"], 2)
+
+  def test_image_input(self):
+    workdir = os.path.join(self.get_temp_dir(), self.id())
+    output = self._run(
+      "image_input",
+      f"--workdir={workdir}",
+      "--number_of_images=12",
+      "--batch_size=2",
+      "--steps=3",
+      "--rounds=2",
+      "--patience=0",
+      "--accelerator_images_per_second=1e6",
+      f"--torchvision_python={shutil.which('false')}",
+    )
+    record = self._results(workdir, output, "speed.png")
+    seconds = record["seconds_per_image"]
+    self.assertLen(seconds, 4)
+    self.assertLen(seconds["large_images"], 2)
+    self.assertIn("12 files of ", output)
+    self.assertRegex(output, r"- large_images: \d+")
+    self.assertIn("torchvision: not measured: its process ended", output)
 
   def test_translation_step(self):
     workdir = os.path.join(self.get_temp_dir(), self.id())
@@ -122,7 +139,7 @@ class ProgramsTest(tf.test.TestCase):
     )
     (record,) = self._results(workdir, output, "speed.png")["time"]
     self.assertEqual(record["per_step"], 15)
-    self.assertLen(record["seconds_per_step"]["graph"], 2)
+    self.assertLen(record["seconds_per_step"]["ours, graph"], 2)
 
   def test_translation_input(self):
     workdir = os.path.join(self.get_temp_dir(), self.id())

@@ -113,7 +113,7 @@ def trace(
         step,
         args=(
           (
-            tf.zeros((REPLICA_BATCH, size, size, source.channels)),
+            tf.zeros((REPLICA_BATCH, size, size, source.channels), tf.uint8),
             tf.zeros((REPLICA_BATCH,), tf.int32),
           ),
         ),

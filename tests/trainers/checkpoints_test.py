@@ -53,6 +53,27 @@ class CheckpointsTest(tf.test.TestCase):
       ["ckpt-2.index", "ckpt-3.index"],
     )
 
+  def test_reads_the_one_that_is_asked_for(self):
+    model, optimizer = _model_and_optimizer()
+    checkpoints = Checkpoints(self.workdir, model, optimizer)
+    self.assertIsNone(checkpoints.best)
+    self.assertEqual(checkpoints.paths, [])
+    kernel = model.variables[0]
+    for step, result in ((1, 0.5), (2, 0.9), (10, 0.1)):
+      kernel.assign(tf.fill((2, 3), float(step)))
+      checkpoints.save_if_best(step, result)
+      checkpoints.save(step)
+    for path, step in zip([checkpoints.best, *checkpoints.paths], (2, 2, 10)):
+      self.assertEqual(checkpoints.read(path), step)
+      self.assertAllEqual(kernel, tf.fill((2, 3), float(step)))
+    other = Checkpoints(
+      self.workdir,
+      keras.Sequential([keras.Input((2,)), keras.layers.Dense(4)]),
+      optimizer,
+    )
+    with self.assertRaisesRegex(UserError, "ckpt-10 cannot be read"):
+      other.read(other.latest)
+
 
 class DamageTest(tf.test.TestCase):
   """Files that are missing, cut off or cannot be written."""

@@ -35,6 +35,7 @@ class FlagsTest(tf.test.TestCase, parameterized.TestCase):
     (["--strategy=tpu"], "requirements-tpu.txt"),
     (["--strategy=multi_worker"], "environment variable TF_CONFIG"),
     (["--strategy=one_device", "--tpu=local"], "--tpu=local goes with"),
+    (["--fake_data", "--data_dir=/tmp"], "leave out --data_dir=/tmp"),
     (["--precision=fp8"], "should be one of"),
     (["--profile_steps=9-3"], "such as 100-110"),
     (["--seed=-1"], "not a non-negative integer"),

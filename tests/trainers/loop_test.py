@@ -62,6 +62,7 @@ def _task(strategy, **fields):
       "figures": ("value",),
       "evaluate": lambda: {"weight": float(np.array(weight)[0, 0])},
       "best": "weight",
+      "counts": ("value",),
       **fields,
     }
   )
@@ -112,6 +113,11 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
       self.assertAllClose(line["train/learning_rate"], 0.5)
       self.assertAllClose(line["epoch"], line["step"] / 4)
       self.assertGreater(line["examples_per_second"], 0)
+      # Of 2 examples in a step.
+      self.assertAllClose(
+        line["value_per_second"] / line["train/value"],
+        line["examples_per_second"] / 2,
+      )
 
   def test_goes_on_from_the_last_checkpoint(self):
     self._train(total_steps=7)

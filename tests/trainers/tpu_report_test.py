@@ -34,6 +34,10 @@ class TpuReportTest(absltest.TestCase):
     text = tpu_report.format_results([Result("v3-8", 8, _STEP)], 128)
     self.assertLen(_cells(text), 3)
 
+  def test_what_is_counted_has_a_name(self):
+    text = tpu_report.format_results([Result("v3-8", 8, _STEP)], 128, "tokens")
+    self.assertEqual(_cells(text)[0][-1], "tokens/s, at most")
+
   def test_verdicts(self):
     full = Cost(0, 0, 9 * 2**30, 1.0, 1.0, 0)
     for name, step, verdict in (

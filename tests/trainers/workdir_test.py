@@ -58,6 +58,17 @@ class WorkdirTest(tf.test.TestCase):
     with self.assertRaisesRegex(UserError, "config.json"):
       workdir.claim(self.path, config=_config())
 
+  def test_checking_writes_nothing(self):
+    workdir.check(self.path, config=_config())
+    self.assertFalse(os.path.exists(self.path))
+    self.assertIsNone(workdir.read(self.path, "config"))
+    workdir.claim(self.path, config=_config())
+    workdir.check(self.path, config=_config(), source={"size": 3})
+    with self.assertRaisesRegex(UserError, "config.seed: 0 -> 1"):
+      workdir.check(self.path, config=_config(seed=1))
+    self.assertEqual(os.listdir(self.path), ["config.json"])
+    self.assertEqual(workdir.read(self.path, "config")["seed"], 0)
+
   def test_lock_is_for_one_process(self):
     program = (
       "import sys; from trainers import workdir\n"

@@ -8,4 +8,6 @@ from trainers import flags
 from trainers.image_classification import train
 
 if __name__ == "__main__":
-  flags.run(train.train, compile_for_tpu=train.compile_for_tpu)
+  flags.run(
+    train.train, compile_for_tpu=train.compile_for_tpu, has_fake_data=True
+  )

@@ -1,20 +1,25 @@
-"""Images in class folders: SPLIT/CLASS/*.jpg, read by TFDS's folder builder."""
+"""Images in class folders: SPLIT/CLASS/*.jpg."""
 
 import os
-import re
 
+import numpy as np
 import tensorflow as tf
-import tensorflow_datasets as tfds
+import tqdm
 
 from trainers.errors import UserError
+from trainers.image_classification.splits import (
+  EncodedSplit,
+  Example,
+  Source,
+)
 
-_SUFFIXES = (".jpg", ".jpeg", ".png")  # Those that tfds.ImageFolder looks for.
+_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
-def make_builder(
-  root: str | None, train_split: str, validation_split: str
-) -> tfds.ImageFolder:
-  """Returns a builder after a check that both splits hold the same classes.
+def load(root: str | None, train_split: str, validation_split: str) -> Source:
+  """Returns the images of two folders, which hold the same classes.
+
+  Labels count the classes in the order of their names.
 
   Args:
     root: The directory that holds a directory for each split.
@@ -22,23 +27,23 @@ def make_builder(
     validation_split: Name of the directory to evaluate on.
 
   Raises:
-    UserError: if a directory is missing or empty, holds a class that the other
-      split lacks, or if there are folders besides.
+    UserError: if a directory is missing or empty, or holds a class that the
+      other split lacks.
   """
   layout = f"{train_split}/CLASS/*.jpg and {validation_split}/CLASS/*.jpg"
   if not root:
     raise UserError(
       f"data.name='image_folder' needs --data_dir, a folder with {layout}."
     )
-  classes = {}
+  files = {}
   for split in (train_split, validation_split):
     path = os.path.join(root, split)
     if not tf.io.gfile.isdir(path):
       raise UserError(
         f"{path} is not a directory: --data_dir must hold {layout}."
       )
-    classes[split] = _classes_with_images(path)
-    if not classes[split]:
+    files[split] = _files_of_classes(path)
+    if not files[split]:
       raise UserError(
         f"{path} holds no images: --data_dir must hold {layout}, with names "
         f"that end in one of {_SUFFIXES}."
@@ -47,59 +52,62 @@ def make_builder(
     (train_split, validation_split),
     (validation_split, train_split),
   ):
-    missing = sorted(classes[one] - classes[other])
+    missing = sorted(files[one].keys() - files[other].keys())
     if missing:
       raise UserError(
         f"The classes {missing} have images in {os.path.join(root, one)} but "
         f"none in {os.path.join(root, other)}."
       )
-  builder = tfds.ImageFolder(root)
-  names = set(builder.info.features["label"].names)
-  if names != classes[train_split]:
-    raise UserError(
-      f"{sorted(names - classes[train_split])} would count as classes, since "
-      f"--data_dir={root} has folders of these names, but they hold no images "
-      f"to train on. Remove them: --data_dir must hold {layout}, and no more."
-    )
-  return builder
-
-
-def _classes_with_images(path):
-  return {
-    name.rstrip("/")
-    for name in tf.io.gfile.listdir(path)
-    if tf.io.gfile.isdir(os.path.join(path, name))
-    and any(
-      file.lower().endswith(_SUFFIXES)
-      for file in tf.io.gfile.listdir(os.path.join(path, name))
-    )
-  }
-
-
-def read(builder: tfds.ImageFolder, split: str) -> tf.data.Dataset:
-  """Returns pairs (image, label): uint8 (height, width, 3), int64 scalar."""
-  files = builder.as_dataset(
-    split=split, decoders={"image": tfds.decode.SkipDecoding()}
-  )
-  return files.map(
-    lambda example: (_decode(example["image"]), example["label"]),
-    num_parallel_calls=tf.data.AUTOTUNE,
+  return Source(
+    _split(files[train_split]),
+    _split(files[validation_split]),
+    class_names=tuple(files[train_split]),
+    channels=3,
   )
 
 
-def explain_unreadable(root: str, split: str) -> UserError | None:
-  """Returns an error that names the first file that is no image, or None."""
-  for path in sorted(tf.io.gfile.glob(os.path.join(root, split, "*", "*"))):
-    if path.lower().endswith(_SUFFIXES):
-      try:
-        _decode(tf.io.read_file(path))
-      except tf.errors.OpError as error:
-        # Without what TensorFlow puts around it: the operation and its device.
-        reason = re.sub(r"\{\{.*?\}\} ?|\[Op:.*", "", error.message).strip()
-        return UserError(f"{path} cannot be read as an image: {reason}")
-  return None
+def _files_of_classes(directory):
+  """Returns the paths of the images by class, both sorted."""
+  files = {}
+  for name in tqdm.tqdm(
+    sorted(tf.io.gfile.listdir(directory)),
+    desc=f"Listing {directory}",
+    unit="class",
+    delay=2,
+  ):
+    folder = os.path.join(directory, name.rstrip("/"))
+    if tf.io.gfile.isdir(folder):
+      paths = [
+        os.path.join(folder, file)
+        for file in sorted(tf.io.gfile.listdir(folder))
+        if file.lower().endswith(_SUFFIXES)
+      ]
+      if paths:
+        files[name.rstrip("/")] = paths
+  return files
 
 
-def _decode(data):
-  image = tf.io.decode_image(data, channels=3, expand_animations=False)
-  return tf.ensure_shape(image, (None, None, 3))
+def _split(files):
+  paths = np.array([p.encode() for group in files.values() for p in group])
+  labels = np.repeat(
+    np.arange(len(files), dtype="int32"), [len(g) for g in files.values()]
+  )
+
+  def records(host, hosts, seed, buffer):
+    # Every so many-th: so that each host has images of every class.
+    own = paths[host::hosts], labels[host::hosts]
+    dataset = tf.data.Dataset.from_tensor_slices(own)
+    if seed is None:
+      return dataset
+    # All of them, whatever the buffer: they are paths, and sorted by class.
+    del buffer
+    return dataset.shuffle(
+      max(1, len(own[0])), seed=seed, reshuffle_each_iteration=False
+    )
+
+  return EncodedSplit(
+    len(paths),
+    records,
+    load=lambda path, label: Example(tf.io.read_file(path), label),
+    name=lambda path, label: path,
+  )

@@ -1,7 +1,6 @@
 """Training of an image classifier."""
 
 import contextlib
-import functools
 import os
 from collections.abc import Sequence
 
@@ -47,7 +46,7 @@ def train(config: ml_collections.ConfigDict, run: runtime.Runtime) -> None:
   """
   strategy = run.strategy
   checks.check_config(config, strategy)
-  source = sources.load(config.data, run.data_dir)
+  source = sources.load(config.data, run.data_dir, run.fake_data)
   checks.check_source(config, source)
   steps = make_plan(config, source.train.size, run.profile_steps)
   # Not 0: TensorFlow reads a seed pair of zeros as none, and tests for it in a
@@ -65,15 +64,7 @@ def train(config: ml_collections.ConfigDict, run: runtime.Runtime) -> None:
         source=source.describe(),
         runtime={"precision": runtime.precision()},
       )
-    try:
-      loop.train(task, steps, run)
-    except (
-      tf.errors.DataLossError,
-      tf.errors.InvalidArgumentError,
-      tf.errors.NotFoundError,
-    ) as error:  # It may be an image; to find which takes a pass over them.
-      mistake = source.train.explain() or source.validation.explain()
-      raise mistake or error from None
+    loop.train(task, steps, run)
     with optimizers.weights_to_evaluate(model, optimizer):
       if run.is_chief:
         _save_model(model, run.workdir)
@@ -89,10 +80,31 @@ def _save_model(model, workdir):
 
 
 def _make_task(model, optimizer, source, config, strategy):
+  contexts = []  # Of the hosts that this process feeds.
+
+  def train_data(first_step, context):
+    contexts.append(context)
+    return _train_batches(source, config, first_step, context)
+
+  def explain(first_step, steps):
+    for context in contexts:
+      mistake = input_pipeline.explain_training(
+        source.train,
+        config.data,
+        seed=config.seed,
+        global_batch_size=config.global_batch_size,
+        first_step=first_step,
+        steps=steps,
+        context=context,
+      )
+      if mistake:
+        return mistake
+    return None
+
   return loop.Task(
     model=model,
     optimizer=optimizer,
-    train_data=functools.partial(_train_batches, source, config),
+    train_data=train_data,
     train_step=training_step.make_train_step(
       model, optimizer, config, strategy
     ),
@@ -101,6 +113,7 @@ def _make_task(model, optimizer, source, config, strategy):
       model, optimizer, source.validation, config, strategy
     ),
     best="accuracy",
+    explain=explain,
   )
 
 
@@ -116,7 +129,10 @@ def _train_batches(source, config, first_step, context):
 
 
 def compile_for_tpu(
-  config: ml_collections.ConfigDict, data_dir: str | None, slices: Sequence[str]
+  config: ml_collections.ConfigDict,
+  data_dir: str | None,
+  slices: Sequence[str],
+  fake_data: bool = False,
 ) -> int:
   """Compiles the training step for TPU slices, without a TPU.
 
@@ -124,6 +140,7 @@ def compile_for_tpu(
     config: An experiment, as in configs/.
     data_dir: Where the data is; see `sources.load`. Its size and classes count.
     slices: Names of TPU slices; see `tpu_compile.report`.
+    fake_data: Whether to do without the data; see `sources.load`.
 
   Returns:
     The exit status: 0 if the step compiles for all of them and fits.
@@ -131,7 +148,7 @@ def compile_for_tpu(
   Raises:
     UserError: for what the user can put right.
   """
-  source = sources.load(config.data, data_dir)
+  source = sources.load(config.data, data_dir, fake_data)
   checks.check_source(config, source)
   steps = make_plan(config, source.train.size)
 

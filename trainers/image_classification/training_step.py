@@ -7,6 +7,7 @@ import ml_collections
 import tensorflow as tf
 
 from trainers import compilation, gradients
+from trainers.image_classification import input_pipeline
 
 
 def make_train_step(
@@ -17,8 +18,9 @@ def make_train_step(
 ) -> Callable[[tuple[tf.Tensor, tf.Tensor]], dict[str, tf.Tensor]]:
   """Returns one replica's training step.
 
-  It takes a batch (images, labels), updates the model, and returns the
-  replica's share of the loss and the accuracy of the global batch.
+  It takes a batch (images, labels), the images as they come from the input, not
+  normalized, updates the model, and returns the replica's share of the loss and
+  the accuracy of the global batch.
   """
   replicas = strategy.num_replicas_in_sync
   clip = gradients.Clipping(config.optimizer.arguments, replicas)
@@ -26,6 +28,7 @@ def make_train_step(
   @tf.function(jit_compile=compilation.uses_xla(config.jit_compile, strategy))
   def train_step(batch):
     images, labels = batch
+    images = input_pipeline.normalize(images, config.data)
     with tf.GradientTape() as tape:
       logits = model(images, training=True)
       losses = cross_entropy(logits, labels, config.label_smoothing)

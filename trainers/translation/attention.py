@@ -19,16 +19,14 @@ class Attention(keras.layers.Layer):
   Args:
     width: Of input and output, a multiple of `num_heads`.
     num_heads: How many heads.
-    dropout: Rate, of the weights.
-    shares_dropout: Whether all rows and heads have the same mask.
+    dropout: Layer that drops weights, of (batch, heads, queries, keys).
   """
 
   def __init__(
     self,
     width: int,
     num_heads: int,
-    dropout: float = 0.0,
-    shares_dropout: bool = False,
+    dropout: keras.layers.Layer,
     **kwargs,
   ):
     super().__init__(**kwargs)
@@ -37,9 +35,7 @@ class Attention(keras.layers.Layer):
     self._key = _projection(width, "key")
     self._value = _projection(width, "value")
     self._output = _projection(width, "output")
-    self._dropout = keras.layers.Dropout(
-      dropout, noise_shape=(1, 1, None, None) if shares_dropout else None
-    )
+    self._dropout = dropout
 
   def build(self, input_shape: tuple[int | None, ...]) -> None:
     """Makes the four matrices."""

@@ -1,5 +1,6 @@
 """Translations of token sequences by a Transformer, with beam search."""
 
+import functools
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -13,7 +14,7 @@ def make_decoder(
 ) -> Callable[[tf.Tensor], tf.Tensor]:
   """Returns a function from source tokens to target tokens.
 
-  It is compiled once for each shape. Keys and values of the encoder are made
+  It is traced once for each shape. Keys and values of the encoder are made
   once for all hypotheses of a sentence; those of the decoder stay where they
   were written, and a mask tells whose they are: nothing is moved.
 
@@ -29,11 +30,17 @@ def make_decoder(
     returns int32 (sentences, length + extra_length), likewise.
   """
 
-  @tf.function(jit_compile=jit_compile, autograph=False)
-  def decode(source):
-    return search(model, source, beam, extra_length)[0][:, 0]
+  @functools.cache
+  def of_shape(shape):
+    del shape  # One function of many shapes would warn of them.
 
-  return decode
+    @tf.function(jit_compile=jit_compile, autograph=False)
+    def decode(source):
+      return search(model, source, beam, extra_length)[0][:, 0]
+
+    return decode
+
+  return lambda source: of_shape(tuple(source.shape))(source)
 
 
 def search(
@@ -48,9 +55,10 @@ def search(
     extra_length: As in `make_decoder`.
   """
   is_token = source != 0
-  length = source.shape[1]
+  sentences, length = (
+    fixed or tf.shape(source)[axis] for axis, fixed in enumerate(source.shape)
+  )
   longest = length + extra_length
-  sentences = source.shape[0] or tf.shape(source)[0]
   lengths = tf.reduce_sum(tf.cast(is_token, tf.int32), axis=1)
   # Nobody waits for rows that only fill up the batch.
   limits = tf.where(lengths > 0, lengths + extra_length, 1)
@@ -88,7 +96,7 @@ def _ancestor_mask(index, ancestors, size):
   Returns:
     Booleans (sentences, size, longest * size).
   """
-  longest = ancestors.shape[2]
+  longest = tf.shape(ancestors)[2]
   is_past = tf.range(longest)[:, tf.newaxis] <= index
   is_own = ancestors[..., tf.newaxis] == tf.range(size)
   return tf.reshape(is_past & is_own, (-1, size, longest * size))

@@ -6,7 +6,6 @@ import keras
 import ml_collections
 import tensorflow as tf
 
-from trainers import compilation
 from trainers.translation import input_pipeline, training_step
 from trainers.translation.prepared import Rows
 
@@ -36,9 +35,7 @@ def make_loss(
     )
   )
 
-  @tf.function(
-    jit_compile=compilation.uses_xla(config.jit_compile, strategy, on_cpu=True)
-  )
+  @tf.function(jit_compile=training_step.uses_xla(config, strategy))
   def sums_of(batch):
     is_token = tf.cast(batch["target_segments"] > 0, tf.float32)
     logits = model(batch, training=False)

@@ -72,7 +72,9 @@ def make_model_and_optimizer(
   """Returns the model of an experiment and its optimizer, both built."""
   rate = config.learning_rate
   with strategy.scope():
-    model = make_model(config.model, vocabulary_size)
+    model = make_model(
+      config.model, vocabulary_size, training_step.uses_xla(config, strategy)
+    )
     optimizer = optimizers.make_optimizer(
       config,
       Factors(

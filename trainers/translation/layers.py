@@ -3,9 +3,11 @@
 import math
 
 import keras
+import ml_collections
 import tensorflow as tf
 
 from trainers.translation.attention import Attention
+from trainers.translation.dropout import Dropout
 
 # Keys and values of a decoder layer; see `Attention.project`.
 KeysValues = tuple[tf.Tensor, tf.Tensor]
@@ -76,16 +78,21 @@ class FeedForward(keras.layers.Layer):
   Args:
     width: Of input and output.
     inner_width: Between them.
-    dropout: Rate, after the ReLU.
-    noise_shape: That of the dropout.
+    dropout: Layer that drops what comes out of the ReLU.
   """
 
-  def __init__(self, width, inner_width, dropout, noise_shape, **kwargs):
+  def __init__(
+    self,
+    width: int,
+    inner_width: int,
+    dropout: keras.layers.Layer,
+    **kwargs,
+  ):
     super().__init__(**kwargs)
     self._inner = keras.layers.Dense(
       inner_width, activation="relu", name="inner"
     )
-    self._dropout = keras.layers.Dropout(dropout, noise_shape=noise_shape)
+    self._dropout = dropout
     self._outer = keras.layers.Dense(width, name="outer")
 
   def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -105,21 +112,29 @@ class Block(keras.layers.Layer):
   Args:
     config: A config's `model`.
     has_memory: Whether it is the decoder's, which reads the encoder's output.
+    uses_xla: As in `Dropout`.
   """
 
-  def __init__(self, config, has_memory: bool, **kwargs):
+  def __init__(
+    self,
+    config: ml_collections.ConfigDict,
+    has_memory: bool,
+    uses_xla: bool,
+    **kwargs,
+  ):
     super().__init__(**kwargs)
     self._has_memory = has_memory
-    shares = config.shares_dropout
-    # As tensor2tensor does on TPUs: all positions of a row have the same mask.
-    noise_shape = (None, 1, None) if shares else None
+    self._dropout = make_dropout(config, config.dropout, uses_xla)
 
     def attention(name):
       return Attention(
         config.d_model,
         config.num_heads,
-        config.attention_dropout,
-        shares,
+        Dropout(
+          config.attention_dropout,
+          (1, 1, None, None) if config.shares_dropout else None,
+          uses_xla,
+        ),
         name=name,
       )
 
@@ -131,14 +146,10 @@ class Block(keras.layers.Layer):
     self._feed_forward = FeedForward(
       config.d_model,
       config.d_ff,
-      config.relu_dropout,
-      noise_shape,
+      make_dropout(config, config.relu_dropout, uses_xla),
       name="feed_forward",
     )
     self._feed_forward_norm = norm("feed_forward_norm")
-    self._dropout = keras.layers.Dropout(
-      config.dropout, noise_shape=noise_shape
-    )
 
   def build(self, input_shape: tuple[int | None, ...]) -> None:
     """Makes the variables of all sublayers, which have the same width."""
@@ -219,6 +230,19 @@ class Block(keras.layers.Layer):
     y = self._memory_norm(x)
     x += self._memory_attention.attend(y, *memory, memory_bias)
     return x + self._feed_forward(self._feed_forward_norm(x)), cache
+
+
+def make_dropout(
+  config: ml_collections.ConfigDict, rate: float, uses_xla: bool
+) -> keras.layers.Layer:
+  """Returns a dropout of (batch, length, width), as `config` wants it shared.
+
+  With `shares_dropout` all positions of a row have the same mask, which is what
+  tensor2tensor does on TPUs.
+  """
+  return Dropout(
+    rate, (None, 1, None) if config.shares_dropout else None, uses_xla
+  )
 
 
 def norm(name: str) -> keras.layers.Layer:

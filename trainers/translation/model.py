@@ -12,6 +12,7 @@ from trainers.translation.layers import (
   Block,
   Embedding,
   KeysValues,
+  make_dropout,
   norm,
   position_signal,
 )
@@ -34,27 +35,29 @@ class Transformer(keras.Model):
       `shares_dropout`: all positions of a row, and all rows and heads of
       attention weights, have the same mask, as in tensor2tensor on TPUs.
     vocabulary_size: Number of tokens, of which 0 is padding.
+    uses_xla: Whether XLA compiles its training step; see `dropout.Dropout`.
   """
 
   def __init__(
-    self, config: ml_collections.ConfigDict, vocabulary_size: int, **kwargs
+    self,
+    config: ml_collections.ConfigDict,
+    vocabulary_size: int,
+    uses_xla: bool = False,
+    **kwargs,
   ):
     super().__init__(**kwargs)
     self._width, self._heads = config.d_model, config.num_heads
     self._embedding = Embedding(
       vocabulary_size, config.d_model, name="embedding"
     )
-    self._dropout = keras.layers.Dropout(
-      config.dropout,
-      noise_shape=(None, 1, None) if config.shares_dropout else None,
-    )
+    self._dropout = make_dropout(config, config.dropout, uses_xla)
     self._encoder = [
-      Block(config, has_memory=False, name=f"encoder{i}")
+      Block(config, False, uses_xla, name=f"encoder{i}")
       for i in range(config.num_layers)
     ]
     self._encoder_norm = norm("encoder_norm")
     self._decoder = [
-      Block(config, has_memory=True, name=f"decoder{i}")
+      Block(config, True, uses_xla, name=f"decoder{i}")
       for i in range(config.num_layers)
     ]
     self._decoder_norm = norm("decoder_norm")
@@ -168,10 +171,12 @@ class Transformer(keras.Model):
 
 
 def make_model(
-  config: ml_collections.ConfigDict, vocabulary_size: int
+  config: ml_collections.ConfigDict,
+  vocabulary_size: int,
+  uses_xla: bool = False,
 ) -> Transformer:
   """Returns a Transformer, built; arguments as there."""
-  model = Transformer(config, vocabulary_size, name="transformer")
+  model = Transformer(config, vocabulary_size, uses_xla, name="transformer")
   model.build()
   return model
 

@@ -138,7 +138,7 @@ def _tfds(config, data_dir):
     part = config[f"{name}_split"]
     if name == "test" and not part:
       return None
-    size = tfds_builders.split_size(builder, f"data.{name}_split", part)
+    info = tfds_builders.split(builder, f"data.{name}_split", part)
 
     def read():
       return _read_tfds(builder, part, languages)
@@ -146,11 +146,11 @@ def _tfds(config, data_dir):
     # All of a large data set takes minutes, and is told by its files' sizes.
     files = [
       [os.path.basename(f.filename), tf.io.gfile.stat(f.filename).length]
-      for f in builder.info.splits[part].file_instructions
+      for f in info.file_instructions
     ]
     beginning = list(itertools.islice(read(), 1000))
     described = [builder.info.full_name, part, languages, files, beginning]
-    return Split(name, size, _fingerprint(described), read)
+    return Split(name, info.num_examples, _fingerprint(described), read)
 
   return Source(*map(split, _SPLITS))
 

@@ -55,6 +55,9 @@ def train(config: ml_collections.ConfigDict, run: runtime.Runtime) -> None:
       "runtime": {"precision": runtime.precision()},
     }
     workdir_lib.check(run.workdir, **records)
+    # Not 0: see the image trainer. And not later: TensorFlow then forgets its
+    # kernels, and with them the model of every tokenizer.
+    keras.utils.set_random_seed(config.seed + 1)
     words = vocabulary.load_or_train(
       source.train, config.vocabulary, run.workdir, run.is_chief
     )
@@ -64,8 +67,6 @@ def train(config: ml_collections.ConfigDict, run: runtime.Runtime) -> None:
     steps = experiment.make_plan(
       config, rows, rows_per_batch, run.profile_steps
     )
-    # Not 0: see the image trainer.
-    keras.utils.set_random_seed(config.seed + 1)
     model, optimizer = experiment.make_model_and_optimizer(
       config, words.size, strategy
     )
@@ -137,10 +138,9 @@ def _make_evaluation(
 
 def _score(model, optimizer, source, words, config, run):
   """Scores the final weights, and writes the scores and the translations."""
-  checkpoints = Checkpoints(run.workdir, model, optimizer)
   chosen = weights.restore(
     config.final_weights,
-    checkpoints,
+    Checkpoints(run.workdir, model, optimizer),
     model,
     optimizer,
     config.average_checkpoints,
@@ -148,18 +148,21 @@ def _score(model, optimizer, source, words, config, run):
   translator = Translator(
     model, words, config.decoding, run.strategy, is_chief=run.is_chief
   )
-  results = {"weights": chosen}
-  for split in filter(None, (source.validation, source.test)):
-    sentences, references = split.columns()
-    translations = translator(sentences)
-    score, signature = scoring.bleu(translations, references)
-    results[split.name] = {"bleu": score, "sentences": split.size}
-    results["signature"] = signature
-    if run.is_chief:
-      _write(run.workdir, f"{split.name}.translations", translations)
-      print(f"{split.name}: BLEU {score:.2f} ({chosen}) {signature}")
+  split = source.test or source.validation
+  sentences, references = split.columns()
+  translations = translator(sentences)
+  score, signature = scoring.bleu(translations, references)
   if run.is_chief:
+    results = {
+      "split": split.name,
+      "sentences": split.size,
+      "weights": chosen,
+      "bleu": score,
+      "signature": signature,
+    }
+    _write(run.workdir, f"{split.name}.translations", translations)
     _write(run.workdir, "results.json", [json.dumps(results, indent=2)])
+    print(f"{split.name}: BLEU {score:.2f} ({chosen}) {signature}")
 
 
 def _write(directory, name, lines):

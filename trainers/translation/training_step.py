@@ -32,9 +32,7 @@ def make_train_step(
   replicas = strategy.num_replicas_in_sync
   clip = gradients.Clipping(config.optimizer.arguments, replicas)
 
-  @tf.function(
-    jit_compile=compilation.uses_xla(config.jit_compile, strategy, on_cpu=True)
-  )
+  @tf.function(jit_compile=uses_xla(config, strategy))
   def train_step(batch):
     is_token = tf.cast(batch["target_segments"] > 0, tf.float32)
     count = tf.reduce_sum(is_token)
@@ -62,6 +60,13 @@ def make_train_step(
     }
 
   return train_step
+
+
+def uses_xla(
+  config: ml_collections.ConfigDict, strategy: tf.distribute.Strategy
+) -> bool:
+  """Whether XLA compiles one replica's training step."""
+  return compilation.uses_xla(config.jit_compile, strategy, on_cpu=True)
 
 
 def smoothed_cross_entropy(

@@ -22,6 +22,7 @@ def _split(size=_SIZE, pixels=6):
 def _config(**fields):
   return config_dict.create(
     **{
+      "pipeline": "small_images",
       "image_size": 6,
       "mean": (0.5,),
       "std": (0.25,),
@@ -59,13 +60,21 @@ class TrainBatchesTest(tf.test.TestCase, parameterized.TestCase):
     self.assertLen(set(second), 8)
     self.assertNotEqual(first, second)
 
-  def test_images_are_normalized_and_belong_to_their_labels(self):
+  def test_images_belong_to_their_labels(self):
     images, labels = _train(1)[0]
-    self.assertEqual(images.shape, (4, 6, 6, 3))
-    expected = np.broadcast_to(
-      ((labels / 255 - 0.5) / 0.25)[:, None, None, None], images.shape
+    self.assertEqual((images.shape, images.dtype), ((4, 6, 6, 3), np.uint8))
+    self.assertEqual(labels.dtype, np.int32)
+    self.assertAllEqual(
+      images, np.broadcast_to(labels[:, None, None, None], images.shape)
     )
-    self.assertAllClose(images, expected, rtol=1e-5)
+
+  def test_normalize(self):
+    images = np.arange(2 * 4 * 4 * 3, dtype="uint8").reshape(2, 4, 4, 3)
+    config = _config(mean=(0.1, 0.2, 0.3), std=(0.25, 0.5, 0.75))
+    actual = input_pipeline.normalize(tf.constant(images), config)
+    self.assertEqual(actual.dtype, tf.float32)
+    expected = (images / 255 - [0.1, 0.2, 0.3]) / [0.25, 0.5, 0.75]
+    self.assertAllClose(actual, expected, rtol=1e-5)
 
   def test_the_seed_decides(self):
     one, same, other = (
@@ -109,9 +118,7 @@ class TrainBatchesTest(tf.test.TestCase, parameterized.TestCase):
       allowed |= {window.tobytes(), window[:, ::-1].tobytes()}
     fields = {"crop_padding": 2, "horizontal_flip": True}
     seen = [
-      np.rint((x * 0.25 + 0.5) * 255).astype("uint8").tobytes()
-      for images, _ in _train(100, split, **fields)
-      for x in images
+      x.tobytes() for images, _ in _train(100, split, **fields) for x in images
     ]
     self.assertEqual(set(seen), allowed)
     # Batches differ from one another, and images within a batch.
@@ -123,7 +130,7 @@ class TrainBatchesTest(tf.test.TestCase, parameterized.TestCase):
     split = Split(tf.data.Dataset.from_tensors((image, 0)).repeat(4), 4)
     images, _ = _train(1, split)[0]
     self.assertEqual(images.shape, (4, 6, 6, 3))
-    self.assertAllClose(images, np.full((4, 6, 6, 3), (200 / 255 - 0.5) * 4))
+    self.assertAllEqual(images, np.full((4, 6, 6, 3), 200))
 
 
 class EvaluationBatchesTest(tf.test.TestCase, parameterized.TestCase):
@@ -148,7 +155,7 @@ class EvaluationBatchesTest(tf.test.TestCase, parameterized.TestCase):
 
 
 class HostsTest(tf.test.TestCase):
-  """Four replicas on two hosts see what four on one host see."""
+  """Four replicas on two hosts train on what four on one host do."""
 
   def assertParts(self, one_host, two_hosts):
     parts = [list(part) for part in two_hosts]
@@ -168,16 +175,20 @@ class HostsTest(tf.test.TestCase):
     )
 
   def test_evaluation(self):
-    def batches(context):
-      return list(
-        input_pipeline.evaluation_batches(
-          _split(), _config(), global_batch_size=8, context=context
-        ).as_numpy_iterator()
+    seen, lengths = [], []
+    for host in (0, 1):
+      batches = input_pipeline.evaluation_batches(
+        _split(), _config(), global_batch_size=8, context=_context(4, 2, host)
       )
-
-    self.assertParts(
-      batches(_context(4)), [batches(_context(4, 2, host)) for host in (0, 1)]
-    )
+      length = 0
+      for images, labels, weights in batches.as_numpy_iterator():
+        length += len(labels)
+        for image, label in zip(images[weights == 1], labels[weights == 1]):
+          self.assertAllEqual(image, np.full((6, 6, 3), label))
+          seen.append(label)
+      lengths.append(length)
+    self.assertCountEqual(seen, range(_SIZE))
+    self.assertEqual(lengths, [8, 8])
 
 
 if __name__ == "__main__":

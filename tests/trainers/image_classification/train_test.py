@@ -128,9 +128,29 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     self.assertBetween(arguments[0] - arguments[1], 11, 11 + 5)
     self.assertIsNotNone(config.lookahead)
 
-  def test_final_model_is_what_was_evaluated_on_every_example(self):
+  @parameterized.parameters("slow weights", "moving averages")
+  def test_final_model_is_what_was_evaluated_on_every_example(self, kind):
     # Step 22 is in the middle of a period, and 360 is no multiple of 64.
-    _, lines = self._train(_config())
+    config = _config()
+    if kind == "moving averages":
+      with config.unlocked():
+        config.lookahead = None
+        config.optimizer.arguments.use_ema = True
+    saved, lines = self._train(config)
+    checkpoint = tf.train.load_checkpoint(
+      os.path.join(self.workdir, "checkpoints", "ckpt-22")
+    )
+    state = {"model": [], "optimizer": []}
+    for key in checkpoint.get_variable_to_shape_map():
+      if (top := key.split("/")[0]) in state:
+        state[top].append(np.array(checkpoint.get_tensor(key)).tobytes())
+    # The checkpoint has what training goes on with, and in the optimizer what
+    # is saved: kernels in training differ from them.
+    kernels = [v.tobytes() for v in saved if v.ndim == 4]
+    self.assertLen(kernels, 3)
+    for kernel in kernels:
+      self.assertIn(kernel, state["optimizer"])
+      self.assertNotIn(kernel, state["model"])
     model = keras.models.load_model(os.path.join(self.workdir, "model.keras"))
     source = sources.load(_config().data, None)
     images, labels = (
@@ -188,7 +208,49 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     with self.assertRaisesRegex(UserError, "train/dark/0.png cannot be read"):
       self._train(config, self.workdir + "2", data_dir=root)
 
+  def test_large_images_from_files(self):
+    root = os.path.join(self.get_temp_dir(), self.id(), "images")
+    for split, number in (("train", 8), ("validation", 3)):
+      for i in range(number):
+        write_image(f"{root}/{split}/dark/{i}.png", (i, 0, 0))
+        write_image(f"{root}/{split}/light/{i}.png", (255 - i, 250, 250))
+    config = _config(
+      **{
+        "data.name": "image_folder",
+        "data.pipeline": "large_images",
+        "data.crop_padding": 0,
+        "global_batch_size": 8,
+        "num_epochs": 8.0,
+      }
+    )
+    one, lines = self._train(config, self.workdir + "1", data_dir=root)
+    self.assertEqual(lines[-1]["eval/accuracy"], 1.0)
+    two, _ = self._train(
+      config, self.workdir + "2", replicas.mirrored(), data_dir=root
+    )
+    for a, b in zip(one, two, strict=True):
+      self.assertAllClose(a, b, rtol=2e-4, atol=2e-5)
+    for i, split in enumerate(("train", "validation")):
+      with open(f"{root}/{split}/light/2.png", "w") as file:
+        file.write("torn")
+      with self.assertRaisesRegex(
+        UserError, f"{split}/light/2.png cannot be read"
+      ):
+        self._train(config, self.workdir + f"{3 + i}", data_dir=root)
+      write_image(f"{root}/{split}/light/2.png", (255, 250, 250))
+
+  def test_fake_data(self):
+    config = _config(**{"num_epochs": 0.5})
+    run = Runtime(_one_device(), self.workdir, fake_data=True)
+    train.train(config, run)
+    lines = metrics.read(self.workdir)
+    self.assertEqual(lines[-1]["step"], 11)
+    self.assertIn("eval/accuracy", lines[-1])
+    with self.assertRaisesRegex(UserError, "source.fake: True -> "):
+      self._train(config)
+
   def test_mistakes(self):
+    large = {"data.pipeline": "large_images", "data.crop_padding": 0}
     for fields, strategy, message in (
       ({"global_batch_size": 63}, replicas.mirrored(), "number of replicas"),
       ({"global_batch_size": 2_000}, None, "the 1437 training examples"),
@@ -199,6 +261,18 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
       ({"label_smoothing": 2.0}, None, r"label_smoothing must be in \[0, 1\)"),
       ({"jit_compile": True}, replicas.mirrored(), "jit_compile=True cannot"),
       ({"data.mean": (0.5, 0.5, 0.5)}, None, "data.mean must hold one number"),
+      ({"data.pipeline": "huge"}, None, "data.pipeline must be one of"),
+      (large, None, "data.name='digits' has none: use 'small_images'"),
+      (large | {"data.crop_padding": 4}, None, "'large_images' it must be 0"),
+      (large | {"data.cache": True}, None, "data.cache=True goes with"),
+      (large | {"data.eval_resize": 7}, None, "not be less than data.image_si"),
+      (large | {"data.crop_area": (0.0, 1.0)}, None, r"Received: \(0.0, 1.0\)"),
+      (
+        large | {"data.crop_aspect_ratio": (2.0, 1.0)},
+        None,
+        "data.crop_aspect_ratio must be the least and the greatest",
+      ),
+      ({"data.eval_resize": 9}, None, "'small_images' it must be None"),
       ({"learning_rate.schedule": "linear"}, None, "Received: 'linear'"),
     ):
       with self.assertRaisesRegex(UserError, message):

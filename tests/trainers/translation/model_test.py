@@ -6,7 +6,7 @@ from absl.testing import parameterized
 from tests.trainers.translation import tiny
 from tests.trainers.translation.numpy_transformer import NumpyTransformer
 from trainers import runtime
-from trainers.translation.layers import FeedForward
+from trainers.translation.layers import FeedForward, make_dropout
 from trainers.translation.model import make_model
 
 _ONE = ([3, 7, 2, 1], [5, 5, 9, 10, 1])
@@ -82,7 +82,8 @@ class ModelTest(tf.test.TestCase, parameterized.TestCase):
     self.assertNotAllClose(one, two, atol=1e-2)
 
   def test_shared_dropout_is_the_same_at_all_positions(self):
-    layer = FeedForward(64, 64, 0.5, (None, 1, None))
+    config = tiny.config(shares_dropout=True)
+    layer = FeedForward(64, 64, make_dropout(config, 0.5, uses_xla=False))
     x = tf.ones((2, 5, 64))
     layer(x)
     for variable in layer.trainable_variables:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from absl import flags
 from absl.testing import flagsaver, parameterized
 
-from tests.trainers.translation.train_test import small_config, write_text
+from tests.trainers.translation import small_run
 from trainers.checkpoints import Checkpoints
 from trainers.errors import UserError
 from trainers.runtime import Runtime
@@ -51,8 +51,8 @@ class TrainedTest(tf.test.TestCase, parameterized.TestCase):
     super().setUpClass()
     flags.FLAGS.mark_as_parsed()
     root = cls.get_temp_dir(cls())
-    write_text(os.path.join(root, "text"))
-    cls.config = small_config(keep_checkpoints=3, average_checkpoints=2)
+    small_run.write_text(os.path.join(root, "text"))
+    cls.config = small_run.config(keep_checkpoints=3, average_checkpoints=2)
     cls.run_ = Runtime(
       tf.distribute.OneDeviceStrategy("CPU:0"),
       os.path.join(root, "run"),
@@ -120,16 +120,8 @@ class TrainedTest(tf.test.TestCase, parameterized.TestCase):
       checkpoints.read(
         os.path.join(self.run_.workdir, "checkpoints", f"ckpt-{step}")
       )
-      slow = {v.path: np.array(v) for v in optimizer.variables}
-      slow = [
-        next(
-          value
-          for path, value in slow.items()
-          if "slow" in path and path.endswith(v.path.replace("/", "_"))
-        )
-        for v in model.trainable_variables
-      ]
-      expected = expected + np.concatenate([x.ravel() for x in slow]) / 2
+      slow = [np.array(v).ravel() for v in optimizer.slow_weights]
+      expected = expected + np.concatenate(slow) / 2
     chosen = weights.restore("average", checkpoints, model, optimizer, 2)
     self.assertEqual(chosen, "average, step 4, 8")
     found = [np.array(v).ravel() for v in model.trainable_variables]
@@ -162,7 +154,7 @@ class TrainedTest(tf.test.TestCase, parameterized.TestCase):
       (
         "config.seed: 0 -> 5",
         {
-          "config": small_config(
+          "config": small_run.config(
             keep_checkpoints=3, average_checkpoints=2, seed=5
           )
         },

@@ -1,0 +1,145 @@
+"""Every translation config trains on data of its format, and is the paper's."""
+
+import glob
+import importlib
+import os
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from absl.testing import parameterized
+
+from lookahead_tf import Lookahead
+from tests.trainers.translation import small_run
+from trainers import metrics
+from trainers.runtime import Runtime
+from trainers.translation import experiment, train
+
+_DIRECTORY = os.path.join(
+  os.path.dirname(os.path.dirname(os.path.dirname(__file__))), "configs"
+)
+NAMES = sorted(
+  os.path.splitext(os.path.basename(path))[0]
+  for path in glob.glob(os.path.join(_DIRECTORY, "*_transformer_*.py"))
+)
+OF_THE_PAPER = [name for name in NAMES if name.startswith("wmt14_")]
+_KINDS = {
+  "adam": keras.optimizers.Adam,
+  "adafactor": keras.optimizers.Adafactor,
+  "lookahead": Lookahead,
+}
+
+
+def _get(name):
+  return importlib.import_module(f"configs.{name}").get_config()
+
+
+def _shrink(config):
+  """Makes an experiment one of three steps, of the same kind."""
+  small = small_run.config()
+  for field in ("vocabulary.size", "model", "decoding"):
+    config.update_from_flattened_dict(
+      {
+        name: value
+        for name, value in small_run.flatten(small).items()
+        if name == field or name.startswith(f"{field}.")
+      }
+    )
+  config.update_from_flattened_dict(
+    {
+      "num_steps": 3,
+      "steps_per_loop": 3,
+      "global_batch_tokens": 128,
+      "data.max_length": 32,
+      "eval_sentences": 4,
+      "jit_compile": False,
+    }
+  )
+  return config
+
+
+def _write_wmt14(data_dir):
+  """Writes phrases in the format of TFDS's wmt14_translate/de-en."""
+  tfds.dataset_builders.store_as_tfds_dataset(
+    name="wmt14_translate",
+    version="1.0.0",
+    config="de-en",
+    features=tfds.features.Translation(languages=("de", "en")),
+    split_datasets={
+      name: [{"en": source, "de": target} for source, target in pairs]
+      for name, pairs in small_run.splits().items()
+    },
+    data_dir=data_dir,
+    disable_shuffling=True,
+  )
+
+
+class TranslationConfigsTest(tf.test.TestCase, parameterized.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.data_dir = os.path.join(cls.get_temp_dir(cls()), "data")
+    small_run.write_text(cls.data_dir)
+    for name, pattern in (("train", "train"), ("validation", "val")):
+      for side, language in (("source", "en"), ("target", "de")):
+        os.link(
+          os.path.join(cls.data_dir, f"{name}.{side}"),
+          os.path.join(cls.data_dir, f"{pattern}.{language}.gz"),
+        )
+    _write_wmt14(cls.data_dir)
+
+  @parameterized.parameters(NAMES)
+  def test_trains(self, name):
+    config = _shrink(_get(name).lock())
+    workdir = os.path.join(self.get_temp_dir(), self.id())
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    train.train(config, Runtime(strategy, workdir, self.data_dir))
+    *_, last = metrics.read(workdir)
+    self.assertEqual(last["step"], 3)
+    for figure in ("train/loss", "eval/loss", "eval/bleu"):
+      self.assertTrue(np.isfinite(last[figure]))
+    is_scored = os.path.exists(os.path.join(workdir, "test.translations"))
+    self.assertEqual(is_scored, not name.startswith("multi30k_"))
+
+  @parameterized.parameters(NAMES)
+  def test_optimizer(self, name):
+    config = _shrink(_get(name))
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    _, optimizer = experiment.make_model_and_optimizer(config, 50, strategy)
+    self.assertIsInstance(optimizer, _KINDS[name.rpartition("_")[2]])
+    if isinstance(optimizer, Lookahead):
+      self.assertIsInstance(optimizer.inner_optimizer, keras.optimizers.Adam)
+
+  @parameterized.parameters(NAMES)
+  def test_docstring_gives_the_command(self, name):
+    text = importlib.import_module(f"configs.{name}").__doc__
+    self.assertIn(f"--config=configs/{name}.py", text)
+    if name in OF_THE_PAPER:
+      self.assertIn("Here: not run", " ".join(text.split()))
+      self.assertIn("--data_dir=DIR", text)
+
+  @parameterized.parameters(OF_THE_PAPER)
+  def test_the_papers_values(self, name):
+    config = _get(name)
+    is_big = "_big_" in name
+    self.assertEqual(config.global_batch_tokens, 8 * 2048)
+    self.assertEqual(config.vocabulary.size, 32_000)
+    self.assertEqual(config.label_smoothing, 0.1)
+    self.assertEqual(config.model.d_model, 1024 if is_big else 512)
+    self.assertEqual(config.model.d_ff, 4096 if is_big else 2048)
+    self.assertEqual(config.model.num_heads, 16 if is_big else 8)
+    self.assertEqual(config.model.num_layers, 6)
+    self.assertEqual(config.model.dropout, 0.3 if is_big else 0.1)
+    if config.lookahead:
+      self.assertEqual(config.lookahead.sync_period, 10)
+      self.assertEqual(config.lookahead.slow_step_size, 0.5)
+      self.assertIn(config.learning_rate.constant, (0.02, 0.04, 0.06))
+    has_warmup = "linear_warmup" in config.learning_rate.factors
+    self.assertEqual(
+      has_warmup, "no_warmup" not in name and "adafactor" not in name
+    )
+
+
+if __name__ == "__main__":
+  tf.test.main()

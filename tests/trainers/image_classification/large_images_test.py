@@ -1,0 +1,195 @@
+import dataclasses
+import itertools
+import os
+
+import numpy as np
+import tensorflow as tf
+from absl.testing import parameterized
+from ml_collections import config_dict
+
+from tests.trainers.image_classification import photos
+from tests.trainers.image_classification.tfrecords_test import write_tfrecords
+from trainers.image_classification import (
+  image_folder,
+  input_pipeline,
+  tfrecords,
+)
+
+_SIZE = 22
+
+
+def _config(**fields):
+  return config_dict.create(
+    **{
+      "pipeline": "large_images",
+      "image_size": 8,
+      "antialias": None,
+      "eval_resize": None,
+      "crop_area": None,
+      "crop_aspect_ratio": None,
+      "horizontal_flip": True,
+      "shuffle_buffer": 8,
+      **fields,
+    }
+  )
+
+
+def _context(replicas=1, hosts=1, host=0):
+  return tf.distribute.InputContext(hosts, host, replicas)
+
+
+def _batches(split, number, first_step=0, context=None, seed=0, **fields):
+  batches = input_pipeline.train_batches(
+    split,
+    _config(**fields),
+    seed=seed,
+    global_batch_size=4,
+    first_step=first_step,
+    context=context or _context(),
+  )
+  return list(itertools.islice(batches.as_numpy_iterator(), number))
+
+
+def _labels(batches):
+  return [label for _, labels in batches for label in labels.tolist()]
+
+
+class LargeImagesTest(tf.test.TestCase, parameterized.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.root = os.path.join(tf.compat.v1.test.get_temp_dir(), "large_images")
+    images = [photos.jpeg(24, 32, seed=i) for i in range(_SIZE)]
+    write_tfrecords(cls.root, "train", images, files=5)
+    write_tfrecords(cls.root, "validation", images, files=3)
+    for split, (i, image) in itertools.product(("a", "b"), enumerate(images)):
+      folder = os.path.join(cls.root, split, f"class{i:02}")
+      os.makedirs(folder, exist_ok=True)
+      with open(os.path.join(folder, "x.jpg"), "wb") as file:
+        file.write(image)
+
+  def _split(self, name="tfrecords"):
+    if name == "tfrecords":
+      return tfrecords.load(self.root, "train", "validation").train
+    return image_folder.load(self.root, "a", "b").train
+
+  @parameterized.parameters("tfrecords", "folder")
+  def test_an_epoch_has_no_image_twice_and_the_next_another_order(self, name):
+    batches = _batches(self._split(name), 10)
+    self.assertEqual(batches[0][0].shape, (4, 8, 8, 3))
+    self.assertEqual(batches[0][0].dtype, np.uint8)
+    self.assertEqual(batches[0][1].dtype, np.int32)
+    labels = _labels(batches)
+    self.assertLen(set(labels[:20]), 20)
+    self.assertLen(set(labels[20:]), 20)
+    self.assertNotEqual(labels[:20], labels[20:])
+    self.assertNotEqual(labels[:20], sorted(labels[:20]))
+
+  def test_the_seed_decides(self):
+    one, same, other = (_batches(self._split(), 3, seed=s) for s in (1, 1, 2))
+    self.assertEqual(_labels(one), _labels(same))
+    self.assertNotEqual(_labels(one), _labels(other))
+    self.assertAllEqual(one[0][0], same[0][0])
+
+  @parameterized.parameters(
+    (1, "tfrecords", 1),
+    (5, "tfrecords", 1),
+    (7, "tfrecords", 2),
+    (4, "folder", 2),
+  )
+  def test_what_a_step_sees_does_not_depend_on_the_first(
+    self, first_step, name, hosts
+  ):
+    split, context = self._split(name), _context(hosts, hosts, hosts - 1)
+    everything = _batches(split, 9, context=context)[first_step:]
+    resumed = _batches(split, 9 - first_step, first_step, context)
+    for (images, labels), (other_images, other_labels) in zip(
+      everything, resumed, strict=True
+    ):
+      self.assertAllEqual(labels, other_labels)
+      self.assertAllEqual(images, other_images)
+
+  def test_a_resumed_run_loads_nothing_of_what_it_skips(self):
+    split, loaded = self._split(), []
+
+    def note(label):
+      loaded.append(int(label))
+      return label
+
+    def load(*record):
+      example = split.load(*record)
+      label = tf.numpy_function(note, (example.label,), tf.int32)
+      return example._replace(label=tf.reshape(label, ()))
+
+    counted = dataclasses.replace(split, load=load)
+    batches = input_pipeline.train_batches(
+      counted,
+      _config(),
+      seed=0,
+      global_batch_size=4,
+      first_step=2,
+      context=_context(),
+    ).take(1)
+    skipped = _labels(_batches(split, 2))
+    self.assertLen(_labels(batches.as_numpy_iterator()), 4)
+    self.assertEmpty(set(loaded[:10]) & set(skipped))
+
+  def test_replicas_share_the_batch_of_a_host(self):
+    whole = _batches(self._split(), 3)
+    parts = _batches(self._split(), 6, context=_context(2))
+    for i, (images, labels) in enumerate(whole):
+      pair = parts[2 * i], parts[2 * i + 1]
+      self.assertAllEqual(images, np.concatenate([p[0] for p in pair]))
+      self.assertAllEqual(labels, np.concatenate([p[1] for p in pair]))
+
+  @parameterized.parameters("tfrecords", "folder")
+  def test_hosts_train_on_parts_of_their_own(self, name):
+    parts = [
+      _labels(_batches(self._split(name), 5, context=_context(2, 2, host)))
+      for host in (0, 1)
+    ]
+    for part in parts:
+      self.assertLen(set(part), 10)
+    self.assertEmpty(set(parts[0]) & set(parts[1]))
+
+  def test_the_same_image_is_cropped_anew_each_epoch(self):
+    by_label = {}
+    for images, labels in _batches(self._split(), 10):
+      for image, label in zip(images, labels.tolist()):
+        by_label.setdefault(label, []).append(image)
+    pairs = [images for images in by_label.values() if len(images) == 2]
+    self.assertGreater(len(pairs), 10)
+    for one, other in pairs:
+      self.assertNotAllEqual(one, other)
+
+  @parameterized.parameters(
+    ("tfrecords", 1, 1),
+    ("tfrecords", 16, 1),
+    ("tfrecords", 3, 2),
+    ("folder", 4, 3),
+  )
+  def test_evaluation_has_every_image_once(self, name, batch, hosts):
+    split = self._split(name)
+    counted, lengths = [], set()
+    for host in range(hosts):
+      batches = input_pipeline.evaluation_batches(
+        split,
+        _config(),
+        global_batch_size=2 * hosts * batch,
+        context=_context(2 * hosts, hosts, host),
+      )
+      labels, weights = [], []
+      for x, y, w in batches.as_numpy_iterator():
+        self.assertEqual(x.shape, (batch, 8, 8, 3))
+        labels += y.tolist()
+        weights += w.tolist()
+      counted += [y for y, w in zip(labels, weights) if w == 1.0]
+      self.assertEqual(set(weights) - {1.0}, {0.0} if 0.0 in weights else set())
+      lengths.add(len(labels))
+    self.assertCountEqual(counted, range(_SIZE))
+    self.assertLen(lengths, 1)
+    self.assertEqual(lengths.pop() % (2 * batch), 0)
+
+
+if __name__ == "__main__":
+  tf.test.main()

@@ -1,0 +1,171 @@
+import os
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from absl.testing import parameterized
+
+from tests.trainers.image_classification import photos
+from trainers.errors import UserError
+from trainers.image_classification import tfds_images
+
+
+def write_tfds(data_dir, name, features, splits, files=1):
+  """Writes a data set in the format of TFDS.
+
+  Args:
+    data_dir: TFDS's.
+    name: Of the data set.
+    features: Its features by name.
+    splits: For each split the values of each feature.
+    files: How many of each split.
+  """
+
+  def as_dataset(columns):
+    return tf.data.Dataset.from_generator(
+      lambda: (dict(zip(columns, row)) for row in zip(*columns.values())),
+      output_signature={
+        key: tf.TensorSpec(np.shape(values[0]), tf.constant(values[0]).dtype)
+        for key, values in columns.items()
+      },
+    )
+
+  tfds.dataset_builders.store_as_tfds_dataset(
+    name=name,
+    version="5.1.0",
+    features=tfds.features.FeaturesDict(features),
+    split_datasets={key: as_dataset(value) for key, value in splits.items()},
+    data_dir=data_dir,
+    download_config=tfds.download.DownloadConfig(num_shards=files),
+  )
+
+
+def write_imagenet(data_dir, images, files=3):
+  """Writes encoded images as TFDS's imagenet2012, labelled 0, 1, ..."""
+  write_tfds(
+    data_dir,
+    "imagenet2012",
+    {
+      "image": tfds.features.Image(encoding_format="jpeg"),
+      "label": tfds.features.ClassLabel(num_classes=1000),
+      "file_name": tfds.features.Text(),
+    },
+    {
+      split: {
+        "image": images,
+        "label": list(range(len(images))),
+        "file_name": [f"{split}_{i}.JPEG" for i in range(len(images))],
+      }
+      for split in ("train", "validation")
+    },
+    files,
+  )
+
+
+class TfdsImagesTest(tf.test.TestCase, parameterized.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.data_dir = os.path.join(self.get_temp_dir(), self.id())
+    os.makedirs(self.data_dir)
+
+  def _load(self, name, train="train", validation="test"):
+    return tfds_images.load(name, self.data_dir, train, validation)
+
+  def test_imagenet(self):
+    images = [photos.jpeg(24, 32, seed=i) for i in range(8)]
+    write_imagenet(self.data_dir, images)
+    source = self._load("imagenet2012", validation="validation")
+    self.assertEqual((source.train.size, source.validation.size), (8, 8))
+    self.assertLen(source.class_names, 1000)
+    self.assertEqual(source.channels, 3)
+    seen, paths = {}, set()
+    for record in source.train.records(0, 1, None, 1):
+      example = source.train.load(*record)
+      label = int(example.label)
+      seen[label] = example.image.numpy()
+      self.assertEqual(
+        source.train.name(*record), f"train_{label}.JPEG".encode()
+      )
+      paths.add(record[1].numpy())
+    self.assertEqual(seen, dict(enumerate(images)))  # As they were: encoded.
+    self.assertLen(paths, 3)
+
+  def test_a_part_of_a_split(self):
+    write_imagenet(self.data_dir, [photos.jpeg(seed=i) for i in range(8)])
+    source = self._load("imagenet2012", "train[:75%]", "train[75%:]")
+    self.assertEqual((source.train.size, source.validation.size), (6, 2))
+    labels = [
+      int(split.load(*record).label)
+      for split in (source.train, source.validation)
+      for record in split.records(0, 1, None, 1)
+    ]
+    self.assertCountEqual(labels, range(8))
+
+  @parameterized.parameters(1, 3)
+  def test_decoded(self, channels):
+    shape = (4, 5, channels)
+    images = np.random.default_rng(0).integers(256, size=(5, *shape))
+    images, labels = images.astype("uint8"), np.array([0, 1, 2, 0, 1])
+    columns = {"image": images, "label": labels, "other": labels}
+    write_tfds(
+      self.data_dir,
+      "tiny_images",
+      {
+        "image": tfds.features.Image(shape=shape, encoding_format="png"),
+        "label": tfds.features.ClassLabel(names=["a", "b", "c"]),
+        "other": tfds.features.Scalar(np.int64),
+      },
+      {"train": columns, "test": columns},
+    )
+    source = self._load("tiny_images")
+    self.assertEqual(source.class_names, ("a", "b", "c"))
+    self.assertEqual(source.channels, channels)
+    seen = {
+      image.tobytes(): int(label)
+      for image, label in source.train.examples.as_numpy_iterator()
+    }
+    self.assertEqual(
+      seen, {i.tobytes(): int(label) for i, label in zip(images, labels)}
+    )
+    record = next(iter(source.validation.records(0, 1, None, 1)))
+    name = source.validation.name(*record).numpy().decode()
+    self.assertRegex(name, "Record [0-4] of .*tiny_images-test.tfrecord")
+
+  def test_mistakes(self):
+    for name, features, examples, message in (
+      (
+        "text",
+        {"text": tfds.features.Text()},
+        {"text": [b"a"]},
+        "not an image",
+      ),
+      (
+        "floats",
+        {
+          "image": tfds.features.Image(shape=(2, 2, 1), dtype=np.float32),
+          "label": tfds.features.ClassLabel(num_classes=2),
+        },
+        {"image": [np.zeros((2, 2, 1), "float32")], "label": [0]},
+        "images of float32",
+      ),
+    ):
+      write_tfds(self.data_dir, name, features, {"train": examples})
+      with self.assertRaisesRegex(UserError, message):
+        self._load(name)
+    write_imagenet(self.data_dir, [photos.jpeg()], files=1)
+    with self.assertRaisesRegex(UserError, "data.validation_split='test' is"):
+      self._load("imagenet2012")
+
+  def test_what_is_not_there(self):
+    for name, directory, message in (
+      ("cifarr10", self.data_dir, "data.name='cifarr10' is unknown"),
+      ("cifar10", f"{self.data_dir}/nothing", "nothing is not a directory"),
+      ("cifar10", self.data_dir, "Prepare it where .*: tfds build cifar10"),
+      ("mnist/big", self.data_dir, "data.name='mnist/big'"),
+    ):
+      with self.assertRaisesRegex(UserError, message):
+        tfds_images.load(name, directory, "train", "test")
+
+
+if __name__ == "__main__":
+  tf.test.main()

@@ -1,0 +1,47 @@
+"""The flags of the translation trainer, as a user types them."""
+
+import os
+import subprocess
+import sys
+
+import tensorflow as tf
+from absl.testing import parameterized
+
+_ROOT = os.path.dirname(
+  os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+)
+
+
+class FlagsTest(tf.test.TestCase, parameterized.TestCase):
+  @parameterized.parameters(
+    ([], "--config must name a file"),
+    (["--mode=serve"], "should be one of <train|translate|export>"),
+    (["--mode=translate"], "needs --input=FILE and --output=FILE"),
+    (
+      ["--mode=export", "--output=saved", "--weights=last"],
+      "holds no run of this trainer",
+    ),
+  )
+  def test_a_mistake_ends_with_one_sentence(self, arguments, message):
+    workdir = os.path.join(self.get_temp_dir(), self.id())
+    finished = subprocess.run(
+      [
+        sys.executable,
+        "-m",
+        "trainers.translation",
+        f"--workdir={workdir}",
+        *arguments,
+      ],
+      cwd=_ROOT,
+      capture_output=True,
+      text=True,
+      env={**os.environ, "PYTHONPATH": _ROOT},
+    )
+    self.assertNotEqual(finished.returncode, 0)
+    self.assertIn(message, finished.stderr + finished.stdout)
+    self.assertNotIn("Traceback", finished.stderr)
+    self.assertFalse(os.path.exists(workdir))
+
+
+if __name__ == "__main__":
+  tf.test.main()

@@ -1,0 +1,99 @@
+"""Images of TensorFlow Datasets, prepared on disk."""
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from trainers import tfds_builders
+from trainers.errors import UserError
+from trainers.image_classification import record_files
+from trainers.image_classification.record_files import Extent
+from trainers.image_classification.splits import (
+  Example,
+  Source,
+)
+
+
+def load(
+  name: str, data_dir: str | None, train_split: str, validation_split: str
+) -> Source:
+  """Returns two splits of a data set, with its images as they were stored.
+
+  Args:
+    name: Of the data set, with one image and one label in an example.
+    data_dir: TFDS's, or None for its default.
+    train_split: A split such as "train" or "train[:90%]".
+    validation_split: Likewise.
+
+  Raises:
+    UserError: if there is no such data set or split, if it is not prepared, or
+      if it is not one of images to classify.
+  """
+  builder = tfds_builders.load(
+    name, data_dir, other_names=("digits", "image_folder", "tfrecords")
+  )
+  features = builder.info.features
+  image_key = _find_key(features, tfds.features.Image, "image")
+  label_key = _find_key(features, tfds.features.ClassLabel, "label")
+  if not image_key or not label_key:
+    raise UserError(
+      f"data.name={name!r} is not an image classification data set: it has not "
+      f"one image and one label, but {dict(features.items())}."
+    )
+  dtype = tf.as_dtype(features[image_key].np_dtype).name
+  if dtype != "uint8":
+    raise UserError(
+      f"data.name={name!r} has images of {dtype}, which cannot be trained on: "
+      "they must be of uint8."
+    )
+  channels = features[image_key].shape[-1] or 3
+  parsers = _make_parsers(features, image_key, label_key)
+  return Source(
+    _split(builder, "train_split", train_split, parsers, channels),
+    _split(builder, "validation_split", validation_split, parsers, channels),
+    class_names=tuple(features[label_key].names),
+    channels=channels,
+  )
+
+
+def _find_key(features, kind, usual):
+  """Returns the key of the only feature of that kind, or None.
+
+  Of several it is that with the usual name: CIFAR-100 has coarse labels too.
+  """
+  keys = [key for key, value in features.items() if isinstance(value, kind)]
+  if len(keys) == 1:
+    return keys[0]
+  return usual if usual in keys else None
+
+
+def _make_parsers(features, image_key, label_key):
+  """Returns the functions `load` and `name` of an EncodedSplit."""
+  decoders = {image_key: tfds.decode.SkipDecoding()}
+
+  def parse(record, *wanted):
+    partial = tfds.decode.PartialDecoding(set(wanted))
+    return partial.extract_features(features).deserialize_example(
+      record, decoders={k: v for k, v in decoders.items() if k in wanted}
+    )
+
+  def load(record, path, index):
+    example = parse(record, image_key, label_key)
+    return Example(example[image_key], tf.cast(example[label_key], tf.int32))
+
+  def name(record, path, index):
+    if "file_name" in features:
+      return parse(record, "file_name")["file_name"]
+    return record_files.name_of(path, index)
+
+  return load, name
+
+
+def _split(builder, field, name, parsers, channels):
+  split = tfds_builders.split(builder, f"data.{field}", name)
+  extents = [
+    Extent(i.filename, i.skip, i.take) for i in split.file_instructions
+  ]
+  read_file = tfds.core.file_adapters.ADAPTER_FOR_FORMAT[
+    builder.info.file_format
+  ].make_tf_data
+  return record_files.make_split(extents, *parsers, channels, read_file)
