@@ -70,7 +70,7 @@ class VocabularyTrainingTest(tf.test.TestCase, parameterized.TestCase):
       raise UserError("train.de, line 2: this is not UTF-8")
 
     split = small_text.Split("train", 2, "bad", read)
-    with self.assertRaisesRegex(UserError, "train.de, line 2"):
+    with self.assertRaisesRegex(UserError, "^train.de, line 2"):
       _train(split)
 
 
