@@ -31,6 +31,7 @@ DISTRIBUTIONS = {
 SLOW = {
   "tests/benchmarks/programs_test.py",
   "tests/configs/configs_test.py",
+  "tests/configs/translation_configs_test.py",
   "tests/lookahead_tf/callbacks_test.py",
   "tests/lookahead_tf/composition_test.py",
   "tests/lookahead_tf/conformance_test.py",
@@ -39,6 +40,11 @@ SLOW = {
   "tests/trainers/image_classification/train_test.py",
   "tests/trainers/resume_test.py",
   "tests/trainers/strategies_test.py",
+  "tests/trainers/translation/decoding_test.py",
+  "tests/trainers/translation/flags_test.py",
+  "tests/trainers/translation/train_test.py",
+  "tests/trainers/translation/trained_test.py",
+  "tests/trainers/translation/training_step_test.py",
 }
 _PROGRAM = ["//configs:files", "//trainers/image_classification:main"]
 # What a program opens or imports by name, which its imports do not show.
@@ -61,6 +67,7 @@ DATA = {
     "//benchmarks:translation_step",
   ],
   "tests/configs/configs_test.py": ["//configs:files"],
+  "tests/configs/translation_configs_test.py": ["//configs:files"],
   "tests/docs/recipes_test.py": ["//:files"],
   "tests/lookahead_tf/golden_test.py": ["//tests/lookahead_tf/golden:files"],
   "tests/lookahead_tf/tfa_test.py": [
@@ -71,6 +78,10 @@ DATA = {
   "tests/trainers/flags_test.py": _PROGRAM,
   "tests/trainers/resume_test.py": _PROGRAM,
   "tests/trainers/strategies_test.py": _PROGRAM,
+  "tests/trainers/translation/flags_test.py": [
+    "//configs:files",
+    "//trainers/translation:main",
+  ],
 }
 # For environments with other packages than those of requirements.txt.
 FOREIGN = {
