@@ -23,7 +23,9 @@ def draw_curves(
     lines: For each name, for each of its runs, the lines of metrics.jsonl.
     path: Of the PNG file.
   """
-  figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), dpi=120)
+  figure, (left, right) = plt.subplots(
+    1, 2, figsize=(10, 4.4), dpi=120, layout="constrained"
+  )
   for name, runs in lines.items():
     for axis, column in ((left, "train/loss"), (right, "eval/accuracy")):
       epochs = metrics.column(runs[0], column)[0]
@@ -38,7 +40,6 @@ def draw_curves(
   floor = min(min(values[len(values) // 3 :]) for values in last)
   top = max(max(values) for values in last)
   right.set_ylim(bottom=max(0.0, floor - 0.02), top=min(1.002, top + 0.02))
-  right.legend(loc="lower right")
   _finish(figure, path)
 
 
@@ -51,7 +52,7 @@ def draw_learning_rates(
     finals: For each name, for each learning rate, its runs' accuracies.
     path: Of the PNG file.
   """
-  figure, axis = plt.subplots(figsize=(7, 4), dpi=120)
+  figure, axis = plt.subplots(figsize=(7, 4.6), dpi=120, layout="constrained")
   for name, by_rate in finals.items():
     rates = sorted(by_rate)
     values = [by_rate[rate] for rate in rates]
@@ -59,7 +60,6 @@ def draw_learning_rates(
   axis.set(
     xscale="log", xlabel="learning rate", ylabel="final validation accuracy"
   )
-  axis.legend()
   _finish(figure, path)
 
 
@@ -81,6 +81,11 @@ def _finish(figure, path):
   for axis in figure.axes:
     axis.grid(alpha=0.3)
     axis.spines[["top", "right"]].set_visible(False)
-  figure.tight_layout()
+  # Below, where it covers nothing: all axes show the same names.
+  figure.legend(
+    *figure.axes[0].get_legend_handles_labels(),
+    loc="outside lower center",
+    ncols=2,
+  )
   figure.savefig(path)
   plt.close(figure)
