@@ -67,7 +67,9 @@ def _write_wmt14(data_dir):
     config="de-en",
     features=tfds.features.Translation(languages=("de", "en")),
     split_datasets={
-      name: [{"en": source, "de": target} for source, target in pairs]
+      name: tf.data.Dataset.from_tensor_slices(
+        dict(zip(("en", "de"), map(list, zip(*pairs))))
+      )
       for name, pairs in small_run.splits().items()
     },
     data_dir=data_dir,
