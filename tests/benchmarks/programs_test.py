@@ -157,7 +157,7 @@ class ProgramsTest(tf.test.TestCase):
       "--config=configs/translation.py",
       "--config.data.name=text_files",
       *(f"--config.data.{name}={path}" for name, path in files.items()),
-      "--config.vocabulary.size=280",
+      "--config.vocabulary.size=283",
       "--max_lengths=32",
       "--batch_tokens=64",
       "--batches=2",
