@@ -6,6 +6,8 @@ minutes on two cores, without a download.
 
 python -m trainers.translation \
     --config=configs/cldr_transformer_adam.py --workdir=runs/cldr_adam
+
+With this setting: not run.
 """
 
 import ml_collections

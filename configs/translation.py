@@ -62,7 +62,7 @@ def get_config() -> ml_collections.ConfigDict:
       length_penalty=0.6,
       extra_length=50,
       max_length=256,
-      batch_tokens=1_024,
+      batch_tokens=2_048,
     ),
     steps_per_loop=100,
     eval_every_steps=1_000,

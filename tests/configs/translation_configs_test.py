@@ -53,6 +53,8 @@ def _shrink(config):
       "global_batch_tokens": 128,
       "data.max_length": 32,
       "eval_sentences": 4,
+      "eval_beam_size": None,
+      "decoding.beam_size": 1,
       "jit_compile": False,
     }
   )

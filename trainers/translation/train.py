@@ -72,14 +72,23 @@ def train(config: ml_collections.ConfigDict, run: runtime.Runtime) -> None:
     )
     if run.is_chief:  # Not before the config proved sound.
       workdir_lib.claim(run.workdir, **records, vocabulary=words.describe())
-    loop.train(
-      _make_task(model, optimizer, source, words, rows, config, run), steps, run
+    translator = Translator(
+      model,
+      words,
+      config.decoding,
+      strategy,
+      jit_compile=training_step.uses_xla(config, strategy),
+      is_chief=run.is_chief,
     )
+    task = _make_task(
+      model, optimizer, source, words, rows, translator, config, run
+    )
+    loop.train(task, steps, run)
     _wait_for_all(strategy)  # For the last checkpoint to be there.
-    _score(model, optimizer, source, words, config, run)
+    _score(model, optimizer, source, translator, config, run)
 
 
-def _make_task(model, optimizer, source, words, rows, config, run):
+def _make_task(model, optimizer, source, words, rows, translator, config, run):
   rows_per_batch = experiment.rows_per_batch(config, run.strategy)
   return loop.Task(
     model=model,
@@ -95,17 +104,18 @@ def _make_task(model, optimizer, source, words, rows, config, run):
       model, optimizer, config, run.strategy
     ),
     figures=("loss", "accuracy", "target_tokens"),
-    evaluate=_make_evaluation(model, optimizer, source, words, config, run),
+    evaluate=_make_evaluation(
+      model, optimizer, source.validation, words, translator, config, run
+    ),
     best="bleu",
     counts=("target_tokens",),
   )
 
 
 def _make_evaluation(
-  model, optimizer, source, words, config, run
+  model, optimizer, split, words, translator, config, run
 ) -> Callable[[], dict[str, float]]:
   """Returns a function that gives the loss and BLEU of the slow weights."""
-  split = source.validation
   loss = evaluation.make_loss(
     model,
     prepared.evaluation_rows(
@@ -115,14 +125,16 @@ def _make_evaluation(
     experiment.rows_per_batch(config, run.strategy),
     run.strategy,
   )
-  translator = Translator(
-    model,
-    words,
-    config.decoding,
-    run.strategy,
-    beam_size=config.eval_beam_size,
-    is_chief=run.is_chief,
-  )
+  if config.eval_beam_size:
+    translator = Translator(
+      model,
+      words,
+      config.decoding,
+      run.strategy,
+      beam_size=config.eval_beam_size,
+      jit_compile=training_step.uses_xla(config, run.strategy),
+      is_chief=run.is_chief,
+    )
   sentences, references = (
     column[: config.eval_sentences] for column in split.columns()
   )
@@ -136,7 +148,7 @@ def _make_evaluation(
   return evaluate
 
 
-def _score(model, optimizer, source, words, config, run):
+def _score(model, optimizer, source, translator, config, run):
   """Scores the final weights, and writes the scores and the translations."""
   chosen = weights.restore(
     config.final_weights,
@@ -144,9 +156,6 @@ def _score(model, optimizer, source, words, config, run):
     model,
     optimizer,
     config.average_checkpoints,
-  )
-  translator = Translator(
-    model, words, config.decoding, run.strategy, is_chief=run.is_chief
   )
   split = source.test or source.validation
   sentences, references = split.columns()

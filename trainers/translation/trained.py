@@ -11,7 +11,13 @@ from trainers import runtime
 from trainers import workdir as workdir_lib
 from trainers.checkpoints import Checkpoints
 from trainers.errors import UserError
-from trainers.translation import checks, experiment, vocabulary, weights
+from trainers.translation import (
+  checks,
+  experiment,
+  training_step,
+  vocabulary,
+  weights,
+)
 from trainers.translation.model import Transformer
 
 _OUTPUT = flags.DEFINE_string(
@@ -43,6 +49,7 @@ class Trained:
     model: With the weights of a checkpoint.
     words: Its vocabulary.
     decoding: The config's `decoding`, with the flags' beam size.
+    jit_compile: Whether XLA compiles the search.
     weights: Which weights these are.
     output: The path to write to.
   """
@@ -50,6 +57,7 @@ class Trained:
   model: Transformer
   words: vocabulary.Vocabulary
   decoding: ml_collections.ConfigDict
+  jit_compile: bool
   weights: str
   output: str
 
@@ -95,7 +103,14 @@ def load(
   )
   if _BEAM_SIZE.value:
     config.decoding.beam_size = _BEAM_SIZE.value
-  return Trained(model, words, config.decoding, chosen, _OUTPUT.value)
+  return Trained(
+    model,
+    words,
+    config.decoding,
+    training_step.uses_xla(config, run.strategy),
+    chosen,
+    _OUTPUT.value,
+  )
 
 
 def _load_vocabulary(workdir, record):

@@ -44,6 +44,7 @@ def translate(
     loaded.words,
     loaded.decoding,
     run.strategy,
+    jit_compile=loaded.jit_compile,
     is_chief=run.is_chief,
   )
   started = time.perf_counter()

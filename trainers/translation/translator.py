@@ -20,9 +20,9 @@ class Translator:
     model: Built in the scope of `strategy`.
     vocabulary: Its tokens.
     config: A config's `decoding`.
-    beam_size: In place of that of `config`.
     strategy: Each replica translates a batch of its own.
     jit_compile: Whether to compile the search by XLA.
+    beam_size: In place of that of `config`.
     is_chief: Whether this process shows progress.
   """
 
@@ -33,8 +33,8 @@ class Translator:
     config: ml_collections.ConfigDict,
     strategy: tf.distribute.Strategy,
     *,
+    jit_compile: bool,
     beam_size: int | None = None,
-    jit_compile: bool = False,
     is_chief: bool = True,
   ):
     self._vocabulary, self._config = vocabulary, config
