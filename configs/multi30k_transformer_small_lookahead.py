@@ -3,6 +3,8 @@
 python -m trainers.translation \
     --config=configs/multi30k_transformer_small_lookahead.py --data_dir=DIR \
     --workdir=WORKDIR
+
+Here: not run.
 """
 
 import ml_collections

@@ -50,6 +50,8 @@ def _shrink(config):
     {
       "num_steps": 3,
       "steps_per_loop": 3,
+      "checkpoint_every_steps": 1,
+      "average_checkpoints": min(3, config.average_checkpoints),
       "global_batch_tokens": 128,
       "data.max_length": 32,
       "eval_sentences": 4,
