@@ -121,22 +121,10 @@ def _torch_runners(shapes, inner, wrap):
   return {"bare": make(lambda optimizer: optimizer), "lookahead": make(wrap)}
 
 
-def torch_training(**arguments):
-  """Returns the runner of a training step; arguments: torch_training.py's."""
-  path = pathlib.Path(__file__).with_name("torch_training.py")
-  return {"bare": _load(path).make_runner(**arguments)}
-
-
-def torchvision_input(**arguments):
-  """Returns the runner that loads; arguments: torchvision_input.py's."""
-  path = pathlib.Path(__file__).with_name("torchvision_input.py")
-  return {"load": _load(path).make_runner(**arguments)}
-
-
-def torch_translation(**arguments):
-  """Returns the same; arguments: torch_translation.py's."""
-  path = pathlib.Path(__file__).with_name("torch_translation.py")
-  return {"bare": _load(path).make_runner(**arguments)}
+def in_file(name, which, **arguments):
+  """Returns the runner that `name`.py beside this file makes of `arguments`."""
+  path = pathlib.Path(__file__).with_name(f"{name}.py")
+  return {which: _load(path).make_runner(**arguments)}
 
 
 def _load(path):
@@ -156,9 +144,18 @@ PEERS = {
   ),
   "pytorch_optimizer": (pytorch_optimizer, ("pytorch_optimizer", "torch")),
   "timm": (timm, ("timm", "torch")),
-  "torch_training": (torch_training, ("torch",)),
-  "torchvision_input": (torchvision_input, ("torch", "torchvision")),
-  "torch_translation": (torch_translation, ("torch",)),
+  "torch_training": (
+    functools.partial(in_file, "torch_training", "bare"),
+    ("torch",),
+  ),
+  "torchvision_input": (
+    functools.partial(in_file, "torchvision_input", "load"),
+    ("torch", "torchvision"),
+  ),
+  "torch_translation": (
+    functools.partial(in_file, "torch_translation", "bare"),
+    ("torch",),
+  ),
 }
 
 
