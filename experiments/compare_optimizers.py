@@ -12,7 +12,6 @@ its learning rate, and learning_rates.png shows what comes of which rate.
 import ast
 import os
 import runpy
-import sys
 
 import ml_collections
 from absl import app, flags, logging
@@ -48,7 +47,7 @@ def main(arguments: list[str]) -> None:
   if len(arguments) > 1:
     raise app.UsageError(f"Unknown arguments: {arguments[1:]}")
   logging.set_verbosity(logging.WARNING)
-  try:
+  with interruption.ending_the_program():
     factors = [_parse_factor(text) for text in _FACTORS.value]
     strategy = distribution.make_strategy()
     runs = {
@@ -57,11 +56,6 @@ def main(arguments: list[str]) -> None:
       )
       for path in _CONFIGS.value
     }
-  except UserError as error:
-    sys.exit(f"Error: {error}")
-  except interruption.Interrupted as stop:
-    print(stop, file=sys.stderr)
-    sys.exit(interruption.EXIT_STATUS)
   report.write(runs, _WORKDIR.value)
 
 

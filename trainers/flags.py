@@ -136,7 +136,7 @@ def run(
         f"Arguments are given as --name=value. Received: {arguments[1:]}"
       )
     logging.set_verbosity(logging.WARNING)
-    try:
+    with interruption.ending_the_program():
       fake = _fake_data(has_fake_data)
       if _TPU_COMPILE_ONLY.value is not None:
         runtime_lib.set_precision(_PRECISION.value)
@@ -149,11 +149,6 @@ def run(
         train(config, runtime)
       else:
         modes[mode.value](runtime, config)
-    except UserError as error:
-      sys.exit(f"Error: {error}")
-    except interruption.Interrupted as stop:
-      print(stop, file=sys.stderr)
-      sys.exit(interruption.EXIT_STATUS)
 
   app.run(main, flags_parser=_parse)
 

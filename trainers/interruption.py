@@ -2,9 +2,12 @@
 
 import contextlib
 import signal
+import sys
 from collections.abc import Iterator
 
 import tensorflow as tf
+
+from trainers.errors import UserError
 
 # EX_TEMPFAIL of sysexits.h: the same command will succeed, run it again.
 EXIT_STATUS = 75
@@ -36,6 +39,21 @@ class Watch:
 
   def __exit__(self, *exception):
     signal.signal(signal.SIGTERM, self._before)
+
+
+@contextlib.contextmanager
+def ending_the_program() -> Iterator[None]:
+  """Within it what a user can put right ends the program with its sentence.
+
+  A UserError exits with status 1, an Interrupted with EXIT_STATUS.
+  """
+  try:
+    yield
+  except UserError as error:
+    sys.exit(f"Error: {error}")
+  except Interrupted as stop:
+    print(stop, file=sys.stderr)
+    sys.exit(EXIT_STATUS)
 
 
 @contextlib.contextmanager

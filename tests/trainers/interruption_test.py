@@ -1,3 +1,5 @@
+import contextlib
+import io
 import os
 import signal
 
@@ -5,6 +7,7 @@ import tensorflow as tf
 
 from tests import replicas
 from trainers import interruption
+from trainers.errors import UserError
 
 
 class WatchTest(tf.test.TestCase):
@@ -15,6 +18,29 @@ class WatchTest(tf.test.TestCase):
       os.kill(os.getpid(), signal.SIGTERM)
       self.assertTrue(watch.is_requested)
     self.assertEqual(signal.getsignal(signal.SIGTERM), before)
+
+
+class EndingTest(tf.test.TestCase):
+  def test_sentences_and_statuses(self):
+    for error, expected in (
+      (UserError("Wrong."), "Error: Wrong."),  # A text is status 1.
+      (interruption.Interrupted("Stopped."), interruption.EXIT_STATUS),
+    ):
+      with (
+        contextlib.redirect_stderr(io.StringIO()) as text,
+        self.assertRaises(SystemExit) as end,
+        interruption.ending_the_program(),
+      ):
+        raise error
+      self.assertEqual(end.exception.code, expected)
+      # What is not in the status is printed; the interpreter prints the other.
+      self.assertEqual(
+        text.getvalue(), "" if isinstance(expected, str) else "Stopped.\n"
+      )
+
+  def test_other_errors_stay(self):
+    with self.assertRaises(ValueError), interruption.ending_the_program():
+      raise ValueError
 
 
 class LostHostsTest(tf.test.TestCase):
