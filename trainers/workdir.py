@@ -122,12 +122,21 @@ def _text(record):
   return json.dumps(record, indent=2, sort_keys=True) + "\n"
 
 
-def write_whole(path: str, text: str) -> None:
-  """Writes a file so that a reader sees all of it or nothing."""
+def write_whole(path: str, content: str | bytes) -> None:
+  """Writes a file so that a reader sees all of it or nothing.
+
+  A failure leaves nothing of it.
+  """
   temporary = f"{path}.tmp"
-  with tf.io.gfile.GFile(temporary, "w") as file:
-    file.write(text)
-  tf.io.gfile.rename(temporary, path, overwrite=True)
+  mode = "wb" if isinstance(content, bytes) else "w"
+  try:
+    with tf.io.gfile.GFile(temporary, mode) as file:
+      file.write(content)
+    tf.io.gfile.rename(temporary, path, overwrite=True)
+  except tf.errors.OpError:
+    with contextlib.suppress(tf.errors.OpError):
+      tf.io.gfile.remove(temporary)
+    raise
 
 
 def _flatten(value, prefix):

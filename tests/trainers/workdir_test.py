@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from unittest import mock
 
 import tensorflow as tf
 
@@ -29,6 +30,26 @@ class WorkdirTest(tf.test.TestCase):
         {"seed": 0, "data": {"name": "digits", "mean": [0.5, 0.5]}},
       )
     self.assertCountEqual(os.listdir(self.path), ["config.json", "source.json"])
+
+  def test_files_of_text_and_of_bytes_are_written_whole_or_not_at_all(self):
+    os.makedirs(self.path)
+    path = os.path.join(self.path, "file")
+    for content in ("first", b"\xff second"):
+      workdir.write_whole(path, content)
+      with open(path, "rb") as file:
+        self.assertEqual(file.read(), tf.compat.as_bytes(content))
+    with (
+      mock.patch.object(
+        tf.io.gfile,
+        "rename",
+        side_effect=tf.errors.UnknownError(None, None, ""),
+      ),
+      self.assertRaises(tf.errors.UnknownError),
+    ):
+      workdir.write_whole(path, "third")
+    self.assertEqual(os.listdir(self.path), ["file"])
+    with open(path, "rb") as file:
+      self.assertEqual(file.read(), b"\xff second")
 
   def test_directory_that_cannot_be_written(self):
     file = os.path.join(self.get_temp_dir(), "file")

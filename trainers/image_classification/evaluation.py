@@ -6,7 +6,7 @@ import keras
 import ml_collections
 import tensorflow as tf
 
-from trainers import compilation, errors, optimizers
+from trainers import compilation, errors, evaluation, optimizers
 from trainers.image_classification import input_pipeline, training_step
 from trainers.image_classification.sources import Split
 
@@ -41,32 +41,25 @@ def make_evaluation(
     )
     return next(filter(None, mistakes), None)
 
-  @tf.function(jit_compile=compilation.uses_xla(config.jit_compile, strategy))
-  def eval_step(images, labels, weights):
+  def measure(batch):
+    images, labels, weights = batch
     images = input_pipeline.normalize(images, config.data)
     logits = model(images, training=False)
     losses = training_step.cross_entropy(logits, labels)
-    correct = training_step.is_correct(logits, labels)
-    return tf.stack(
-      [
-        tf.reduce_sum(losses * weights),
-        tf.reduce_sum(correct * weights),
-        tf.reduce_sum(weights),
-      ]
-    )
+    return losses, training_step.is_correct(logits, labels), weights
 
-  @tf.function
-  def sum_over_replicas(batch):
-    parts = strategy.run(eval_step, args=batch)
-    return strategy.reduce(tf.distribute.ReduceOp.SUM, parts, axis=None)
+  means = evaluation.make_means(
+    measure,
+    batches,
+    strategy,
+    compilation.uses_xla(config.jit_compile, strategy),
+  )
 
   def evaluate():
     with (
       optimizers.weights_to_evaluate(model, optimizer),
       errors.explaining_input(explain),
     ):
-      sums = sum(sum_over_replicas(batch) for batch in batches)
-    loss, correct, count = sums.numpy().tolist()
-    return {"loss": loss / count, "accuracy": correct / count}
+      return means()
 
   return evaluate

@@ -6,6 +6,7 @@ import keras
 import ml_collections
 import tensorflow as tf
 
+from trainers import evaluation
 from trainers.translation import input_pipeline, training_step
 from trainers.translation.prepared import Rows
 
@@ -35,28 +36,12 @@ def make_loss(
     )
   )
 
-  @tf.function(jit_compile=training_step.uses_xla(config, strategy))
-  def sums_of(batch):
-    is_token = tf.cast(batch["target_segments"] > 0, tf.float32)
+  def measure(batch):
     logits = model(batch, training=False)
     losses = training_step.smoothed_cross_entropy(logits, batch["target"], 0.0)
     correct = training_step.is_correct(logits, batch["target"])
-    return tf.stack(
-      [
-        tf.reduce_sum(losses * is_token),
-        tf.reduce_sum(correct * is_token),
-        tf.reduce_sum(is_token),
-      ]
-    )
+    return losses, correct, tf.cast(batch["target_segments"] > 0, tf.float32)
 
-  @tf.function
-  def sum_over_replicas(batch):
-    parts = strategy.run(sums_of, args=(batch,))
-    return strategy.reduce(tf.distribute.ReduceOp.SUM, parts, axis=None)
-
-  def evaluate():
-    sums = sum(sum_over_replicas(batch) for batch in batches)
-    loss, correct, count = sums.numpy().tolist()
-    return {"loss": loss / count, "accuracy": correct / count}
-
-  return evaluate
+  return evaluation.make_means(
+    measure, batches, strategy, training_step.uses_xla(config, strategy)
+  )

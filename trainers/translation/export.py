@@ -7,7 +7,7 @@ from trainers import errors, runtime
 from trainers.errors import UserError
 from trainers.translation import decoding, trained
 from trainers.translation.beam_search import Beam
-from trainers.translation.vocabulary import EOS, PAD
+from trainers.translation.vocabulary import PAD
 
 
 class Served(tf.Module):
@@ -29,24 +29,15 @@ class Served(tf.Module):
       autograph=False,
     )
     def translate(sentences):
-      source, lengths = self._tokenize(sentences, config.max_length)
+      source, lengths = self._words.tokenize_up_to(sentences, config.max_length)
       tokens, _ = decoding.search(
-        loaded.model, source, beam, config.extra_length
+        loaded.model, source.to_tensor(PAD), beam, config.extra_length
       )
       text = self._words.detokenize(tokens[:, 0])
       # Of no text but the end of the sentence, nothing is the translation.
       return {"translations": tf.where(lengths > 1, text, "")}
 
     self.translate = translate
-
-  def _tokenize(self, sentences, max_length):
-    """Returns tokens, cut to `max_length` with an end, and their numbers."""
-    ragged = self._words.tokenize(sentences)
-    lengths = ragged.row_lengths()
-    tokens = ragged.to_tensor(PAD)[:, :max_length]
-    is_last = tf.range(tf.shape(tokens)[1]) == max_length - 1
-    is_too_long = (lengths > max_length)[:, tf.newaxis]
-    return tf.where(is_too_long & is_last, EOS, tokens), lengths
 
 
 def export(

@@ -169,8 +169,10 @@ def decoding_batches(
 
 def _tokenize(sentences, vocabulary, max_length):
   """Returns tokens, int32 (sentences, up to max_length), and their numbers."""
-  ragged = vocabulary.tokenize(tf.constant(list(sentences), tf.string))
-  lengths = ragged.row_lengths().numpy()
+  ragged, lengths = vocabulary.tokenize_up_to(
+    tf.constant(list(sentences), tf.string), max_length
+  )
+  lengths = lengths.numpy()
   too_long = lengths > max_length
   if too_long.any():
     warnings.warn(
@@ -179,7 +181,6 @@ def _tokenize(sentences, vocabulary, max_length):
       stacklevel=3,
     )
   tokens = ragged.to_tensor(PAD, shape=(len(sentences), max_length)).numpy()
-  tokens[too_long, -1] = EOS
   return tokens, np.minimum(lengths, max_length)
 
 

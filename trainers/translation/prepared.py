@@ -16,7 +16,7 @@ from trainers import errors, workdir
 from trainers.errors import UserError
 from trainers.translation import packing
 from trainers.translation.sources import Split
-from trainers.translation.vocabulary import EOS, PAD, Vocabulary
+from trainers.translation.vocabulary import PAD, Vocabulary
 
 _PAIRS = 4096  # Tokenized at once.
 _FORMAT = 1  # Of the rows in a file; other numbers are not read.
@@ -116,23 +116,19 @@ def _summary(split, rows):
 def _pack(split, vocabulary, max_length, *, cut, is_chief):
   sides, lengths = ([], []), []
   empty = too_long = 0
-  for batch in _tokenize(split, vocabulary, is_chief):
-    size = np.stack([side.row_lengths().numpy() for side in batch], axis=1)
+  for batch in _tokenize(split, vocabulary, max_length, is_chief):
+    size = np.stack([length.numpy() for _, length in batch], axis=1)
     is_long = (size > max_length).any(axis=1)
     # A sentence without text is its end alone.
     is_empty = (size == 1).any(axis=1) & (not cut)
     keep = ~is_empty if cut else ~(is_empty | is_long)
     empty += int(is_empty.sum())
     too_long += int((is_long & ~is_empty).sum())
-    for i, side in enumerate(batch):
-      tokens = side.values.numpy()
-      place = np.arange(len(tokens)) - np.repeat(
-        side.row_starts().numpy(), size[:, i]
-      )
-      tokens = np.where(place == max_length - 1, EOS, tokens)
-      wanted = np.repeat(keep, size[:, i]) & (place < max_length)
-      sides[i].append(tokens[wanted].astype(_dtype(vocabulary)))
-    lengths.append(np.minimum(size[keep], max_length))
+    size = np.minimum(size, max_length)
+    for i, (side, _) in enumerate(batch):
+      tokens = side.values.numpy()[np.repeat(keep, size[:, i])]
+      sides[i].append(tokens.astype(_dtype(vocabulary)))
+    lengths.append(size[keep])
   lengths = np.concatenate(lengths)
   if not len(lengths):
     raise UserError(
@@ -153,8 +149,8 @@ def _dtype(vocabulary):
   return np.uint16 if vocabulary.size <= 1 << 16 else np.int32
 
 
-def _tokenize(split, vocabulary, is_chief):
-  """Yields the tokens of batches of pairs: two RaggedTensors, int32."""
+def _tokenize(split, vocabulary, max_length, is_chief):
+  """Yields batches of pairs: for each side what `tokenize_up_to` returns."""
   pairs = split.read()
   with tqdm.tqdm(
     total=split.size,
@@ -163,7 +159,10 @@ def _tokenize(split, vocabulary, is_chief):
     disable=not is_chief,
   ) as progress:
     while batch := list(itertools.islice(pairs, _PAIRS)):
-      yield [vocabulary.tokenize(tf.constant(column)) for column in zip(*batch)]
+      yield [
+        vocabulary.tokenize_up_to(tf.constant(column), max_length)
+        for column in zip(*batch)
+      ]
       progress.update(len(batch))
 
 

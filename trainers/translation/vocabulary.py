@@ -11,7 +11,7 @@ import ml_collections
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from trainers import errors
+from trainers import errors, workdir
 from trainers.errors import first_line
 from trainers.translation import vocabulary_training
 from trainers.translation.sources import Split
@@ -80,6 +80,26 @@ class Vocabulary(tf.Module):
     """
     return self._living_tokenizer().tokenize(sentences)
 
+  def tokenize_up_to(
+    self, sentences: tf.Tensor, max_length: int
+  ) -> tuple[tf.RaggedTensor, tf.Tensor]:
+    """Returns tokens, cut where there are too many, and how many there were.
+
+    Args:
+      sentences: As for `tokenize`.
+      max_length: Tokens that a sentence may have; a longer one ends with EOS
+        there.
+
+    Returns:
+      int32 of shape (sentences, (tokens)), and int64 of shape (sentences,).
+    """
+    tokens = self.tokenize(sentences)
+    lengths = tokens.row_lengths()
+    # The last place that there is can hold nothing but the end.
+    has_last = (lengths >= max_length)[:, tf.newaxis]
+    ends = tf.ragged.boolean_mask(tf.fill(tf.shape(has_last), EOS), has_last)
+    return tf.concat([tokens[:, : max_length - 1], ends], axis=1), lengths
+
   def detokenize(self, tokens: tf.Tensor) -> tf.Tensor:
     """Returns the text of sentences, strings of shape (sentences,).
 
@@ -129,14 +149,7 @@ def load_or_train(
       )
   vocabulary = Vocabulary(vocabulary_training.train(split, config, is_chief))
   if is_chief:
-    _write(path, vocabulary.model)
+    with errors.writing(path):
+      tf.io.gfile.makedirs(os.path.dirname(path))
+      workdir.write_whole(path, vocabulary.model)
   return vocabulary
-
-
-def _write(path, model):
-  temporary = f"{path}.tmp"
-  with errors.writing(path, on_error=lambda: tf.io.gfile.remove(temporary)):
-    tf.io.gfile.makedirs(os.path.dirname(path))
-    with tf.io.gfile.GFile(temporary, "wb") as file:
-      file.write(model)
-    tf.io.gfile.rename(temporary, path, overwrite=True)

@@ -44,6 +44,20 @@ class VocabularyTest(tf.test.TestCase, parameterized.TestCase):
       back = [t.decode() for t in words.detokenize(padded).numpy()]
       self.assertEqual(back, texts)
 
+  @parameterized.parameters(2, 3, 5, 100)
+  def test_tokens_up_to_a_number(self, most):
+    words = small_text.make_vocabulary()
+    texts = ["The old king sees a man", "king", "", "old"]
+    expected = [
+      ids if len(ids) <= most else [*ids[: most - 1], 1]
+      for ids in words.tokenize(texts).to_list()
+    ]
+    for tokenize in (words.tokenize_up_to, tf.function(words.tokenize_up_to)):
+      tokens, lengths = tokenize(tf.constant(texts), most)
+      self.assertEqual(tokens.dtype, tf.int32)
+      self.assertEqual(tokens.to_list(), expected)
+      self.assertAllEqual(lengths, words.tokenize(texts).row_lengths())
+
   def test_detokenize_stops_at_the_first_end(self):
     words = small_text.make_vocabulary()
     king, old = (t[:-1] for t in words.tokenize(["king", "old"]).to_list())
