@@ -1,8 +1,8 @@
 """Whether a training step is compiled by XLA."""
 
-import functools
-
 import tensorflow as tf
+
+from lookahead_tf.backends import backend
 
 
 def uses_xla(
@@ -24,14 +24,4 @@ def uses_xla(
     return False
   if tf.config.list_logical_devices("GPU"):
     return True
-  return on_cpu and _compiles_for_cpu()
-
-
-@functools.cache
-def _compiles_for_cpu():
-  """Whether XLA works: TensorFlow's builds for TPUs lack it for CPUs."""
-  try:
-    tf.function(lambda x: x + 1.0, jit_compile=True)(tf.constant(1.0))
-  except tf.errors.OpError:
-    return False
-  return True
+  return on_cpu and backend.has_xla("CPU:0")

@@ -57,11 +57,11 @@ def _can_compile(variables):
   devices = {
     (v.value if isinstance(v, keras.Variable) else v).device for v in variables
   }
-  return len(devices) == 1 and _has_xla(devices.pop())
+  return len(devices) == 1 and has_xla(devices.pop())
 
 
 @functools.cache
-def _has_xla(device):
+def has_xla(device: str) -> bool:
   """Whether XLA compiles for `device`: a build for TPUs lacks it for CPUs."""
   with tf.init_scope(), tf.device(device):
     try:
