@@ -10,48 +10,25 @@ python -m benchmarks.train_step --workdir=runs/train_step \
     --peers_python=peers/bin/python  # See requirements-peers.txt.
 """
 
-import contextlib
 import dataclasses
 import functools
 import os
-import sys
 
-import keras
 import ml_collections
 import numpy as np
 import tensorflow as tf
-import tqdm
 from absl import app, flags
 
-from benchmarks import peers, results, training_speed
-from configs import (
-  cifar10_resnet18_sgd,
-  imagenet_resnet50_sgd,
-  lookahead,
-)
+from benchmarks import results, training_speed
+from configs import cifar10_resnet18_sgd, imagenet_resnet50_sgd
 from trainers import optimizers, schedules
 from trainers.image_classification import model as image_model
 from trainers.image_classification import training_step
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where to write the results.")
-_PEERS_PYTHON = flags.DEFINE_string(
-  "peers_python", None, "Interpreter with PyTorch; without it ours alone."
-)
 _ROUNDS = flags.DEFINE_integer("rounds", 10, "Of each.", lower_bound=1)
-_STEPS = flags.DEFINE_integer(
-  "steps", 5, "Steps in a round: with Lookahead, a period.", lower_bound=1
-)
-_PATIENCE = flags.DEFINE_float(
-  "patience", 300.0, "Seconds that each model may wait for a quiet machine."
-)
 _MODELS = flags.DEFINE_multi_enum(
   "models", ["resnet18", "resnet50"], ["resnet18", "resnet50"], "Models."
-)
-_VARIANTS = flags.DEFINE_multi_enum(
-  "variants",
-  list(training_speed.VARIANTS),
-  list(training_speed.VARIANTS),
-  "Of ours.",
 )
 _BATCH_SIZE = flags.DEFINE_integer(
   "batch_size", None, "Of all models, if not their own.", lower_bound=1
@@ -87,14 +64,7 @@ def _case(name):
   return Case(title, config, classes, config.global_batch_size)
 
 
-def _make_unit(case, uses_xla, has_lookahead):
-  """Returns a function of a number of steps, the seconds of one on average."""
-  config = ml_collections.ConfigDict(case.config)
-  config.jit_compile = uses_xla
-  if has_lookahead:
-    lookahead.add_to(config, sync_period=5, slow_step_size=0.5)
-  keras.utils.set_random_seed(0)
-  strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+def _make_train_step(case, config, strategy):
   size = config.data.image_size
   with strategy.scope():
     model = image_model.make_model(
@@ -104,42 +74,30 @@ def _make_unit(case, uses_xla, has_lookahead):
       config, schedules.make_schedule(config.learning_rate, 1000, 100_000)
     )
     optimizer.build(model.trainable_variables)
-  train_step = training_step.make_train_step(model, optimizer, config, strategy)
+  return training_step.make_train_step(model, optimizer, config, strategy)
+
+
+def _make_batch(case):
   random = np.random.default_rng(0)
+  size = case.config.data.image_size
   images = random.random((case.batch_size, size, size, 3), "float32")
   labels = random.integers(case.classes, size=case.batch_size, dtype="int32")
-  batch = tf.constant(images), tf.constant(labels)
-  return training_speed.make_unit(train_step, batch, _STEPS.value)
+  return tf.constant(images), tf.constant(labels)
 
 
 def _time_case(name, run):
   """Returns a record for results.json."""
   case = _case(name)
-  units = {}
-  with contextlib.ExitStack() as stack:
-    if _PEERS_PYTHON.value:
-      peer = stack.enter_context(
-        peers.Peer(
-          _PEERS_PYTHON.value,
-          "torch_training",
-          warmup_steps=_STEPS.value,
-          model=name,
-          batch_size=case.batch_size,
-          threads=training_speed.threads(),
-        )
-      )
-      run["versions"] |= peer.versions
-      units[training_speed.PYTORCH] = functools.partial(peer.run, "bare")
-    for variant in tqdm.tqdm(_VARIANTS.value, f"{case.title}: compile"):
-      label, *options = training_speed.VARIANTS[variant]
-      units[label] = _make_unit(case, *options)
-    measured = training_speed.measure(
-      case.title,
-      units,
-      steps=_STEPS.value,
-      rounds=_ROUNDS.value,
-      patience=_PATIENCE.value,
-    )
+  measured = training_speed.measure(
+    case.title,
+    case.config,
+    functools.partial(_make_train_step, case),
+    _make_batch(case),
+    "torch_training",
+    {"model": name, "batch_size": case.batch_size},
+    rounds=_ROUNDS.value,
+    versions=run["versions"],
+  )
   return {
     "model": case.title,
     "batch": str(case.batch_size),
@@ -150,7 +108,7 @@ def _time_case(name, run):
 
 def _make_table(records):
   return training_speed.make_table(
-    records, "images", goal=_GOAL, steps=_STEPS.value, rounds=_ROUNDS.value
+    records, "images", goal=_GOAL, rounds=_ROUNDS.value
   )
 
 
@@ -163,10 +121,7 @@ def main(arguments: list[str]) -> None:
   )
   records = []
   for name in _MODELS.value:
-    try:
-      records.append(_time_case(name, run))
-    except peers.NotMeasured as error:
-      sys.exit(f"Error: {training_speed.PYTORCH} cannot be measured: {error}")
+    records.append(_time_case(name, run))
     # After each case, so that none is lost by what becomes of the next.
     text = results.write(
       _WORKDIR.value, run, _make_table(records), {"time": records}

@@ -5,17 +5,24 @@ of a batch in words as `batch`, how many images or tokens that is as `per_step`,
 and `seconds_per_step` and `disturbed_rounds` as `interleaved.measure` has them.
 """
 
+import contextlib
 import functools
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import keras
 import matplotlib
+import ml_collections
 import tensorflow as tf
+import tqdm
+from absl import flags
 
-from benchmarks import interleaved, results
+from benchmarks import interleaved, peers, results
+from configs import lookahead
 
 matplotlib.use("Agg")  # There may be no screen.
 from matplotlib import pyplot as plt
@@ -29,21 +36,91 @@ VARIANTS = {
   "xla_lookahead": ("ours, XLA, Lookahead", True, True),
 }
 
-Unit = Callable[[int], float]
+_PEERS_PYTHON = flags.DEFINE_string(
+  "peers_python", None, "Interpreter with PyTorch; without it ours alone."
+)
+_STEPS = flags.DEFINE_integer(
+  "steps", 5, "Steps in a round: with Lookahead, a period.", lower_bound=1
+)
+_PATIENCE = flags.DEFINE_float(
+  "patience", 300.0, "Seconds that each model may wait for a quiet machine."
+)
+_VARIANTS = flags.DEFINE_multi_enum(
+  "variants", list(VARIANTS), list(VARIANTS), "Of ours."
+)
+
+TrainStep = Callable[[Any], Mapping[str, tf.Tensor]]
 
 
-def make_unit(
-  train_step: Callable[[Any], Mapping[str, tf.Tensor]],
+def measure(
+  title: str,
+  config: ml_collections.ConfigDict,
+  make_train_step: Callable[
+    [ml_collections.ConfigDict, tf.distribute.Strategy], TrainStep
+  ],
   batch: Any,
-  warmup_steps: int,
-) -> Unit:
-  """Returns a function of a number of steps: the mean seconds of one.
+  peer: str,
+  peer_arguments: Mapping[str, Any],
+  *,
+  rounds: int,
+  versions: dict[str, str],
+) -> dict[str, Any]:
+  """Returns a record's `seconds_per_step` and `disturbed_rounds`.
+
+  Ends the program with a sentence if PyTorch cannot be measured.
 
   Args:
-    train_step: One replica's step, which returns its figures.
-    batch: What it takes, each time the same.
-    warmup_steps: Made at once, to compile and to touch all memory.
+    title: Of the progress bars.
+    config: An experiment without Lookahead.
+    make_train_step: A function of such a config, or one with Lookahead, and of
+      a strategy; returns one replica's step, which returns its figures.
+    batch: What the step takes, each time the same.
+    peer: The name of PyTorch's step, as `peers.Peer` has it.
+    peer_arguments: Its arguments but for the number of threads.
+    rounds: Of each variant.
+    versions: Gets those of the peer.
   """
+  units = {}
+  with contextlib.ExitStack() as stack:
+    if _PEERS_PYTHON.value:
+      try:
+        torch = stack.enter_context(
+          peers.Peer(
+            _PEERS_PYTHON.value,
+            peer,
+            warmup_steps=_STEPS.value,
+            threads=_threads(),
+            **peer_arguments,
+          )
+        )
+      except peers.NotMeasured as error:
+        sys.exit(f"Error: {PYTORCH} cannot be measured: {error}")
+      versions |= torch.versions
+      units[PYTORCH] = functools.partial(torch.run, "bare")
+    for variant in tqdm.tqdm(_VARIANTS.value, f"{title}: compile"):
+      label, *options = VARIANTS[variant]
+      units[label] = _make_unit(config, make_train_step, batch, *options)
+    timed = {
+      label: functools.partial(unit, _STEPS.value)
+      for label, unit in units.items()
+    }
+    measurement = interleaved.measure(
+      {title: timed}, rounds, title, _PATIENCE.value
+    )
+  return {
+    "seconds_per_step": measurement.seconds[title],
+    "disturbed_rounds": measurement.disturbed,
+  }
+
+
+def _make_unit(config, make_train_step, batch, uses_xla, has_lookahead):
+  """Returns a function of a number of steps: the mean seconds of one."""
+  config = ml_collections.ConfigDict(config)
+  config.jit_compile = uses_xla
+  if has_lookahead:
+    lookahead.add_to(config, sync_period=5, slow_step_size=0.5)
+  keras.utils.set_random_seed(0)
+  train_step = make_train_step(config, tf.distribute.OneDeviceStrategy("CPU:0"))
 
   def unit(steps):
     started = time.perf_counter()
@@ -52,38 +129,11 @@ def make_unit(
     float(figures["loss"])  # Waits for the last step.
     return (time.perf_counter() - started) / steps
 
-  unit(warmup_steps)
+  unit(_STEPS.value)  # Compiles, and touches all memory.
   return unit
 
 
-def measure(
-  title: str,
-  units: Mapping[str, Unit],
-  *,
-  steps: int,
-  rounds: int,
-  patience: float,
-) -> dict[str, Any]:
-  """Returns a record's `seconds_per_step` and `disturbed_rounds`.
-
-  Args:
-    title: Of the progress bar.
-    units: Of PyTorch and ours, by name.
-    steps: In each round.
-    rounds: Of each unit.
-    patience: As in `interleaved.measure`.
-  """
-  timed = {
-    label: functools.partial(unit, steps) for label, unit in units.items()
-  }
-  measurement = interleaved.measure({title: timed}, rounds, title, patience)
-  return {
-    "seconds_per_step": measurement.seconds[title],
-    "disturbed_rounds": measurement.disturbed,
-  }
-
-
-def threads() -> int:
+def _threads():
   """Returns how many cores there are for this process."""
   return len(os.sched_getaffinity(0))
 
@@ -101,7 +151,6 @@ def make_table(
   unit: str,
   *,
   goal: float,
-  steps: int,
   rounds: int,
 ) -> str:
   """Returns Markdown: the records' speeds, and their ratios to PyTorch's.
@@ -110,7 +159,6 @@ def make_table(
     records: See above.
     unit: What speeds are of: "images" or "target tokens".
     goal: The least ratio that is aimed at.
-    steps: In each round.
     rounds: Of each variant.
   """
   rows = [("model", "batch", "step", f"{unit}/s", *interleaved.RATIO_COLUMNS)]
@@ -130,9 +178,9 @@ def make_table(
         )
       )
   return (
-    f"{results.make_table(rows)}\nMedians, on {threads()} cores together; "
+    f"{results.make_table(rows)}\nMedians, on {_threads()} cores together; "
     f"ratio of the {unit} per second to {PYTORCH}'s, round by round; goal: "
-    f"{goal} at least. {rounds} rounds of {steps} steps each. "
+    f"{goal} at least. {rounds} rounds of {_STEPS.value} steps each. "
     f"{interleaved.describe_disturbance(records, rounds)}\n"
   )
 

@@ -10,39 +10,18 @@ python -m benchmarks.translation_step --workdir=runs/translation_step \
     --peers_python=peers/bin/python  # See requirements-peers.txt.
 """
 
-import contextlib
-import functools
 import os
-import sys
 
-import keras
-import ml_collections
 import numpy as np
 import tensorflow as tf
-import tqdm
 from absl import app, flags
 
-from benchmarks import peers, results, training_speed
-from configs import lookahead, translation
+from benchmarks import results, training_speed
+from configs import translation
 from trainers.translation import experiment, training_step
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where to write the results.")
-_PEERS_PYTHON = flags.DEFINE_string(
-  "peers_python", None, "Interpreter with PyTorch; without it ours alone."
-)
 _ROUNDS = flags.DEFINE_integer("rounds", 20, "Of each.", lower_bound=1)
-_STEPS = flags.DEFINE_integer(
-  "steps", 5, "Steps in a round: with Lookahead, a period.", lower_bound=1
-)
-_PATIENCE = flags.DEFINE_float(
-  "patience", 300.0, "Seconds that it may wait for a quiet machine."
-)
-_VARIANTS = flags.DEFINE_multi_enum(
-  "variants",
-  list(training_speed.VARIANTS),
-  list(training_speed.VARIANTS),
-  "Of ours.",
-)
 _WIDTH = flags.DEFINE_integer("width", 256, "Of the layers.")
 _LAYERS = flags.DEFINE_integer("layers", 3, "Of encoder and decoder each.")
 _SUBWORDS = flags.DEFINE_integer("subwords", 8_000, "Size of the vocabulary.")
@@ -79,27 +58,17 @@ def _make_batch():
   return batch
 
 
-def _make_unit(config, batch, uses_xla, has_lookahead):
-  config = ml_collections.ConfigDict(config)
-  config.jit_compile = uses_xla
-  if has_lookahead:
-    lookahead.add_to(config, sync_period=5, slow_step_size=0.5)
-  keras.utils.set_random_seed(0)
-  strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+def _make_train_step(config, strategy):
   model, optimizer = experiment.make_model_and_optimizer(
     config, config.vocabulary.size, strategy
   )
-  train_step = training_step.make_train_step(model, optimizer, config, strategy)
-  return training_speed.make_unit(train_step, batch, _STEPS.value)
+  return training_step.make_train_step(model, optimizer, config, strategy)
 
 
-def _make_peer(config):
-  """Returns a peer that trains the same in PyTorch."""
-  return peers.Peer(
-    _PEERS_PYTHON.value,
-    "torch_translation",
-    warmup_steps=_STEPS.value,
-    sizes={
+def _peer_arguments(config):
+  """Returns what makes PyTorch train the same."""
+  return {
+    "sizes": {
       "vocabulary_size": config.vocabulary.size,
       "length": _LENGTH.value,
       "width": config.model.d_model,
@@ -108,34 +77,27 @@ def _make_peer(config):
       "inner_width": config.model.d_ff,
       "dropout": config.model.dropout,
     },
-    batch_size=_ROWS.value,
-    label_smoothing=config.label_smoothing,
-    threads=training_speed.threads(),
-  )
+    "batch_size": _ROWS.value,
+    "label_smoothing": config.label_smoothing,
+  }
 
 
 def _time(run):
   """Returns a record for results.json."""
-  config, batch = _config(), _make_batch()
+  config = _config()
   title = (
     f"Transformer, width {_WIDTH.value}, {_LAYERS.value} + {_LAYERS.value}"
   )
-  units = {}
-  with contextlib.ExitStack() as stack:
-    if _PEERS_PYTHON.value:
-      peer = stack.enter_context(_make_peer(config))
-      run["versions"] |= peer.versions
-      units[training_speed.PYTORCH] = functools.partial(peer.run, "bare")
-    for variant in tqdm.tqdm(_VARIANTS.value, f"{title}: compile"):
-      label, *options = training_speed.VARIANTS[variant]
-      units[label] = _make_unit(config, batch, *options)
-    measured = training_speed.measure(
-      title,
-      units,
-      steps=_STEPS.value,
-      rounds=_ROUNDS.value,
-      patience=_PATIENCE.value,
-    )
+  measured = training_speed.measure(
+    title,
+    config,
+    _make_train_step,
+    _make_batch(),
+    "torch_translation",
+    _peer_arguments(config),
+    rounds=_ROUNDS.value,
+    versions=run["versions"],
+  )
   return {
     "model": title,
     "batch": f"{_ROWS.value} x {_LENGTH.value}",
@@ -152,15 +114,11 @@ def main(arguments: list[str]) -> None:
   run = results.describe_run(
     "benchmarks.translation_step", ["lookahead-tf", "tensorflow", "keras"]
   )
-  try:
-    records = [_time(run)]
-  except peers.NotMeasured as error:
-    sys.exit(f"Error: {training_speed.PYTORCH} cannot be measured: {error}")
+  records = [_time(run)]
   table = training_speed.make_table(
     records,
     "target tokens",
     goal=_GOAL,
-    steps=_STEPS.value,
     rounds=_ROUNDS.value,
   )
   text = results.write(_WORKDIR.value, run, table, {"time": records})
