@@ -14,39 +14,9 @@ def get_config() -> ml_collections.ConfigDict:
     seed=0,
     num_steps=1_000,
     global_batch_tokens=2_048,
-    data=dict(
-      name="cldr",
-      source_language="en",
-      target_language="de",
-      train_split="train",
-      validation_split="validation",
-      test_split=config_dict.placeholder(str),
-      train_source=config_dict.placeholder(str),
-      train_target=config_dict.placeholder(str),
-      validation_source=config_dict.placeholder(str),
-      validation_target=config_dict.placeholder(str),
-      test_source=config_dict.placeholder(str),
-      test_target=config_dict.placeholder(str),
-      max_length=64,
-    ),
-    vocabulary=dict(
-      kind="unigram",
-      size=1_000,
-      character_coverage=1.0,
-      byte_fallback=True,
-      split_digits=True,
-      max_sentences=10_000_000,
-    ),
-    model=dict(
-      d_model=128,
-      num_heads=4,
-      num_layers=2,
-      d_ff=512,
-      dropout=0.1,
-      relu_dropout=0.1,
-      attention_dropout=0.1,
-      shares_dropout=False,
-    ),
+    data=_data(),
+    vocabulary=_vocabulary(),
+    model=_model(),
     optimizer=dict(
       name="adam", arguments=dict(beta_1=0.9, beta_2=0.997, epsilon=1e-9)
     ),
@@ -57,13 +27,7 @@ def get_config() -> ml_collections.ConfigDict:
       warmup_steps=100,
     ),
     label_smoothing=0.1,
-    decoding=dict(
-      beam_size=4,
-      length_penalty=0.6,
-      extra_length=50,
-      max_length=256,
-      batch_tokens=2_048,
-    ),
+    decoding=_decoding(),
     steps_per_loop=100,
     eval_every_steps=1_000,
     eval_sentences=config_dict.placeholder(int),
@@ -73,4 +37,56 @@ def get_config() -> ml_collections.ConfigDict:
     final_weights="best",
     average_checkpoints=1,
     jit_compile=config_dict.placeholder(bool),
+  )
+
+
+def _data():
+  return dict(
+    name="cldr",
+    source_language="en",
+    target_language="de",
+    train_split="train",
+    validation_split="validation",
+    test_split=config_dict.placeholder(str),
+    train_source=config_dict.placeholder(str),
+    train_target=config_dict.placeholder(str),
+    validation_source=config_dict.placeholder(str),
+    validation_target=config_dict.placeholder(str),
+    test_source=config_dict.placeholder(str),
+    test_target=config_dict.placeholder(str),
+    max_length=64,
+  )
+
+
+def _vocabulary():
+  return dict(
+    kind="unigram",
+    size=1_000,
+    character_coverage=1.0,
+    byte_fallback=True,
+    split_digits=True,
+    max_sentences=10_000_000,
+  )
+
+
+def _model():
+  return dict(
+    d_model=128,
+    num_heads=4,
+    num_layers=2,
+    d_ff=512,
+    dropout=0.1,
+    relu_dropout=0.1,
+    attention_dropout=0.1,
+    shares_dropout=False,
+  )
+
+
+def _decoding():
+  return dict(
+    beam_size=4,
+    length_penalty=0.6,
+    extra_length=50,
+    max_length=256,
+    batch_tokens=2_048,
   )
