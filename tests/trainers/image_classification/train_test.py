@@ -187,12 +187,17 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     _, lines = self._train(config)
     self.assertLess(lines[-1]["train/loss"], lines[0]["train/loss"])
 
-  def test_folder_of_images(self):
+  def _write_folder(self):
+    """Writes images of two classes, dark and light; returns their folder."""
     root = os.path.join(self.get_temp_dir(), self.id(), "images")
     for split, number in (("train", 8), ("validation", 3)):
       for i in range(number):
         write_image(f"{root}/{split}/dark/{i}.png", (i, 0, 0))
         write_image(f"{root}/{split}/light/{i}.png", (255 - i, 250, 250))
+    return root
+
+  def test_folder_of_images(self):
+    root = self._write_folder()
     config = _config(
       **{
         "data.name": "image_folder",
@@ -209,11 +214,7 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
       self._train(config, self.workdir + "2", data_dir=root)
 
   def test_large_images_from_files(self):
-    root = os.path.join(self.get_temp_dir(), self.id(), "images")
-    for split, number in (("train", 8), ("validation", 3)):
-      for i in range(number):
-        write_image(f"{root}/{split}/dark/{i}.png", (i, 0, 0))
-        write_image(f"{root}/{split}/light/{i}.png", (255 - i, 250, 250))
+    root = self._write_folder()
     config = _config(
       **{
         "data.name": "image_folder",
