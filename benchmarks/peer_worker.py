@@ -156,6 +156,10 @@ PEERS = {
     functools.partial(in_file, "torch_translation", "bare"),
     ("torch",),
   ),
+  "marian_generation": (
+    functools.partial(in_file, "marian_generation", "bare"),
+    ("torch", "transformers"),
+  ),
 }
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
-from benchmarks import results, training_speed
+from benchmarks import results, speed, training_speed
 from configs import cifar10_resnet18_sgd, imagenet_resnet50_sgd
 from trainers import optimizers, schedules
 from trainers.image_classification import model as image_model
@@ -107,8 +107,12 @@ def _time_case(name, run):
 
 
 def _make_table(records):
-  return training_speed.make_table(
-    records, "images", goal=_GOAL, rounds=_ROUNDS.value
+  return speed.make_table(
+    records,
+    "images",
+    training_speed.PYTORCH,
+    goal=_GOAL,
+    rounds=_ROUNDS.value,
   )
 
 
@@ -126,8 +130,11 @@ def main(arguments: list[str]) -> None:
     text = results.write(
       _WORKDIR.value, run, _make_table(records), {"time": records}
     )
-    training_speed.draw(
-      records, "images", os.path.join(_WORKDIR.value, "speed.png")
+    speed.draw(
+      records,
+      "images",
+      training_speed.PYTORCH,
+      os.path.join(_WORKDIR.value, "speed.png"),
     )
   print(f"\n{text}\nWritten to {_WORKDIR.value}")
 

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
-from benchmarks import results, training_speed
+from benchmarks import results, speed, training_speed
 from configs import translation
 from trainers.translation import experiment, training_step
 
@@ -115,15 +115,19 @@ def main(arguments: list[str]) -> None:
     "benchmarks.translation_step", ["lookahead-tf", "tensorflow", "keras"]
   )
   records = [_time(run)]
-  table = training_speed.make_table(
+  table = speed.make_table(
     records,
     "target tokens",
+    training_speed.PYTORCH,
     goal=_GOAL,
     rounds=_ROUNDS.value,
   )
   text = results.write(_WORKDIR.value, run, table, {"time": records})
-  training_speed.draw(
-    records, "target tokens", os.path.join(_WORKDIR.value, "speed.png")
+  speed.draw(
+    records,
+    "target tokens",
+    training_speed.PYTORCH,
+    os.path.join(_WORKDIR.value, "speed.png"),
   )
   print(f"\n{text}\nWritten to {_WORKDIR.value}")
 

@@ -141,6 +141,28 @@ class ProgramsTest(tf.test.TestCase):
     self.assertEqual(record["per_step"], 15)
     self.assertLen(record["seconds_per_step"]["ours, graph"], 2)
 
+  def test_translation_decoding(self):
+    workdir = os.path.join(self.get_temp_dir(), self.id())
+    output = self._run(
+      "translation_decoding",
+      f"--workdir={workdir}",
+      "--rounds=2",
+      "--steps=1",
+      "--patience=0",
+      "--width=8",
+      "--layers=1",
+      "--subwords=40",
+      "--sentences=3",
+      "--length=5",
+      "--extra_length=2",
+      "--beam_size=2",
+    )
+    (record,) = self._results(workdir, output, "speed.png")["time"]
+    self.assertEqual(record["per_step"], 3)
+    self.assertEqual(
+      list(record["seconds_per_step"]), ["ours, graph", "ours, XLA"]
+    )
+
   def test_translation_input(self):
     workdir = os.path.join(self.get_temp_dir(), self.id())
     files = {}
