@@ -1,4 +1,4 @@
-"""Trains image classifiers with several configs and seeds, and compares them.
+"""Trains with several configs and seeds, and compares them.
 
 python -m experiments.compare_optimizers --workdir=runs/digits
 
@@ -6,22 +6,52 @@ The default is the handwritten digits with SGD and with Lookahead around the
 same SGD, three seeds each. The work directory keeps each run, the table
 results.md and the figure curves.png; the same command goes on where it stopped.
 With --learning_rate_factors=0.3,1,3 each config is trained at that many times
-its learning rate, and learning_rates.png shows what comes of which rate.
+its learning rate, and learning_rates.png shows what comes of which rate. With
+--trainer=translation configs are those of translation models.
 """
 
 import ast
+import dataclasses
 import os
 import runpy
+from collections.abc import Callable
 
 import ml_collections
 from absl import app, flags, logging
 
-from experiments import report
+from experiments import report, score
 from trainers import distribution, interruption
 from trainers.errors import UserError, describe_config_error
-from trainers.image_classification import train
+from trainers.image_classification import train as image_classification
 from trainers.runtime import Runtime
+from trainers.translation import train as translation
 
+
+@dataclasses.dataclass(frozen=True)
+class _Trainer:
+  """What differs between trainers.
+
+  Attributes:
+    train: Trains as a config says.
+    rate: Which field of `learning_rate` is the greatest rate.
+    score: What its runs are compared by.
+  """
+
+  train: Callable[[ml_collections.ConfigDict, Runtime], None]
+  rate: str
+  score: score.Score
+
+
+_TRAINERS = {
+  "image_classification": _Trainer(
+    image_classification.train, "peak", score.ACCURACY
+  ),
+  "translation": _Trainer(translation.train, "constant", score.BLEU),
+}
+
+_TRAINER = flags.DEFINE_enum(
+  "trainer", "image_classification", list(_TRAINERS), "Whose the configs are."
+)
 _CONFIGS = flags.DEFINE_list(
   "configs",
   ["configs/digits_cnn_sgd.py", "configs/digits_cnn_lookahead.py"],
@@ -33,7 +63,8 @@ _SEEDS = flags.DEFINE_integer(
 _FACTORS = flags.DEFINE_list(
   "learning_rate_factors",
   ["1"],
-  "Multiples of each config's learning_rate.peak to train it at.",
+  "Multiples of each config's learning rate (learning_rate.peak, or .constant "
+  "of translation) to train it at.",
 )
 _OVERRIDES = flags.DEFINE_multi_string(
   "override", [], "FIELD=VALUE for all configs, such as num_epochs=2."
@@ -56,7 +87,7 @@ def main(arguments: list[str]) -> None:
       )
       for path in _CONFIGS.value
     }
-  report.write(runs, _WORKDIR.value)
+  report.write(runs, _TRAINERS[_TRAINER.value].score, _WORKDIR.value)
 
 
 def _parse_factor(text):
@@ -79,20 +110,19 @@ def _run_all(path, factors, strategy):
     For each learning rate the work directories of its runs, by seed.
   """
   name = os.path.splitext(os.path.basename(path))[0]
+  trainer = _TRAINERS[_TRAINER.value]
   workdirs = {}
   for factor in factors:
     for seed in range(_SEEDS.value):
       config = _load_config(path)
       config.seed = seed
       # Without the digits that a product of floats has at its end.
-      config.learning_rate.peak = float(
-        f"{factor * config.learning_rate.peak:g}"
-      )
-      rate = config.learning_rate.peak
+      rate = float(f"{factor * config.learning_rate[trainer.rate]:g}")
+      config.learning_rate[trainer.rate] = rate
       workdir = os.path.join(
         _WORKDIR.value, name, f"learning_rate_{rate:g}", f"seed_{seed}"
       )
-      train.train(config, Runtime(strategy, workdir, _DATA_DIR.value))
+      trainer.train(config, Runtime(strategy, workdir, _DATA_DIR.value))
       workdirs.setdefault(rate, []).append(workdir)
   return workdirs
 

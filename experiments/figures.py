@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib
 
+from experiments.score import Score
 from trainers import metrics
 
 matplotlib.use("Agg")  # There may be no screen.
@@ -12,65 +13,79 @@ from matplotlib import pyplot as plt
 
 
 def draw_curves(
-  lines: Mapping[str, Sequence[Sequence[Mapping]]], path: str
+  lines: Mapping[str, Sequence[Sequence[Mapping]]], score: Score, path: str
 ) -> None:
-  """Draws training loss and validation accuracy over epochs.
+  """Draws training loss and the validation's score over epochs.
 
   A line is the mean over the seeds, its band reaches from the least to the
   greatest.
 
   Args:
     lines: For each name, for each of its runs, the lines of metrics.jsonl.
+    score: To be drawn.
     path: Of the PNG file.
   """
   figure, (left, right) = plt.subplots(
     1, 2, figsize=(10, 4.4), dpi=120, layout="constrained"
   )
   for name, runs in lines.items():
-    for axis, column in ((left, "train/loss"), (right, "eval/accuracy")):
+    for axis, column, factor in (
+      (left, "train/loss", 1.0),
+      (right, score.column, score.factor),
+    ):
       epochs = metrics.column(runs[0], column)[0]
       values = zip(*(metrics.column(run, column)[1] for run in runs))
-      _draw_band(axis, epochs, list(values), label=name)
+      _draw_band(axis, epochs, list(values), factor, label=name)
   left.set(xlabel="epoch", ylabel="training loss")
-  right.set(xlabel="epoch", ylabel="validation accuracy")
+  right.set(xlabel="epoch", ylabel=_label(score))
   # From where the differences are, not from the first epochs.
   last = [
-    metrics.column(run, "eval/accuracy")[1] for r in lines.values() for run in r
+    [score.factor * value for value in metrics.column(run, score.column)[1]]
+    for runs in lines.values()
+    for run in runs
   ]
   floor = min(min(values[len(values) // 3 :]) for values in last)
   top = max(max(values) for values in last)
-  right.set_ylim(bottom=max(0.0, floor - 0.02), top=min(1.002, top + 0.02))
+  right.set_ylim(bottom=max(0.0, floor - 2.0), top=min(100.2, top + 2.0))
   _finish(figure, path)
 
 
 def draw_learning_rates(
-  finals: Mapping[str, Mapping[float, Sequence[float]]], path: str
+  finals: Mapping[str, Mapping[float, Sequence[float]]],
+  score: Score,
+  path: str,
 ) -> None:
-  """Draws the final validation accuracy over the learning rate.
+  """Draws the validation's final score over the learning rate.
 
   Args:
-    finals: For each name, for each learning rate, its runs' accuracies.
+    finals: For each name, for each learning rate, its runs' scores.
+    score: What they are.
     path: Of the PNG file.
   """
   figure, axis = plt.subplots(figsize=(7, 4.6), dpi=120, layout="constrained")
   for name, by_rate in finals.items():
     rates = sorted(by_rate)
     values = [by_rate[rate] for rate in rates]
-    _draw_band(axis, rates, values, label=name, marker="o")
+    _draw_band(axis, rates, values, score.factor, label=name, marker="o")
   axis.set(
-    xscale="log", xlabel="learning rate", ylabel="final validation accuracy"
+    xscale="log", xlabel="learning rate", ylabel=f"final {_label(score)}"
   )
   _finish(figure, path)
 
 
-def _draw_band(axis, x, values, **style):
+def _label(score):
+  unit = f", {score.unit}" if score.unit else ""
+  return f"validation {score.name}{unit}"
+
+
+def _draw_band(axis, x, values, factor, **style):
   """Draws the means as a line, and a band from the least to the greatest."""
-  means = [statistics.mean(v) for v in values]
+  means = [factor * statistics.mean(v) for v in values]
   (line,) = axis.plot(x, means, linewidth=1.8, **style)
   axis.fill_between(
     x,
-    [min(v) for v in values],
-    [max(v) for v in values],
+    [factor * min(v) for v in values],
+    [factor * max(v) for v in values],
     color=line.get_color(),
     alpha=0.2,
     linewidth=0,

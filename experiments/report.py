@@ -5,18 +5,22 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from experiments import figures
+from experiments.score import Score
 from trainers import metrics
 from trainers import workdir as workdir_lib
 
 
 def write(
-  runs: Mapping[str, Mapping[float, Sequence[str]]], directory: str
+  runs: Mapping[str, Mapping[float, Sequence[str]]],
+  score: Score,
+  directory: str,
 ) -> None:
   """Prints a table, writes it and figures to `directory`, and names them.
 
   Args:
     runs: For each name, for each learning rate, the work directories of its
       runs, one for each seed.
+    score: To compare them by.
     directory: Gets results.md and curves.png, the curves of each name at its
       best rate; and learning_rates.png if any name has several.
   """
@@ -27,12 +31,12 @@ def write(
     }
     for name, by_rate in runs.items()
   }
-  table = make_table(lines)
+  table = make_table(lines, score)
   paths = [os.path.join(directory, "results.md")]
   workdir_lib.write_whole(paths[0], table)
   finals = {
     name: {
-      rate: [metrics.column(run, "eval/accuracy")[1][-1] for run in of_rate]
+      rate: [metrics.column(run, score.column)[1][-1] for run in of_rate]
       for rate, of_rate in by_rate.items()
     }
     for name, by_rate in lines.items()
@@ -47,44 +51,50 @@ def write(
       name if len(lines[name]) == 1 else f"{name}, {rate:g}": lines[name][rate]
       for name, rate in best.items()
     },
+    score,
     paths[-1],
   )
   if any(len(by_rate) > 1 for by_rate in finals.values()):
     paths.append(os.path.join(directory, "learning_rates.png"))
-    figures.draw_learning_rates(finals, paths[-1])
+    figures.draw_learning_rates(finals, score, paths[-1])
   print(f"\n{table}\n" + "\n".join(f"Written: {path}" for path in paths))
 
 
 def make_table(
   lines: Mapping[str, Mapping[float, Sequence[Sequence[Mapping]]]],
+  score: Score,
 ) -> str:
-  """Returns a Markdown table of final and best accuracy, mean and deviation.
+  """Returns a Markdown table of final and best scores, mean and deviation.
 
   Args:
     lines: For each name, for each learning rate, for each of its runs, the
       lines of metrics.jsonl.
+    score: To be shown, beside the loss.
   """
   rows = [
     (
       "run",
       "learning rate",
       "seeds",
-      "final accuracy",
-      "best accuracy",
+      f"final {score.name}",
+      f"best {score.name}",
       "final loss",
     )
   ]
   for name, by_rate in lines.items():
     for rate, runs in by_rate.items():
-      accuracies = [metrics.column(run, "eval/accuracy")[1] for run in runs]
+      scores = [
+        [score.factor * value for value in metrics.column(run, score.column)[1]]
+        for run in runs
+      ]
       losses = [metrics.column(run, "eval/loss")[1] for run in runs]
       rows.append(
         (
           name,
           f"{rate:g}",
           str(len(runs)),
-          _mean_and_deviation([100 * a[-1] for a in accuracies], "%"),
-          _mean_and_deviation([100 * max(a) for a in accuracies], "%"),
+          _mean_and_deviation([values[-1] for values in scores], score.unit),
+          _mean_and_deviation([max(values) for values in scores], score.unit),
           _mean_and_deviation([loss[-1] for loss in losses], "", digits=4),
         )
       )

@@ -4,6 +4,7 @@ from unittest import mock
 import tensorflow as tf
 
 from experiments import figures, report
+from experiments.score import ACCURACY, BLEU
 from trainers import metrics
 
 
@@ -21,7 +22,8 @@ class ReportTest(tf.test.TestCase):
       {
         "a": {0.1: [_lines([0.95, 0.90]), _lines([0.93, 0.92])]},
         "b": {0.003: [_lines([0.5])]},
-      }
+      },
+      ACCURACY,
     )
     rows = [
       [cell.strip() for cell in line.strip("|").split("|")]
@@ -35,6 +37,12 @@ class ReportTest(tf.test.TestCase):
     self.assertEqual(
       rows[3], ["b", "0.003", "1", "50.00 %", "50.00 %", "0.5000"]
     )
+
+  def test_by_bleu(self):
+    lines = [{"epoch": 1, "eval/loss": 2.0, "eval/bleu": 31.5}]
+    table = report.make_table({"a": {0.1: [lines]}}, BLEU)
+    self.assertIn("| final BLEU | best BLEU |", table)
+    self.assertIn("| 31.50      | 31.50     |", table)
 
   def _write_run(self, *path, accuracies):
     workdir = os.path.join(self.directory, *path)
@@ -54,7 +62,7 @@ class ReportTest(tf.test.TestCase):
       name: {0.1: [self._write_run(name, accuracies=[0.5, 0.7])]}
       for name in ("a", "b")
     }
-    report.write(runs, self.directory)
+    report.write(runs, ACCURACY, self.directory)
     with open(os.path.join(self.directory, "results.md")) as file:
       self.assertIn("70.00 %", file.read())
     image = tf.io.decode_png(
@@ -81,18 +89,20 @@ class ReportTest(tf.test.TestCase):
     with mock.patch.object(
       figures, "draw_curves", wraps=figures.draw_curves
     ) as curves:
-      report.write(runs, self.directory)
+      report.write(runs, ACCURACY, self.directory)
     self.assertEqual(list(curves.call_args.args[0]), ["a, 0.3"])
     self.assertIn("learning_rates.png", os.listdir(self.directory))
 
   def test_final_accuracies_over_the_learning_rate(self):
     path = self.directory + ".png"
     with mock.patch.object(figures.plt, "close"):
-      figures.draw_learning_rates({"a": {0.3: [0.7, 0.9], 0.1: [0.5]}}, path)
+      figures.draw_learning_rates(
+        {"a": {0.3: [0.7, 0.9], 0.1: [0.5]}}, ACCURACY, path
+      )
       axis = figures.plt.gcf().axes[0]
     (line,) = axis.get_lines()
     self.assertAllClose(line.get_xdata(), [0.1, 0.3])
-    self.assertAllClose(line.get_ydata(), [0.5, 0.8])
+    self.assertAllClose(line.get_ydata(), [50.0, 80.0])
     self.assertEqual(axis.get_xscale(), "log")
 
 
