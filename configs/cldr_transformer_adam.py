@@ -18,13 +18,13 @@ from configs import translation
 def get_config() -> ml_collections.ConfigDict:
   """Returns the experiment."""
   config = translation.get_config()
-  config.num_steps = 1_200
+  config.num_steps = 1_000
   config.model.dropout = 0.0
   config.model.relu_dropout = 0.0
   config.model.attention_dropout = 0.0
   config.learning_rate.constant = 3e-3
   config.learning_rate.warmup_steps = 200
-  config.eval_every_steps = 600
+  config.eval_every_steps = 1_000
   config.eval_beam_size = 1
-  config.checkpoint_every_steps = 600
+  config.checkpoint_every_steps = 1_000
   return config
