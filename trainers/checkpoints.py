@@ -3,6 +3,7 @@
 import os
 import re
 import warnings
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -40,6 +41,9 @@ class Checkpoints:
     model: A built Keras model.
     optimizer: Its built optimizer, saved with all slots and slow weights.
     keep: How many of the last checkpoints to keep.
+    is_due: Whether a step is one to save after. A checkpoint of another step,
+      that of a SIGTERM, is kept beside these, and only until the next one: so
+      it changes nothing of which ones there are at the end.
   """
 
   def __init__(
@@ -48,6 +52,7 @@ class Checkpoints:
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
     keep: int = 2,
+    is_due: Callable[[int], bool] = lambda step: True,
   ):
     self._step = tf.Variable(0, dtype=tf.int64)
     self._best = tf.Variable(-float("inf"), dtype=tf.float64)
@@ -62,7 +67,7 @@ class Checkpoints:
     self.workdir = workdir
     self._directory = os.path.join(workdir, "checkpoints")
     self._best_directory = os.path.join(workdir, "best")
-    self._keep = keep
+    self._keep, self._is_due = keep, is_due
     self._unreadable = set()
 
   @property
@@ -140,7 +145,7 @@ class Checkpoints:
     Raises:
       UserError: if it cannot be written. Those that are there stay.
     """
-    self._save(self._directory, step, self._keep)
+    self._save(self._directory, step, self._kept)
 
   def save_if_best(self, step: int, result: float) -> None:
     """Saves the state if no result before was as great as `result`.
@@ -150,9 +155,14 @@ class Checkpoints:
     """
     if result > float(self._best.numpy()):
       self._best.assign(result)
-      self._save(self._best_directory, step, 1)
+      self._save(self._best_directory, step, lambda paths: paths[-1:])
 
-  def _save(self, directory, step, keep):
+  def _kept(self, paths):
+    """Returns which of `paths` to keep: those due, and the last in any case."""
+    due = [path for path in paths if self._is_due(_step(path))]
+    return [*due[-self._keep :], paths[-1]]
+
+  def _save(self, directory, step, choose):
     self._step.assign(step)
     path = os.path.join(directory, f"ckpt-{step}")
     unfinished = os.path.join(directory, _UNFINISHED)
@@ -163,13 +173,14 @@ class Checkpoints:
         _move(file, path + file.removeprefix(unfinished))
       _move(f"{unfinished}.index", f"{path}.index")
       self._unreadable.discard(path)
-      self._remove_old(directory, keep)
+      self._remove_old(directory, choose)
 
-  def _remove_old(self, directory, keep):
-    """Removes all but the last `keep`, and what cannot be read."""
+  def _remove_old(self, directory, choose):
+    """Removes what `choose` leaves out, and what cannot be read."""
     whole = [p for p in _paths(directory) if p not in self._unreadable]
+    kept = choose(whole)
     for path in [
-      *whole[:-keep],
+      *(p for p in whole if p not in kept),
       *self._unreadable,
       *_without_index(directory),
     ]:
@@ -190,11 +201,13 @@ def _without_index(directory):
 
 
 def _find(directory, suffix):
-  found = {}
-  for file in tf.io.gfile.glob(os.path.join(directory, f"ckpt-*.{suffix}")):
-    name = re.match(r"(.*ckpt-(\d+))\.", file)
-    found[name[1]] = int(name[2])
-  return sorted(found, key=found.get)
+  files = tf.io.gfile.glob(os.path.join(directory, f"ckpt-*.{suffix}"))
+  found = {re.match(r"(.*ckpt-\d+)\.", file)[1] for file in files}
+  return sorted(found, key=_step)
+
+
+def _step(path):
+  return int(path.rpartition("-")[2])
 
 
 def _move(source, target):

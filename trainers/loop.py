@@ -77,7 +77,11 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
   strategy = runtime.strategy
   # To resume: 1. weights, optimizer and seeds, 2. which differ by replica;
   checkpoints = Checkpoints(
-    runtime.workdir, task.model, task.optimizer, plan.keep_checkpoints
+    runtime.workdir,
+    task.model,
+    task.optimizer,
+    plan.keep_checkpoints,
+    plan.is_checkpoint_due,
   )
   step = checkpoints.restore()
   gather = workers.make_gather(strategy)

@@ -53,6 +53,26 @@ class CheckpointsTest(tf.test.TestCase):
       ["ckpt-2.index", "ckpt-3.index"],
     )
 
+  def test_that_of_a_sigterm_does_not_count(self):
+    checkpoints = Checkpoints(
+      self.workdir,
+      *_model_and_optimizer(),
+      keep=2,
+      is_due=lambda step: step % 4 == 0,
+    )
+    names = []
+    for step in (4, 8, 9, 11, 12):
+      checkpoints.save(step)
+      names.append([os.path.basename(path) for path in checkpoints.paths])
+    self.assertEqual(
+      names[2:],
+      [
+        ["ckpt-4", "ckpt-8", "ckpt-9"],
+        ["ckpt-4", "ckpt-8", "ckpt-11"],
+        ["ckpt-8", "ckpt-12"],
+      ],
+    )
+
   def test_reads_the_one_that_is_asked_for(self):
     model, optimizer = _model_and_optimizer()
     checkpoints = Checkpoints(self.workdir, model, optimizer)
