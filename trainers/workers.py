@@ -1,6 +1,9 @@
 """What the processes of one run have to agree on."""
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -27,6 +30,26 @@ def make_gather(
     return strategy.experimental_local_results(strategy.run(one_replica))[0]
 
   return lambda number: gather(tf.constant(number)).numpy().tolist()
+
+
+def check_same_records(
+  gather: Callable[[int], list[int]], records: Mapping[str, Any]
+) -> None:
+  """Raises a UserError unless all processes have the same records.
+
+  Args:
+    gather: From `make_gather`.
+    records: What decides the result of the run, JSON-like.
+  """
+  for name, record in records.items():
+    content = json.dumps(record, sort_keys=True).encode()
+    # What fits into an int32.
+    number = int(hashlib.sha256(content).hexdigest()[:7], 16)
+    if len(set(gather(number))) > 1:
+      raise UserError(
+        f"The processes of this run do not have the same {name}: give all of "
+        "them the same command, data and versions of packages."
+      )
 
 
 def check_same_step(gather: Callable[[int], list[int]], step: int) -> None:

@@ -16,6 +16,7 @@ from trainers import (
   runtime,
   schedules,
   tpu_compile,
+  workers,
 )
 from trainers import workdir as workdir_lib
 from trainers.image_classification import (
@@ -54,16 +55,17 @@ def train(config: ml_collections.ConfigDict, run: runtime.Runtime) -> None:
   keras.utils.set_random_seed(config.seed + 1)
   model, optimizer = make_model_and_optimizer(config, source, steps, strategy)
   task = _make_task(model, optimizer, source, config, strategy)
+  records = {
+    "config": config.to_dict(),
+    "source": source.describe(),
+    "runtime": {"precision": runtime.precision()},
+  }
+  workers.check_same_records(workers.make_gather(strategy), records)
   with contextlib.ExitStack() as stack:
     if run.is_chief:
       stack.enter_context(workdir_lib.locked(run.workdir))
       # Not before the config proved sound.
-      workdir_lib.claim(
-        run.workdir,
-        config=config.to_dict(),
-        source=source.describe(),
-        runtime={"precision": runtime.precision()},
-      )
+      workdir_lib.claim(run.workdir, **records)
     loop.train(task, steps, run)
     with optimizers.weights_to_evaluate(model, optimizer):
       if run.is_chief:
