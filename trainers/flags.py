@@ -1,5 +1,6 @@
 """The command line that all trainers share."""
 
+import dataclasses
 import sys
 import types
 from collections.abc import Callable, Mapping
@@ -23,6 +24,31 @@ from trainers.runtime import Runtime
 Train = Callable[[ml_collections.ConfigDict, Runtime], None]
 UseRun = Callable[[Runtime, ml_collections.ConfigDict | None], None]
 CompileForTpu = Callable[..., int]
+
+# Which flags only --mode=train has a use for, of those that all trainers share.
+_OF_TRAINING = (
+  "data_dir",
+  "fake_data",
+  "precision",
+  "profile_steps",
+  "seed",
+  "tpu_compile_only",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mode:
+  """What a trainer does besides training.
+
+  Attributes:
+    use: A function of a Runtime and of the config that the command line gave,
+      or None: it uses a run in the workdir, which has its config there.
+    flags: Names of the flags for it that are not for training.
+  """
+
+  use: UseRun
+  flags: tuple[str, ...]
+
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config",
@@ -104,7 +130,7 @@ def run(
   train: Train,
   compile_for_tpu: CompileForTpu,
   *,
-  modes: Mapping[str, UseRun] | None = None,
+  modes: Mapping[str, Mode] | None = None,
   has_fake_data: bool = False,
 ) -> None:
   """Parses the command line and calls `train`, or what --mode says.
@@ -117,9 +143,7 @@ def run(
     compile_for_tpu: A function of (config, data_dir, names of TPU slices) that
       returns the exit status of --tpu_compile_only. With --fake_data it gets
       fake_data=True as well.
-    modes: What else the program does, by values of --mode. These functions are
-      of a Runtime and of the config that the command line gave, or None: they
-      use a run in the workdir, which has its config there.
+    modes: What else the program does, by values of --mode.
     has_fake_data: Whether the trainer can make up data.
   """
   modes = modes or {}
@@ -137,6 +161,7 @@ def run(
       )
     logging.set_verbosity(logging.WARNING)
     with interruption.ending_the_program():
+      _check_mode(mode.value, modes)
       fake = _fake_data(has_fake_data)
       if _TPU_COMPILE_ONLY.value is not None:
         runtime_lib.set_precision(_PRECISION.value)
@@ -148,7 +173,7 @@ def run(
       if mode.value == "train":
         train(config, runtime)
       else:
-        modes[mode.value](runtime, config)
+        modes[mode.value].use(runtime, config)
 
   app.run(main, flags_parser=_parse)
 
@@ -183,6 +208,20 @@ def _define_mode(modes):
     "--config must name a file",
   )
   return mode
+
+
+def _check_mode(mode, modes):
+  """Refuses the flags that were given and that `mode` has no use for."""
+  others = {name for other in modes.values() for name in other.flags}
+  if mode == "train":
+    useless = others
+    reason = "training does without it."
+  else:
+    useless = {*_OF_TRAINING, *others} - {*modes[mode].flags}
+    reason = "it takes that from the run in --workdir, or does without it."
+  for name in sorted(useless):
+    if flags.FLAGS[name].present:
+      raise UserError(f"--{name} is not for --mode={mode}: {reason}")
 
 
 def _prepare():

@@ -14,5 +14,10 @@ if __name__ == "__main__":
   flags.run(
     train.train,
     compile_for_tpu=experiment.compile_for_tpu,
-    modes={"translate": translate.translate, "export": export.export},
+    modes={
+      "translate": flags.Mode(
+        translate.translate, ("input", "output", "beam_size", "weights")
+      ),
+      "export": flags.Mode(export.export, ("output", "beam_size", "weights")),
+    },
   )

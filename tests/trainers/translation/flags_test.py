@@ -17,6 +17,27 @@ class FlagsTest(tf.test.TestCase, parameterized.TestCase):
     ([], "--config must name a file"),
     (["--mode=serve"], "should be one of <train|translate|export>"),
     (["--mode=translate"], "needs --input=FILE and --output=FILE"),
+    (["--mode=translate", "--input=LICENSE"], "--output must say where"),
+    (
+      ["--mode=translate", "--input=LICENSE", "--output=tests"],
+      "--output=tests must be a file",
+    ),
+    (
+      ["--mode=export", "--output=tests"],
+      "--output=tests is there already: give a new directory.",
+    ),
+    (
+      ["--mode=export", "--output=saved", "--seed=1"],
+      "--seed is not for --mode=export: it takes that from the run",
+    ),
+    (
+      ["--mode=export", "--output=saved", "--input=LICENSE"],
+      "--input is not for --mode=export",
+    ),
+    (
+      ["--config=configs/cldr_transformer_adam.py", "--beam_size=1"],
+      "--beam_size is not for --mode=train: training does without it.",
+    ),
     (
       ["--mode=export", "--output=saved", "--weights=last"],
       "holds no run of this trainer",
