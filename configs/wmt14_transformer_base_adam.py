@@ -29,6 +29,9 @@ def get_config() -> ml_collections.ConfigDict:
   config.data.test_split = "test"
   config.data.max_length = 256
   config.vocabulary.size = 32_000
+  # Common Crawl has characters of all the world: the rare ones become bytes.
+  config.vocabulary.character_coverage = 0.9999
+  config.vocabulary.split_digits = False
   config.model.d_model = 512
   config.model.num_heads = 8
   config.model.num_layers = 6
@@ -43,5 +46,6 @@ def get_config() -> ml_collections.ConfigDict:
   config.eval_every_steps = 5_000
   config.checkpoint_every_steps = 1_000
   config.keep_checkpoints = 10
+  config.average_checkpoints = 10  # For --mode=translate --weights=average.
   config.final_weights = "last"
   return config

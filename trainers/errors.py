@@ -13,22 +13,30 @@ class UserError(Exception):
 
 @contextlib.contextmanager
 def writing(
-  path: str, on_error: Callable[[], None] = lambda: None
+  path: str,
+  on_error: Callable[[], None] = lambda: None,
+  resumes: bool = True,
 ) -> Iterator[None]:
   """Within it a failure to write a file, as on a full disk, is a UserError.
 
   Args:
     path: What is written.
     on_error: Called after a failure, to remove what it has left.
+    resumes: Whether the program goes on from a checkpoint when run again.
   """
   try:
     yield
   except (OSError, tf.errors.OpError) as error:
     with contextlib.suppress(OSError, tf.errors.OpError):
       on_error()
+    remedy = (
+      "Make room, and run the same command again: it goes on from the last "
+      "checkpoint."
+      if resumes
+      else "Make room, or give another path."
+    )
     raise UserError(
-      f"{path} cannot be written: {first_line(error)}. Make room, and run the "
-      "same command again: it goes on from the last checkpoint."
+      f"{path} cannot be written: {first_line(error)}. {remedy}"
     ) from error
 
 

@@ -1,24 +1,13 @@
 """Each strategy gives what one device gives, in processes of its own."""
 
-import contextlib
-import json
 import os
 import signal
-import socket
 import time
 
 import tensorflow as tf
 
 from tests.trainers import trainer_process
 from trainers import interruption, metrics
-
-
-def _free_ports(number):
-  with contextlib.ExitStack() as stack:
-    sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-    for one in sockets:
-      one.bind(("localhost", 0))
-    return [one.getsockname()[1] for one in sockets]
 
 
 def _start(workdir, *arguments, **environment):
@@ -35,18 +24,8 @@ def _start(workdir, *arguments, **environment):
 
 
 def _start_two(workdir):
-  workers = [f"localhost:{port}" for port in _free_ports(2)]
   return [
-    _start(
-      workdir,
-      TF_CONFIG=json.dumps(
-        {
-          "cluster": {"worker": workers},
-          "task": {"type": "worker", "index": index},
-        }
-      ),
-    )
-    for index in (0, 1)
+    _start(workdir, TF_CONFIG=text) for text in trainer_process.tf_configs(2)
   ]
 
 

@@ -1,6 +1,9 @@
-"""The image trainer on the digits in a process of its own, and its results."""
+"""Trainers in processes of their own, and the results of the image trainer."""
 
+import contextlib
+import json
 import os
+import socket
 import subprocess
 import sys
 
@@ -15,30 +18,56 @@ _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
 def start(
   workdir: str, *arguments: str, **environment: str
 ) -> subprocess.Popen:
-  """Starts a run of a small model; returns the process, with its stderr.
+  """Starts a run of a small model on the digits.
 
   Args:
     workdir: Directory of the run.
     *arguments: Further ones of the command line.
     **environment: Further variables.
+
+  Returns:
+    The process, with its stderr.
   """
-  command = [
-    sys.executable,
-    "-m",
+  return start_program(
     "trainers.image_classification",
     "--config=configs/digits_cnn_lookahead.py",
     f"--workdir={workdir}",
     "--config.model.width=8",
     *arguments,
-  ]
+    **environment,
+  )
+
+
+def start_program(
+  module: str, *arguments: str, **environment: str
+) -> subprocess.Popen:
+  """As `start`, of any trainer with just these arguments."""
   return subprocess.Popen(
-    command,
+    [sys.executable, "-m", module, *arguments],
     cwd=_ROOT,
     env={**os.environ, "PYTHONPATH": _ROOT, **environment},
     stdout=subprocess.DEVNULL,
     stderr=subprocess.PIPE,
     text=True,
   )
+
+
+def tf_configs(number: int) -> list[str]:
+  """Returns TF_CONFIG for each of so many processes of a cluster here."""
+  with contextlib.ExitStack() as stack:
+    sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+    for one in sockets:
+      one.bind(("localhost", 0))
+    workers = [f"localhost:{one.getsockname()[1]}" for one in sockets]
+  return [
+    json.dumps(
+      {
+        "cluster": {"worker": workers},
+        "task": {"type": "worker", "index": index},
+      }
+    )
+    for index in range(number)
+  ]
 
 
 def result(workdir: str) -> tuple[list[np.ndarray], list[dict[str, float]]]:

@@ -3,8 +3,9 @@
 import keras
 import tensorflow as tf
 
-# Added to a score that must not count: its exponential is 0 in float32.
-_MASKED = -1e9
+# Added to a score that must not count: its exponential is 0 in float32. Keras
+# casts it on its way, and float16 has no greater numbers.
+_MASKED = -6e4
 
 
 class Attention(keras.layers.Layer):

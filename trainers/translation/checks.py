@@ -63,6 +63,11 @@ def check_config(
       "model.d_model must be an even multiple of model.num_heads. Received: "
       f"model.d_model={width}, model.num_heads={heads}"
     )
+  if config.final_weights == "average" and config.average_checkpoints < 2:
+    raise UserError(
+      "final_weights='average' needs average_checkpoints of 2 or more. "
+      f"Received: {config.average_checkpoints}"
+    )
   written = math.ceil(config.num_steps / config.checkpoint_every_steps)
   kept = min(config.keep_checkpoints, written)
   if config.average_checkpoints > kept:

@@ -64,24 +64,35 @@ def make_plan(
   )
 
 
+def make_optimizer(
+  config: ml_collections.ConfigDict, strategy: tf.distribute.Strategy
+) -> keras.optimizers.Optimizer:
+  """Returns the optimizer of an experiment, not built.
+
+  Raises:
+    UserError: for a wrong name or argument.
+  """
+  rate = config.learning_rate
+  return optimizers.make_optimizer(
+    config,
+    Factors(
+      rate.factors, rate.constant, rate.warmup_steps, config.model.d_model
+    ),
+    strategy.num_replicas_in_sync,
+  )
+
+
 def make_model_and_optimizer(
   config: ml_collections.ConfigDict,
   vocabulary_size: int,
   strategy: tf.distribute.Strategy,
 ) -> tuple[Transformer, keras.optimizers.Optimizer]:
   """Returns the model of an experiment and its optimizer, both built."""
-  rate = config.learning_rate
   with strategy.scope():
     model = make_model(
       config.model, vocabulary_size, training_step.uses_xla(config, strategy)
     )
-    optimizer = optimizers.make_optimizer(
-      config,
-      Factors(
-        rate.factors, rate.constant, rate.warmup_steps, config.model.d_model
-      ),
-      strategy.num_replicas_in_sync,
-    )
+    optimizer = make_optimizer(config, strategy)
     optimizer.build(model.trainable_variables)
   return model, optimizer
 

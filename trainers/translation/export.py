@@ -55,18 +55,21 @@ def export(
   Raises:
     UserError: for what the user can put right.
   """
-  loaded = trained.load(run, config)
-  if tf.io.gfile.exists(loaded.output):
+  output = trained.output()
+  if tf.io.gfile.exists(output):
     raise UserError(
-      f"--output={loaded.output} is there already: give a new directory."
+      f"--output={output} is there already: give a new directory."
     )
+  loaded = trained.load(run, config)
+  if not run.is_chief:
+    return
   served = Served(loaded)
-  partial = f"{loaded.output}.tmp"
+  partial = f"{output}.tmp"
   with errors.writing(
-    loaded.output, on_error=lambda: tf.io.gfile.rmtree(partial)
+    output, on_error=lambda: tf.io.gfile.rmtree(partial), resumes=False
   ):
     tf.saved_model.save(
       served, partial, signatures={"serving_default": served.translate}
     )
-    tf.io.gfile.rename(partial, loaded.output)
-  print(f"{loaded.output}: a saved model ({loaded.weights})")
+    tf.io.gfile.rename(partial, output)
+  print(f"{output}: a saved model ({loaded.weights})")

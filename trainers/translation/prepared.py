@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import os
+import warnings
 from typing import Any
 
 import numpy as np
@@ -99,8 +100,15 @@ def training_rows(
 def evaluation_rows(
   split: Split, vocabulary: Vocabulary, max_length: int, is_chief: bool = True
 ) -> Rows:
-  """Returns rows with every pair of a split, cut where it is too long."""
-  return _pack(split, vocabulary, max_length, cut=True, is_chief=is_chief)
+  """Returns rows with every pair of a split; warns of those that are cut."""
+  rows = _pack(split, vocabulary, max_length, cut=True, is_chief=is_chief)
+  if rows.too_long and is_chief:
+    warnings.warn(
+      f"{split.name}: {rows.too_long} of {rows.pairs} pairs have more than "
+      f"{max_length} tokens on a side, and are cut to that for the loss.",
+      stacklevel=2,
+    )
+  return rows
 
 
 def _summary(split, rows):
@@ -191,5 +199,5 @@ def _read(path):
     else:
       tokens = np.load(f"{path}.npy", mmap_mode="r")
     return Rows(tokens, **counts)
-  except (OSError, ValueError, TypeError, tf.errors.OpError):
+  except (EOFError, OSError, ValueError, TypeError, tf.errors.OpError):
     return None

@@ -18,6 +18,7 @@ from trainers.translation import cldr_phrases, text_files
 
 Pair = tuple[str, str]
 _SPLITS = ("train", "validation", "test")
+_SIDES = ("source", "target")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +70,8 @@ class Source:
 def load(config: ml_collections.ConfigDict, data_dir: str | None) -> Source:
   """Returns the source that `config`, a config's `data`, names.
 
+  Files that are given are what is meant, whatever its `name` is.
+
   Args:
     config: Fields `name` ("cldr", "text_files" or the name of a TFDS data set),
       languages, splits and files; see docs/translation_data.md.
@@ -78,10 +81,11 @@ def load(config: ml_collections.ConfigDict, data_dir: str | None) -> Source:
   Raises:
     UserError: if there is no such data, or if it is not aligned text.
   """
+  files = [f"{name}_{side}" for name in _SPLITS for side in _SIDES]
+  if config.name == "text_files" or any(config[field] for field in files):
+    return _text_files(config, data_dir)
   if config.name == "cldr":
     return _cldr(config)
-  if config.name == "text_files":
-    return _text_files(config, data_dir)
   return _tfds(config, data_dir)
 
 
@@ -108,13 +112,13 @@ def _cldr(config):
 
 def _text_files(config, data_dir):
   def split(name):
-    fields = [f"{name}_source", f"{name}_target"]
+    fields = [f"{name}_{side}" for side in _SIDES]
     missing = [field for field in fields if not config[field]]
     if name == "test" and len(missing) == 2:
       return None
     if missing:
       raise UserError(
-        f"data.name='text_files' needs a file for data.{missing[0]}: "
+        f"Text files as data need one for data.{missing[0]} too: "
         f"--config.data.{missing[0]}=FILE"
       )
     source, target = (os.path.join(data_dir or "", config[f]) for f in fields)

@@ -8,7 +8,14 @@ from collections.abc import Callable
 import keras
 import ml_collections
 
-from trainers import errors, loop, optimizers, runtime, workers
+from trainers import (
+  errors,
+  interruption,
+  loop,
+  optimizers,
+  runtime,
+  workers,
+)
 from trainers import workdir as workdir_lib
 from trainers.checkpoints import Checkpoints
 from trainers.translation import (
@@ -44,6 +51,7 @@ def train(config: ml_collections.ConfigDict, run: runtime.Runtime) -> None:
   """
   strategy = run.strategy
   checks.check_config(config, strategy)
+  experiment.make_optimizer(config, strategy)  # For its mistakes to be told.
   rows_per_batch = experiment.rows_per_batch(config, strategy)
   source = sources.load(config.data, run.data_dir)
   with contextlib.ExitStack() as stack:
@@ -61,6 +69,9 @@ def train(config: ml_collections.ConfigDict, run: runtime.Runtime) -> None:
     words = vocabulary.load_or_train(
       source.train, config.vocabulary, run.workdir, run.is_chief
     )
+    records["vocabulary"] = words.describe()
+    workdir_lib.check(run.workdir, **records)
+    workers.check_same_records(workers.make_gather(strategy), records)
     rows = prepared.training_rows(
       source.train, words, config.data.max_length, run.workdir, run.is_chief
     )
@@ -71,7 +82,7 @@ def train(config: ml_collections.ConfigDict, run: runtime.Runtime) -> None:
       config, words.size, strategy
     )
     if run.is_chief:  # Not before the config proved sound.
-      workdir_lib.claim(run.workdir, **records, vocabulary=words.describe())
+      workdir_lib.claim(run.workdir, **records)
     translator = Translator(
       model,
       words,
@@ -83,9 +94,12 @@ def train(config: ml_collections.ConfigDict, run: runtime.Runtime) -> None:
     task = _make_task(
       model, optimizer, source, words, rows, translator, config, run
     )
+    split = source.test or source.validation
+    columns = split.columns()  # Now, for what is wrong with it to be told.
     loop.train(task, steps, run)
-    _wait_for_all(strategy)  # For the last checkpoint to be there.
-    _score(model, optimizer, source, translator, config, run)
+    with interruption.of_lost_hosts(strategy):
+      _wait_for_all(strategy)  # For the last checkpoint to be there.
+      _score(model, optimizer, split.name, columns, translator, config, run)
 
 
 def _make_task(model, optimizer, source, words, rows, translator, config, run):
@@ -148,7 +162,7 @@ def _make_evaluation(
   return evaluate
 
 
-def _score(model, optimizer, source, translator, config, run):
+def _score(model, optimizer, name, columns, translator, config, run):
   """Scores the final weights, and writes the scores and the translations."""
   chosen = weights.restore(
     config.final_weights,
@@ -157,21 +171,20 @@ def _score(model, optimizer, source, translator, config, run):
     optimizer,
     config.average_checkpoints,
   )
-  split = source.test or source.validation
-  sentences, references = split.columns()
+  sentences, references = columns
   translations = translator(sentences)
   score, signature = scoring.bleu(translations, references)
   if run.is_chief:
     results = {
-      "split": split.name,
-      "sentences": split.size,
+      "split": name,
+      "sentences": len(sentences),
       "weights": chosen,
       "bleu": score,
       "signature": signature,
     }
-    _write(run.workdir, f"{split.name}.translations", translations)
+    _write(run.workdir, f"{name}.translations", translations)
     _write(run.workdir, "results.json", [json.dumps(results, indent=2)])
-    print(f"{split.name}: BLEU {score:.2f} ({chosen}) {signature}")
+    print(f"{name}: BLEU {score:.2f} ({chosen}) {signature}")
 
 
 def _write(directory, name, lines):

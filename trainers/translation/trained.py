@@ -51,7 +51,6 @@ class Trained:
     decoding: The config's `decoding`, with the flags' beam size.
     jit_compile: Whether XLA compiles the search.
     weights: Which weights these are.
-    output: The path to write to.
   """
 
   model: Transformer
@@ -59,7 +58,13 @@ class Trained:
   decoding: ml_collections.ConfigDict
   jit_compile: bool
   weights: str
-  output: str
+
+
+def output() -> str:
+  """Returns the path to write to; a UserError if none was given."""
+  if not _OUTPUT.value:
+    raise UserError("--output must say where to write.")
+  return _OUTPUT.value.rstrip("/")
 
 
 def load(
@@ -72,10 +77,8 @@ def load(
     config: That of the command line, which has to be the run's, or None.
 
   Raises:
-    UserError: if there is no such run, or nothing to write to.
+    UserError: if there is no such run.
   """
-  if not _OUTPUT.value:
-    raise UserError("--output must say where to write.")
   records = {
     name: workdir_lib.read(run.workdir, name)
     for name in ("config", "vocabulary", "runtime")
@@ -109,7 +112,6 @@ def load(
     config.decoding,
     training_step.uses_xla(config, run.strategy),
     chosen,
-    _OUTPUT.value,
   )
 
 
@@ -117,8 +119,11 @@ def _load_vocabulary(workdir, record):
   """Returns the vocabulary that the run was trained with."""
   pattern = os.path.join(workdir, "vocabulary", "*.model")
   for path in tf.io.gfile.glob(pattern):
-    with tf.io.gfile.GFile(path, "rb") as file:
-      words = vocabulary.Vocabulary(file.read())
+    try:
+      with tf.io.gfile.GFile(path, "rb") as file:
+        words = vocabulary.Vocabulary(file.read())
+    except tf.errors.OpError:
+      continue  # It is damaged, and so another one.
     if words.describe() == record:
       return words
   raise UserError(

@@ -36,9 +36,10 @@ def translate(
   """
   if not _INPUT.value:
     raise UserError("--mode=translate needs --input=FILE and --output=FILE.")
+  output = trained.output()
+  _check_output(output)
   sentences = list(text_files.read_lines(_INPUT.value))
   loaded = trained.load(run, config)
-  _check_output(loaded.output)
   translator = Translator(
     loaded.model,
     loaded.words,
@@ -51,12 +52,12 @@ def translate(
   translations = translator(sentences)
   seconds = time.perf_counter() - started
   if run.is_chief:
-    with errors.writing(loaded.output):
+    with errors.writing(output, resumes=False):
       workdir_lib.write_whole(
-        loaded.output, "".join(f"{line}\n" for line in translations)
+        output, "".join(f"{line}\n" for line in translations)
       )
     print(
-      f"{loaded.output}: {len(sentences):,} lines in {seconds:.1f} s, "
+      f"{output}: {len(sentences):,} lines in {seconds:.1f} s, "
       f"{len(sentences) / seconds:,.1f} sentences/s ({loaded.weights})"
     )
 

@@ -30,11 +30,7 @@ class Vocabulary(tf.Module):
   Attributes:
     model: The same.
     size: Number of subwords; tokens are less than that.
-    pad_id: The token behind the end of a sentence.
-    eos_id: The token that ends a sentence.
   """
-
-  pad_id, eos_id = PAD, EOS
 
   def __init__(self, model: bytes):
     super().__init__(name="vocabulary")
@@ -103,15 +99,18 @@ class Vocabulary(tf.Module):
   def detokenize(self, tokens: tf.Tensor) -> tf.Tensor:
     """Returns the text of sentences, strings of shape (sentences,).
 
+    What would end a line, which `byte_fallback` can spell, is a space in it.
+
     Args:
       tokens: int32 of shape (sentences, tokens). What follows the first EOS of
         a sentence counts for nothing.
     """
     is_over = tf.cumsum(tf.cast(tokens == EOS, tf.int32), axis=1) > 0
     is_text = ~is_over & (tokens != PAD)
-    return self._living_tokenizer().detokenize(
+    text = self._living_tokenizer().detokenize(
       tf.ragged.boolean_mask(tokens, is_text)
     )
+    return tf.strings.regex_replace(text, r"[\r\n]", " ")
 
 
 def load_or_train(

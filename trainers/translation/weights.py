@@ -33,6 +33,11 @@ def restore(
   Raises:
     UserError: if there is no such checkpoint, or too few of them.
   """
+  if which == "average" and count < 2:
+    raise UserError(
+      f"average_checkpoints={count} of this run's config makes no average: "
+      "take the best or the last weights."
+    )
   if which == "best":
     paths = [checkpoints.best] if checkpoints.best else []
   else:

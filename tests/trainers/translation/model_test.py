@@ -73,6 +73,14 @@ class ModelTest(tf.test.TestCase, parameterized.TestCase):
     self.assertAllClose(logits, expected, atol=0.3)
     self.assertNotAllClose(logits, expected, atol=1e-4)
 
+  def test_float16_reads_rows_without_padding_in_the_source(self):
+    # The padding of their targets has nothing to read.
+    batch = tiny.rows([([3, 4, 5, 1], [6, 1])], length=4)
+    expected = tiny.model()(batch)
+    self.addCleanup(keras.config.set_dtype_policy, "float32")
+    runtime.set_precision("float16")
+    self.assertAllClose(tiny.model()(batch), expected, atol=0.03)
+
   @parameterized.parameters("dropout", "relu_dropout", "attention_dropout")
   def test_each_dropout_acts_in_training_only(self, rate):
     batch = tiny.rows([_ONE, _TWO])

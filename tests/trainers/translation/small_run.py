@@ -28,40 +28,42 @@ def write_text(directory: str) -> None:
         file.writelines(f"{sentence}\n" for sentence in sentences)
 
 
-def config(**fields) -> ml_collections.ConfigDict:
+def fields() -> dict[str, object]:
+  """Returns what makes the config below of cldr_transformer_lookahead."""
+  return {
+    "num_steps": 8,
+    "global_batch_tokens": 256,
+    "data.name": "text_files",
+    **{
+      f"data.{name}_{side}": f"{name}.{side}"
+      for name in ("train", "validation", "test")
+      for side in ("source", "target")
+    },
+    "data.max_length": 32,
+    "vocabulary.size": 400,
+    "model.d_model": 16,
+    "model.num_heads": 2,
+    "model.num_layers": 1,
+    "model.d_ff": 32,
+    "model.dropout": 0.1,
+    "model.relu_dropout": 0.1,
+    "model.attention_dropout": 0.1,
+    "lookahead.sync_period": 3,
+    "steps_per_loop": 2,
+    "eval_every_steps": 4,
+    "eval_beam_size": 2,
+    "checkpoint_every_steps": 4,
+    "decoding.max_length": 16,
+    "decoding.extra_length": 4,
+    "decoding.beam_size": 2,
+    "jit_compile": False,
+  }
+
+
+def config(**changed) -> ml_collections.ConfigDict:
   """Returns a config of 8 steps on the files of `write_text`."""
   made = cldr_transformer_lookahead.get_config()
-  made.update_from_flattened_dict(
-    {
-      "num_steps": 8,
-      "global_batch_tokens": 256,
-      "data.name": "text_files",
-      **{
-        f"data.{name}_{side}": f"{name}.{side}"
-        for name in ("train", "validation", "test")
-        for side in ("source", "target")
-      },
-      "data.max_length": 32,
-      "vocabulary.size": 400,
-      "model.d_model": 16,
-      "model.num_heads": 2,
-      "model.num_layers": 1,
-      "model.d_ff": 32,
-      "model.dropout": 0.1,
-      "model.relu_dropout": 0.1,
-      "model.attention_dropout": 0.1,
-      "lookahead.sync_period": 3,
-      "steps_per_loop": 2,
-      "eval_every_steps": 4,
-      "eval_beam_size": None,
-      "checkpoint_every_steps": 4,
-      "decoding.max_length": 16,
-      "decoding.extra_length": 4,
-      "decoding.beam_size": 2,
-      "jit_compile": False,
-      **fields,
-    }
-  )
+  made.update_from_flattened_dict({**fields(), **changed})
   return made.lock()
 
 

@@ -103,6 +103,20 @@ class SourcesTest(tf.test.TestCase):
     files |= {"validation_source": path, "validation_target": path}
     self.assertMistake("data.test_target", **files, test_source=path)
 
+  def test_files_are_meant_whatever_the_name_is(self):
+    path = self._write("train.en", ["a", "b"])
+    files = {
+      f"{name}_{side}": path
+      for name in ("train", "validation")
+      for side in ("source", "target")
+    }
+    for name in ("cldr", "wmt14_translate/de-en"):
+      source = sources.load(
+        _config(name=name, test_split="test", **files), None
+      )
+      self.assertEqual((source.train.size, source.test), (2, None))
+      self.assertMistake("data.train_target", name=name, train_source=path)
+
   def test_tfds(self):
     self._write_tfds("tiny_translate", _PAIRS)
     fields = {"name": "tiny_translate/de-en", "test_split": "test"}

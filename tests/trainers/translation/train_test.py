@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 from unittest import mock
@@ -10,7 +11,13 @@ from tests.trainers.translation import small_run
 from trainers import metrics, tpu_compile, tpu_program
 from trainers.errors import UserError
 from trainers.runtime import Runtime
-from trainers.translation import experiment, scoring, train
+from trainers.translation import (
+  experiment,
+  scoring,
+  sources,
+  train,
+  vocabulary,
+)
 
 
 class TrainTest(tf.test.TestCase, parameterized.TestCase):
@@ -162,7 +169,9 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     ({"num_steps": 0}, "num_steps must be positive"),
     ({"average_checkpoints": 3}, "average_checkpoints=3 is more than the 2"),
     ({"final_weights": "first"}, "final_weights must be one of"),
+    ({"final_weights": "average"}, "average_checkpoints of 2 or more"),
     ({"learning_rate.factors": "cosine"}, "Received: 'cosine'"),
+    ({"optimizer.name": "adan"}, "optimizer.name must be"),
     ({"vocabulary.size": 10**6}, "vocabulary.size=1000000 is more than"),
     ({"data.train_source": "none"}, "none is not a file"),
   )
@@ -170,6 +179,35 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     with self.assertRaisesRegex(UserError, message):
       self._train(small_run.config(**fields))
     self.assertFalse(os.path.exists(os.path.join(self.workdir, "config.json")))
+
+  def test_a_wrong_optimizer_is_told_before_the_text_is_read(self):
+    config = small_run.config(**{"learning_rate.warmup_steps": 0})
+    with (
+      mock.patch.object(vocabulary, "load_or_train") as load_or_train,
+      self.assertRaisesRegex(UserError, "warmup_steps"),
+    ):
+      self._train(config)
+    load_or_train.assert_not_called()
+
+  def test_what_is_wrong_with_the_test_set_is_told_before_training(self):
+    unreadable = UserError("wmt cannot be read")
+
+    def read():
+      raise unreadable
+
+    load = sources.load
+
+    def load_with_that_test_set(*arguments):
+      source = load(*arguments)
+      test = dataclasses.replace(source.test, read=read)
+      return dataclasses.replace(source, test=test)
+
+    with (
+      mock.patch.object(sources, "load", load_with_that_test_set),
+      self.assertRaisesRegex(UserError, "wmt cannot be read"),
+    ):
+      self._train(small_run.config())
+    self.assertFalse(os.path.exists(os.path.join(self.workdir, "checkpoints")))
 
   def test_workdir_of_another_config(self):
     self._train(small_run.config(num_steps=2))

@@ -90,7 +90,7 @@ class TrainedTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_a_saved_model_serves_without_this_package(self):
     directory = self._path("saved")
-    with flagsaver.flagsaver(output=directory):
+    with flagsaver.flagsaver(output=f"{directory}/"):
       export.export(self.run_, None)
     served = subprocess.run(
       [sys.executable, "-c", _SERVE, directory, *_SENTENCES],
@@ -127,6 +127,10 @@ class TrainedTest(tf.test.TestCase, parameterized.TestCase):
     found = [np.array(v).ravel() for v in model.trainable_variables]
     self.assertAllClose(np.concatenate(found), expected, atol=1e-7)
 
+  def test_an_average_of_one_is_refused(self):
+    with self.assertRaisesRegex(UserError, "average_checkpoints=1 of this"):
+      weights.restore("average", None, None, None, 1)
+
   @parameterized.parameters("best", "last", "average")
   def test_weights_and_beam_size_by_flags(self, which):
     with flagsaver.flagsaver(weights=which, beam_size=1, output="x"):
@@ -141,8 +145,12 @@ class TrainedTest(tf.test.TestCase, parameterized.TestCase):
     shutil.rmtree(os.path.join(broken.workdir, "best"))
     other = Runtime(self.run_.strategy, self._path("other"))
     shutil.copytree(self.run_.workdir, other.workdir)
+    cut = Runtime(self.run_.strategy, self._path("cut"))
+    shutil.copytree(self.run_.workdir, cut.workdir)
     for name in os.listdir(os.path.join(other.workdir, "vocabulary")):
       os.remove(os.path.join(other.workdir, "vocabulary", name))
+    (name,) = os.listdir(os.path.join(cut.workdir, "vocabulary"))
+    os.truncate(os.path.join(cut.workdir, "vocabulary", name), 100)
     for message, arguments in (
       ("needs --input=FILE", {"input": None}),
       ("is not a file", {"input": self._path("none")}),
@@ -151,6 +159,7 @@ class TrainedTest(tf.test.TestCase, parameterized.TestCase):
       ("holds no run", {"run": empty}),
       ("no best checkpoint", {"run": broken}),
       ("is not the vocabulary", {"run": other}),
+      ("is not the vocabulary", {"run": cut}),
       (
         "config.seed: 0 -> 5",
         {

@@ -74,6 +74,15 @@ class VocabularyTest(tf.test.TestCase, parameterized.TestCase):
     self.assertNotIn(vocabulary_training.UNK, tokens.numpy())
     self.assertAllEqual(words.detokenize(tokens), [texts[0].encode()])
 
+  def test_a_translation_is_one_line(self):
+    words = small_text.make_vocabulary(size=316, byte_fallback=True)
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=words.model)
+    king = pieces.encode("king")
+    ends = [pieces.piece_to_id(piece) for piece in ("<0x0D>", "<0x0A>")]
+    text = words.detokenize(tf.constant([[*king, *ends, *king, 1]]))
+    self.assertEqual(text.numpy()[0].split(), [b"king", b"king"])
+    self.assertEqual(text.numpy()[0].count(b"\n"), 0)
+
   def test_digits_are_split_or_not(self):
     pairs = [(f"In {year}", f"Im Jahr {year}") for year in (1984, 2001) * 9]
     split = small_text.make_split(pairs, fingerprint="years")
