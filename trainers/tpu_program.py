@@ -1,9 +1,12 @@
 """A training step as the program that each replica of a TPU slice would run."""
 
+import json
+import math
 import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 from tensorflow.python.distribute import one_device_strategy
@@ -11,6 +14,8 @@ from tensorflow.python.distribute import one_device_strategy
 # TensorFlow prints this operation, which changes no value, in another dialect
 # than all the rest; the compiler reads one dialect only.
 _COPY = re.compile(r"mhlo\.copy (%[\w#]+) : (\S+)")
+# It writes constant booleans as bits, of which newer compilers expect bytes.
+_BITS = re.compile(r'dense<"0x([0-9A-F]+)"> : tensor<((?:\d+x)+)i1>')
 
 
 class LoweringError(Exception):
@@ -90,4 +95,17 @@ def stablehlo(
       text = lower(stage="stablehlo")
     except (tf.errors.OpError, ValueError) as error:
       raise LoweringError(str(error)) from error
-  return _COPY.sub(r"stablehlo.reshape \1 : (\2) -> \2", text)
+  text = _COPY.sub(r"stablehlo.reshape \1 : (\2) -> \2", text)
+  return _BITS.sub(_write_out, text)
+
+
+def _write_out(match):
+  """Returns constant booleans as a list, which any compiler can read."""
+  shape = [int(size) for size in match[2].split("x")[:-1]]
+  values = np.unpackbits(
+    np.frombuffer(bytes.fromhex(match[1]), np.uint8),
+    count=math.prod(shape),
+    bitorder="little",
+  )
+  text = json.dumps(values.reshape(shape).astype(bool).tolist())
+  return f"dense<{text}> : tensor<{match[2]}i1>"

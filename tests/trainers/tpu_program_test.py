@@ -1,3 +1,6 @@
+import json
+
+import numpy as np
 import tensorflow as tf
 
 from tests.trainers import small_step
@@ -42,6 +45,22 @@ class ProgramTest(tf.test.TestCase):
       step, tf.TensorSpec((2, 3), tf.float32), strategy
     )
     self.assertRegex(text, r"(?s)stablehlo\.all_reduce.*tensor<50x3xf32>")
+
+  def test_constant_booleans_are_written_out(self):
+    mask = np.random.default_rng(0).integers(0, 2, (11, 13)).astype(bool)
+
+    def step(values):
+      return tf.where(mask, values, 0.0)
+
+    text = tpu_program.stablehlo(
+      step,
+      tf.TensorSpec((11, 13), tf.float32),
+      tpu_program.CompiledReplicas(2),
+    )
+    self.assertIn(
+      f"dense<{json.dumps(mask.tolist())}> : tensor<11x13xi1>", text
+    )
+    self.assertNotIn('dense<"', text)
 
 
 if __name__ == "__main__":
