@@ -7,7 +7,8 @@ python -m trainers.translation \
     --config=configs/multi30k_transformer_small_adam.py --data_dir=DIR \
     --workdir=WORKDIR
 
-DIR holds train.en.gz, train.de.gz, val.en.gz and val.de.gz. Here: not run.
+DIR holds train.en.gz, train.de.gz, val.en.gz and val.de.gz. Here: not run; a
+smaller form was, see docs/warmup.md.
 """
 
 import ml_collections

@@ -6,7 +6,7 @@ python -m trainers.translation \
     --config=configs/multi30k_transformer_small_no_warmup_adam.py \
     --data_dir=DIR --workdir=WORKDIR
 
-Here: not run.
+Here: not run; a smaller form was, see docs/warmup.md.
 """
 
 import ml_collections

@@ -4,7 +4,7 @@ python -m trainers.translation \
     --config=configs/multi30k_transformer_small_no_warmup_lookahead.py \
     --data_dir=DIR --workdir=WORKDIR
 
-Here: not run.
+Here: not run; a smaller form was, see docs/warmup.md.
 """
 
 import ml_collections
