@@ -45,12 +45,15 @@ SLOW = {
   "tests/trainers/translation/train_test.py",
   "tests/trainers/translation/trained_test.py",
   "tests/trainers/translation/training_step_test.py",
+  "tests/trainers/translation/two_processes_test.py",
 }
 _PROGRAM = ["//configs:files", "//trainers/image_classification:main"]
+_TRANSLATION_PROGRAM = ["//configs:files", "//trainers/translation:main"]
 # What a program opens or imports by name, which its imports do not show.
 DATA = {
   "benchmarks/added_memory.py": ["//benchmarks:optimizer_memory"],
   "benchmarks/peer_worker.py": [
+    "//benchmarks:marian_generation",
     "//benchmarks:torch_training",
     "//benchmarks:torchvision_input",
     "//benchmarks:torch_translation",
@@ -63,6 +66,7 @@ DATA = {
     "//benchmarks:optimizer_step",
     "//benchmarks:train_step",
     "//benchmarks:training_step",
+    "//benchmarks:translation_decoding",
     "//benchmarks:translation_input",
     "//benchmarks:translation_step",
   ],
@@ -78,13 +82,12 @@ DATA = {
   "tests/trainers/flags_test.py": _PROGRAM,
   "tests/trainers/resume_test.py": _PROGRAM,
   "tests/trainers/strategies_test.py": _PROGRAM,
-  "tests/trainers/translation/flags_test.py": [
-    "//configs:files",
-    "//trainers/translation:main",
-  ],
+  "tests/trainers/translation/flags_test.py": _TRANSLATION_PROGRAM,
+  "tests/trainers/translation/two_processes_test.py": _TRANSLATION_PROGRAM,
 }
 # For environments with other packages than those of requirements.txt.
 FOREIGN = {
+  "benchmarks/marian_generation.py",
   "benchmarks/peer_worker.py",
   "benchmarks/torch_training.py",
   "benchmarks/torchvision_input.py",
