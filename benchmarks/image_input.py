@@ -103,7 +103,7 @@ def _start_torchvision(folder):
     folder=folder,
     image_size=imagenet_resnet50_sgd.get_config().data.image_size,
     batch_size=_BATCH_SIZE.value,
-    workers=_cores(),
+    workers=results.cores(),
   )
 
 
@@ -120,7 +120,7 @@ def _measure(folder):
         peer = stack.enter_context(_start_torchvision(folder))
         versions = peer.versions
         units[_TORCHVISION] = lambda: (
-          peer.run("load", _STEPS.value) / _BATCH_SIZE.value
+          peer.run("bare", _STEPS.value) / _BATCH_SIZE.value
         )
       except peers.NotMeasured as error:
         note = f"\n{_TORCHVISION}: not measured: {error}\n"
@@ -147,7 +147,7 @@ def _table(seconds):
   rows = [tuple(head)]
   for name, values in seconds.items():
     speed = 1 / statistics.median(values)
-    row = [name, f"{speed:,.0f}", f"{speed / _cores():,.0f}"]
+    row = [name, f"{speed:,.0f}", f"{speed / results.cores():,.0f}"]
     for other in ratios:
       ratio = interleaved.compare(seconds[other], values)
       row += [f"{ratio.median:.3f}", f"{ratio.low:.3f} to {ratio.high:.3f}"]
@@ -159,7 +159,9 @@ def _cores_to_feed(seconds):
   if not _ACCELERATOR.value:
     return ""
   needed = {
-    name: _ACCELERATOR.value * statistics.median(seconds[name]) * _cores()
+    name: _ACCELERATOR.value
+    * statistics.median(seconds[name])
+    * results.cores()
     for name in _INPUTS
     if name in seconds
   }
@@ -168,10 +170,6 @@ def _cores_to_feed(seconds):
     f"\nCores of this kind that make {_ACCELERATOR.value:,.0f} images a "
     f"second, all of them doing nothing else:\n\n{''.join(lines)}"
   )
-
-
-def _cores():
-  return len(os.sched_getaffinity(0))
 
 
 def _draw(seconds, path):

@@ -121,10 +121,10 @@ def _torch_runners(shapes, inner, wrap):
   return {"bare": make(lambda optimizer: optimizer), "lookahead": make(wrap)}
 
 
-def in_file(name, which, **arguments):
-  """Returns the runner that `name`.py beside this file makes of `arguments`."""
+def in_file(name, **arguments):
+  """Returns the one runner that `name`.py beside this file makes."""
   path = pathlib.Path(__file__).with_name(f"{name}.py")
-  return {which: _load(path).make_runner(**arguments)}
+  return {"bare": _load(path).make_runner(**arguments)}
 
 
 def _load(path):
@@ -144,22 +144,15 @@ PEERS = {
   ),
   "pytorch_optimizer": (pytorch_optimizer, ("pytorch_optimizer", "torch")),
   "timm": (timm, ("timm", "torch")),
-  "torch_training": (
-    functools.partial(in_file, "torch_training", "bare"),
-    ("torch",),
-  ),
-  "torchvision_input": (
-    functools.partial(in_file, "torchvision_input", "load"),
-    ("torch", "torchvision"),
-  ),
-  "torch_translation": (
-    functools.partial(in_file, "torch_translation", "bare"),
-    ("torch",),
-  ),
-  "marian_generation": (
-    functools.partial(in_file, "marian_generation", "bare"),
-    ("torch", "transformers"),
-  ),
+  **{
+    name: (functools.partial(in_file, name), packages)
+    for name, packages in (
+      ("torch_training", ("torch",)),
+      ("torchvision_input", ("torch", "torchvision")),
+      ("torch_translation", ("torch",)),
+      ("marian_generation", ("torch", "transformers")),
+    )
+  },
 }
 
 

@@ -38,12 +38,17 @@ def describe_run(program: str, packages: Sequence[str]) -> dict[str, Any]:
     "command": shlex.join(["python", "-m", program, *sys.argv[1:]]),
     "date": datetime.date.today().isoformat(),
     "machine": (
-      f"{_processor()}, {len(os.sched_getaffinity(0))} cores, "
+      f"{_processor()}, {cores()} cores, "
       f"{_memory() / 2**30:.0f} GiB, {platform.system()} {platform.release()}"
     ),
     "versions": {"python": platform.python_version()}
     | {name: importlib.metadata.version(name) for name in packages},
   }
+
+
+def cores() -> int:
+  """Returns how many cores there are for this process."""
+  return len(os.sched_getaffinity(0))
 
 
 def _processor():

@@ -70,7 +70,7 @@ def measure(
             _PEERS_PYTHON.value,
             name,
             warmup_steps=_STEPS.value,
-            threads=_threads(),
+            threads=results.cores(),
             **arguments,
           )
         )
@@ -94,7 +94,9 @@ def measure(
   }
 
 
-def make_table(
+def write(
+  directory: str,
+  run: Mapping[str, Any],
   records: Sequence[Mapping[str, Any]],
   unit: str,
   peer: str,
@@ -102,15 +104,25 @@ def make_table(
   goal: float,
   rounds: int,
 ) -> str:
-  """Returns Markdown: the records' speeds, and their ratios to the peer's.
+  """Writes table.md, results.json and speed.png; returns what table.md holds.
 
   Args:
+    directory: Created if needed.
+    run: What `results.describe_run` returned.
     records: See above.
-    unit: What speeds are of: "images" or "target tokens".
+    unit: What speeds are of, such as "images".
     peer: What tables call it.
     goal: The least ratio that is aimed at.
     rounds: Of each.
   """
+  table = _make_table(records, unit, peer, goal, rounds)
+  text = results.write(directory, run, table, {"time": records})
+  _draw(records, unit, peer, os.path.join(directory, "speed.png"))
+  return text
+
+
+def _make_table(records, unit, peer, goal, rounds):
+  """Returns Markdown: the records' speeds, and their ratios to the peer's."""
   rows = [("model", "batch", "step", f"{unit}/s", *interleaved.RATIO_COLUMNS)]
   for record in records:
     speeds = _speeds(record)
@@ -128,17 +140,16 @@ def make_table(
         )
       )
   return (
-    f"{results.make_table(rows)}\nMedians, on {_threads()} cores together; "
-    f"ratio of the {unit} per second to those of {peer}, round by round; goal: "
-    f"{goal} at least. {rounds} rounds of {_STEPS.value} steps each. "
+    f"{results.make_table(rows)}\n"
+    f"Medians, on {results.cores()} cores together; ratio of the {unit} per "
+    f"second to those of {peer}, round by round; goal: {goal} at least. "
+    f"{rounds} rounds of {_STEPS.value} steps each. "
     f"{interleaved.describe_disturbance(records, rounds)}\n"
   )
 
 
-def draw(
-  records: Sequence[Mapping[str, Any]], unit: str, peer: str, path: str
-) -> None:
-  """Draws the records' speeds side by side into a PNG; arguments as above."""
+def _draw(records, unit, peer, path):
+  """Draws the records' speeds side by side into a PNG."""
   figure, axes = plt.subplots(
     1,
     len(records),
@@ -158,11 +169,6 @@ def draw(
     axis.spines[["top", "right"]].set_visible(False)
   figure.savefig(path)
   plt.close(figure)
-
-
-def _threads():
-  """Returns how many cores there are for this process."""
-  return len(os.sched_getaffinity(0))
 
 
 def _speeds(record):

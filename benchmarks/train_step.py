@@ -12,7 +12,6 @@ python -m benchmarks.train_step --workdir=runs/train_step \
 
 import dataclasses
 import functools
-import os
 
 import ml_collections
 import numpy as np
@@ -106,16 +105,6 @@ def _time_case(name, run):
   }
 
 
-def _make_table(records):
-  return speed.make_table(
-    records,
-    "images",
-    training_speed.PYTORCH,
-    goal=_GOAL,
-    rounds=_ROUNDS.value,
-  )
-
-
 def main(arguments: list[str]) -> None:
   """Measures, prints and draws."""
   if len(arguments) > 1:
@@ -127,14 +116,14 @@ def main(arguments: list[str]) -> None:
   for name in _MODELS.value:
     records.append(_time_case(name, run))
     # After each case, so that none is lost by what becomes of the next.
-    text = results.write(
-      _WORKDIR.value, run, _make_table(records), {"time": records}
-    )
-    speed.draw(
+    text = speed.write(
+      _WORKDIR.value,
+      run,
       records,
       "images",
       training_speed.PYTORCH,
-      os.path.join(_WORKDIR.value, "speed.png"),
+      goal=_GOAL,
+      rounds=_ROUNDS.value,
     )
   print(f"\n{text}\nWritten to {_WORKDIR.value}")
 

@@ -11,7 +11,6 @@ python -m benchmarks.translation_decoding --workdir=runs/decoding \
 """
 
 import functools
-import os
 import time
 
 import keras
@@ -19,17 +18,13 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
-from benchmarks import results, speed
-from configs import translation
+from benchmarks import results, small_transformer, speed
 from trainers.translation import decoding
 from trainers.translation import model as model_lib
 from trainers.translation.beam_search import Beam
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where to write the results.")
 _ROUNDS = flags.DEFINE_integer("rounds", 10, "Of each.", lower_bound=1)
-_WIDTH = flags.DEFINE_integer("width", 256, "Of the layers.")
-_LAYERS = flags.DEFINE_integer("layers", 3, "Of encoder and decoder each.")
-_SUBWORDS = flags.DEFINE_integer("subwords", 8_000, "Size of the vocabulary.")
 _SENTENCES = flags.DEFINE_integer("sentences", 32, "In a batch.")
 _LENGTH = flags.DEFINE_integer("length", 24, "Tokens of a source.")
 _EXTRA = flags.DEFINE_integer(
@@ -39,15 +34,10 @@ _BEAM = flags.DEFINE_integer("beam_size", 4, "Hypotheses of a sentence.")
 
 _HUGGING_FACE = "Hugging Face"
 _GOAL = 1.0
-_HEADS = 4
 
 
 def _config():
-  config = translation.get_config()
-  config.model.d_model = _WIDTH.value
-  config.model.d_ff = 4 * _WIDTH.value
-  config.model.num_heads = _HEADS
-  config.model.num_layers = _LAYERS.value
+  config = small_transformer.make_config()
   config.decoding.beam_size = _BEAM.value
   return config
 
@@ -55,19 +45,21 @@ def _config():
 def _make_runner(config, uses_xla):
   """Returns a `speed.Runner` whose steps are searches."""
   keras.utils.set_random_seed(0)
-  model = model_lib.make_model(config.model, _SUBWORDS.value)
+  model = model_lib.make_model(config.model, config.vocabulary.size)
   beam = Beam(config.decoding.beam_size, config.decoding.length_penalty)
   # The end of sentence gets a logit of 0: others are always likelier.
   embedding = model.get_layer("embedding").weights[0]
   embedding.assign(
     tf.tensor_scatter_nd_update(
-      embedding, [[beam.eos_id]], tf.zeros((1, _WIDTH.value))
+      embedding, [[beam.eos_id]], tf.zeros((1, config.model.d_model))
     )
   )
   decode = decoding.make_decoder(model, beam, _EXTRA.value, uses_xla)
   random = np.random.default_rng(0)
   shape = (_SENTENCES.value, _LENGTH.value)
-  source = tf.constant(random.integers(3, _SUBWORDS.value, shape, "int32"))
+  source = tf.constant(
+    random.integers(3, config.vocabulary.size, shape, "int32")
+  )
 
   def run(steps):
     started = time.perf_counter()
@@ -84,12 +76,10 @@ def _make_runner(config, uses_xla):
 def _time(run):
   """Returns a record for results.json."""
   config = _config()
-  title = (
-    f"Transformer, width {_WIDTH.value}, {_LAYERS.value} + {_LAYERS.value}"
-  )
+  title = small_transformer.title()
   arguments = {
     "sizes": {
-      "vocab_size": _SUBWORDS.value,
+      "vocab_size": config.vocabulary.size,
       "d_model": config.model.d_model,
       "ffn_dim": config.model.d_ff,
       "attention_heads": config.model.num_heads,
@@ -126,15 +116,14 @@ def main(arguments: list[str]) -> None:
     "benchmarks.translation_decoding", ["lookahead-tf", "tensorflow", "keras"]
   )
   records = [_time(run)]
-  table = speed.make_table(
-    records, "sentences", _HUGGING_FACE, goal=_GOAL, rounds=_ROUNDS.value
-  )
-  text = results.write(_WORKDIR.value, run, table, {"time": records})
-  speed.draw(
+  text = speed.write(
+    _WORKDIR.value,
+    run,
     records,
     "sentences",
     _HUGGING_FACE,
-    os.path.join(_WORKDIR.value, "speed.png"),
+    goal=_GOAL,
+    rounds=_ROUNDS.value,
   )
   print(f"\n{text}\nWritten to {_WORKDIR.value}")
 

@@ -10,48 +10,36 @@ python -m benchmarks.translation_step --workdir=runs/translation_step \
     --peers_python=peers/bin/python  # See requirements-peers.txt.
 """
 
-import os
-
 import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
-from benchmarks import results, speed, training_speed
-from configs import translation
+from benchmarks import results, small_transformer, speed, training_speed
 from trainers.translation import experiment, training_step
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where to write the results.")
 _ROUNDS = flags.DEFINE_integer("rounds", 20, "Of each.", lower_bound=1)
-_WIDTH = flags.DEFINE_integer("width", 256, "Of the layers.")
-_LAYERS = flags.DEFINE_integer("layers", 3, "Of encoder and decoder each.")
-_SUBWORDS = flags.DEFINE_integer("subwords", 8_000, "Size of the vocabulary.")
 _ROWS = flags.DEFINE_integer("rows", 64, "Sentences in a batch.")
 _LENGTH = flags.DEFINE_integer("length", 24, "Tokens of a sentence.")
 
 _GOAL = 1.2
-_HEADS = 4
 
 
 def _config():
-  config = translation.get_config()
-  config.model.d_model = _WIDTH.value
-  config.model.d_ff = 4 * _WIDTH.value
-  config.model.num_heads = _HEADS
-  config.model.num_layers = _LAYERS.value
-  config.vocabulary.size = _SUBWORDS.value
+  config = small_transformer.make_config()
   config.data.max_length = _LENGTH.value
   config.global_batch_tokens = _ROWS.value * _LENGTH.value
   return config
 
 
-def _make_batch():
+def _make_batch(subwords):
   """Returns a batch as the input pipeline has it, of one sentence a row."""
   shape = (_ROWS.value, _LENGTH.value)
   random = np.random.default_rng(0)
   places = np.broadcast_to(np.arange(_LENGTH.value, dtype="int32"), shape)
   batch = {}
   for side in ("source", "target"):
-    tokens = random.integers(3, _SUBWORDS.value, shape, "int32")
+    tokens = random.integers(3, subwords, shape, "int32")
     batch[side] = tf.constant(tokens)
     batch[f"{side}_segments"] = tf.ones(shape, tf.int32)
     batch[f"{side}_positions"] = tf.constant(places)
@@ -85,14 +73,12 @@ def _peer_arguments(config):
 def _time(run):
   """Returns a record for results.json."""
   config = _config()
-  title = (
-    f"Transformer, width {_WIDTH.value}, {_LAYERS.value} + {_LAYERS.value}"
-  )
+  title = small_transformer.title()
   measured = training_speed.measure(
     title,
     config,
     _make_train_step,
-    _make_batch(),
+    _make_batch(config.vocabulary.size),
     "torch_translation",
     _peer_arguments(config),
     rounds=_ROUNDS.value,
@@ -101,7 +87,7 @@ def _time(run):
   return {
     "model": title,
     "batch": f"{_ROWS.value} x {_LENGTH.value}",
-    "subwords": _SUBWORDS.value,
+    "subwords": config.vocabulary.size,
     "per_step": _ROWS.value * _LENGTH.value,
     **measured,
   }
@@ -115,19 +101,14 @@ def main(arguments: list[str]) -> None:
     "benchmarks.translation_step", ["lookahead-tf", "tensorflow", "keras"]
   )
   records = [_time(run)]
-  table = speed.make_table(
+  text = speed.write(
+    _WORKDIR.value,
+    run,
     records,
     "target tokens",
     training_speed.PYTORCH,
     goal=_GOAL,
     rounds=_ROUNDS.value,
-  )
-  text = results.write(_WORKDIR.value, run, table, {"time": records})
-  speed.draw(
-    records,
-    "target tokens",
-    training_speed.PYTORCH,
-    os.path.join(_WORKDIR.value, "speed.png"),
   )
   print(f"\n{text}\nWritten to {_WORKDIR.value}")
 
