@@ -29,21 +29,18 @@ def draw_curves(
     1, 2, figsize=(10, 4.4), dpi=120, layout="constrained"
   )
   for name, runs in lines.items():
-    for axis, column, factor in (
-      (left, "train/loss", 1.0),
-      (right, score.column, score.factor),
+    losses = [metrics.column(run, "train/loss")[1] for run in runs]
+    scores = [score.values(run) for run in runs]
+    for axis, column, values in (
+      (left, "train/loss", losses),
+      (right, score.column, scores),
     ):
       epochs = metrics.column(runs[0], column)[0]
-      values = zip(*(metrics.column(run, column)[1] for run in runs))
-      _draw_band(axis, epochs, list(values), factor, label=name)
+      _draw_band(axis, epochs, list(zip(*values)), label=name)
   left.set(xlabel="epoch", ylabel="training loss")
   right.set(xlabel="epoch", ylabel=_label(score))
   # From where the differences are, not from the first epochs.
-  last = [
-    [score.factor * value for value in metrics.column(run, score.column)[1]]
-    for runs in lines.values()
-    for run in runs
-  ]
+  last = [score.values(run) for runs in lines.values() for run in runs]
   floor = min(min(values[len(values) // 3 :]) for values in last)
   top = max(max(values) for values in last)
   right.set_ylim(bottom=max(0.0, floor - 2.0), top=min(100.2, top + 2.0))
@@ -65,8 +62,8 @@ def draw_learning_rates(
   figure, axis = plt.subplots(figsize=(7, 4.6), dpi=120, layout="constrained")
   for name, by_rate in finals.items():
     rates = sorted(by_rate)
-    values = [by_rate[rate] for rate in rates]
-    _draw_band(axis, rates, values, score.factor, label=name, marker="o")
+    values = [[score.factor * v for v in by_rate[rate]] for rate in rates]
+    _draw_band(axis, rates, values, label=name, marker="o")
   axis.set(
     xscale="log", xlabel="learning rate", ylabel=f"final {_label(score)}"
   )
@@ -78,14 +75,14 @@ def _label(score):
   return f"validation {score.name}{unit}"
 
 
-def _draw_band(axis, x, values, factor, **style):
+def _draw_band(axis, x, values, **style):
   """Draws the means as a line, and a band from the least to the greatest."""
-  means = [factor * statistics.mean(v) for v in values]
+  means = [statistics.mean(v) for v in values]
   (line,) = axis.plot(x, means, linewidth=1.8, **style)
   axis.fill_between(
     x,
-    [factor * min(v) for v in values],
-    [factor * max(v) for v in values],
+    [min(v) for v in values],
+    [max(v) for v in values],
     color=line.get_color(),
     alpha=0.2,
     linewidth=0,

@@ -83,10 +83,7 @@ def make_table(
   ]
   for name, by_rate in lines.items():
     for rate, runs in by_rate.items():
-      scores = [
-        [score.factor * value for value in metrics.column(run, score.column)[1]]
-        for run in runs
-      ]
+      scores = [score.values(run) for run in runs]
       losses = [metrics.column(run, "eval/loss")[1] for run in runs]
       rows.append(
         (

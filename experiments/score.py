@@ -1,6 +1,9 @@
 """What runs are compared by."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
+
+from trainers import metrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +21,10 @@ class Score:
   name: str
   factor: float
   unit: str
+
+  def values(self, lines: Sequence[Mapping[str, float]]) -> list[float]:
+    """Returns what to show of `lines`, which metrics.read returned."""
+    return [self.factor * v for v in metrics.column(lines, self.column)[1]]
 
 
 ACCURACY = Score("eval/accuracy", "accuracy", 100.0, "%")

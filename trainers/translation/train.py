@@ -70,7 +70,7 @@ def train(config: ml_collections.ConfigDict, run: runtime.Runtime) -> None:
       source.train, config.vocabulary, run.workdir, run.is_chief
     )
     records["vocabulary"] = words.describe()
-    workdir_lib.check(run.workdir, **records)
+    workdir_lib.check(run.workdir, vocabulary=records["vocabulary"])
     workers.check_same_records(workers.make_gather(strategy), records)
     rows = prepared.training_rows(
       source.train, words, config.data.max_length, run.workdir, run.is_chief

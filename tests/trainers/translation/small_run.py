@@ -7,6 +7,11 @@ import ml_collections
 from configs import cldr_transformer_lookahead
 from trainers.translation import cldr_phrases
 
+WITHOUT_DROPOUT = {
+  f"model.{name}": 0.0
+  for name in ("dropout", "relu_dropout", "attention_dropout")
+}
+
 
 def splits() -> dict[str, list[tuple[str, str]]]:
   """Returns 400 short phrases to train, and 12 for each other split."""

@@ -48,12 +48,7 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     }
 
   def test_two_replicas_equal_one(self):
-    config = small_run.config(
-      **{
-        f"model.{name}": 0.0
-        for name in ("dropout", "relu_dropout", "attention_dropout")
-      }
-    )
+    config = small_run.config(**small_run.WITHOUT_DROPOUT)
     one = self._train(config, self.workdir + "1")
     two = self._train(config, self.workdir + "2", replicas.mirrored())
     self.assertLen(one, len(two))

@@ -12,11 +12,7 @@ from trainers import metrics
 
 class TwoProcessesTest(tf.test.TestCase):
   def _start(self, data_dir, workdir, **environment):
-    fields = small_run.fields() | {
-      "model.dropout": 0.0,
-      "model.relu_dropout": 0.0,
-      "model.attention_dropout": 0.0,
-    }
+    fields = small_run.fields() | small_run.WITHOUT_DROPOUT
     return trainer_process.start_program(
       "trainers.translation",
       "--config=configs/cldr_transformer_lookahead.py",
