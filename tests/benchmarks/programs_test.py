@@ -79,11 +79,12 @@ class ProgramsTest(tf.test.TestCase):
       "--modes=graph",
       "--rounds=2",
       "--patience=0",
-      "--batch_size=1",
+      "--batch_sizes=1",
     )
     (record,) = self._results(workdir, output)["time"]
     self.assertLen(record["seconds_per_step"]["Lookahead"], 2)
     self.assertEqual(record["model"], "transformer")
+    self.assertEqual(record["batch_size"], 1)
 
   def test_train_step(self):
     workdir = os.path.join(self.get_temp_dir(), self.id())
