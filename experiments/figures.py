@@ -28,9 +28,11 @@ def draw_curves(
   figure, (left, right) = plt.subplots(
     1, 2, figsize=(10, 4.4), dpi=120, layout="constrained"
   )
+  shown = []
   for name, runs in lines.items():
     losses = [metrics.column(run, "train/loss")[1] for run in runs]
     scores = [score.values(run) for run in runs]
+    shown += scores
     for axis, column, values in (
       (left, "train/loss", losses),
       (right, score.column, scores),
@@ -40,9 +42,8 @@ def draw_curves(
   left.set(xlabel="epoch", ylabel="training loss")
   right.set(xlabel="epoch", ylabel=_label(score))
   # From where the differences are, not from the first epochs.
-  last = [score.values(run) for runs in lines.values() for run in runs]
-  floor = min(min(values[len(values) // 3 :]) for values in last)
-  top = max(max(values) for values in last)
+  floor = min(min(values[len(values) // 3 :]) for values in shown)
+  top = max(max(values) for values in shown)
   right.set_ylim(bottom=max(0.0, floor - 2.0), top=min(100.2, top + 2.0))
   _finish(figure, path)
 
