@@ -106,7 +106,7 @@ class Interpolate(Maintain):
     for anchor, slot in self._anchored:
       value = synchronization.slow_update(anchor, slot, alpha)
       yield slot, value
-      yield anchor, value
+      yield anchor, ops.convert_to_tensor(slot)
 
   def anchored(self) -> Iterator[tuple[Any, Any]]:
     """Yields (anchor, slot) for each slot that has an anchor."""

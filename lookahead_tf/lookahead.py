@@ -9,6 +9,7 @@ from lookahead_tf import (
   arguments,
   exclusion,
   inner_state,
+  nesting,
   step_size,
   synchronization,
 )
@@ -158,51 +159,53 @@ class Lookahead(PeriodicOptimizer):
         **({} if layout is None else {"layout": layout}),
       )
 
-  def _start_period(self, starts):
-    """Makes the weights of the model the slow weights, phi_0.
-
-    Args:
-      starts: Scalar boolean, which is true wherever this runs. Selecting by it
-        leaves the fast weights as they are, but as far as XLA can tell writes
-        them: a loop that only read them would make it copy them in each step.
-    """
+  def _start_period(self):
+    """Yields what makes the weights of the model the slow weights, phi_0."""
     for fast, slow in self._pairs():
-      phi = ops.where(
-        starts, ops.convert_to_tensor(fast), ops.convert_to_tensor(slow)
-      )
-      self._put(slow, phi)
-      self._put(fast, phi)
-    for anchor, slot in self._inner_state_rule.anchored():
-      self._put(anchor, slot)
+      yield slow, fast
+    yield from self._inner_state_rule.anchored()
 
   def _end_period(self, due, last_update):
     alpha = self._step_size.at(self, last_update, due)
-    self._run_if(due, lambda: self._synchronize(alpha), is_frequent=True)
+    self._update_if(due, lambda: self._synchronize(alpha), is_frequent=True)
+
+  def _can_fuse(self):
+    # Not slots, which the update of the weights uses; nor weights of which an
+    # average is kept or that another Lookahead moves; nor what is converted and
+    # back.
+    return (
+      self._inner_state == "maintain"
+      and not self._is_nested
+      and not any(self._nested())
+      and not any(inner.use_ema for inner in nesting.descendants(self))
+      and all(
+        slow.dtype == synchronization.wide(slow.dtype)
+        for _, slow in self._pairs()
+      )
+    )
 
   def _synchronize(self, alpha):
-    """One outer step of Algorithm 1: slow, then fast weights, then slots."""
+    """Yields one outer step of Algorithm 1: weights, then slots."""
     for fast, slow in self._pairs():
       phi = synchronization.slow_update(slow, fast, alpha)
       if fast.constraint is not None:
         # It holds for both ends, which says nothing of a point between.
         phi = fast.constraint(phi)
-      self._put(slow, phi)
-      self._put(fast, phi)
-    for variable, value in self._inner_state_rule.synchronized(alpha):
-      self._put(variable, value)
-    self.assign(self._slow_step_size, alpha)
+      # The fast weights first, if that loses nothing: XLA can make their update
+      # and their interpolation one.
+      first, second = (fast, slow) if fast.dtype == slow.dtype else (slow, fast)
+      yield first, phi
+      yield second, ops.convert_to_tensor(first)
+    yield from self._inner_state_rule.synchronized(alpha)
+    yield self._slow_step_size, alpha
     for nested in self._nested():
-      nested._let_period_start()
+      yield from nested._to_let_period_start()
 
   def _pairs(self):
     """Yields (fast, slow) for each variable that has slow weights."""
     for fast, slow in zip(self._trainable_variables, self.slow_weights):
       if slow is not None:
         yield fast, slow
-
-  def _put(self, variable, value):
-    value = ops.cast(ops.convert_to_tensor(value), variable.dtype)
-    self.assign(variable, backend.unshared(value))
 
   def reset_slow_weights(self) -> None:
     """Makes the weights of the model the slow weights, and starts a period.
@@ -223,7 +226,8 @@ class Lookahead(PeriodicOptimizer):
       )
     if self._swap is not None:
       self._swap.keep()
-    self._start_period(True)
+    for variable, value in self._start_period():
+      self._put(variable, value)
     self._let_period_start()
 
   def finalize_variable_values(self, var_list: list[Any]) -> None:

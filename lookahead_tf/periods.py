@@ -20,8 +20,9 @@ class PeriodicOptimizer(OptimizerWrapper):
   The inner optimizer counts inner iterations. `_iterations`, which the base
   class creates, counts the outer ones of Algorithm 1: t, the periods done.
 
-  A subclass implements `build`, `get_config`, `_start_period`, which takes the
-  weights of the model as they are, and `_end_period`.
+  A subclass implements `build`, `get_config`, `_end_period`, and
+  `_start_period`, which yields (variable, value) pairs to assign where a period
+  starts, with the weights of the model as they are.
 
   Args:
     inner_optimizer: A Keras optimizer.
@@ -39,6 +40,9 @@ class PeriodicOptimizer(OptimizerWrapper):
     self._updates_in_period = self._add_scalar(
       "updates_in_period", _NOT_STARTED, "int"
     )
+    self._is_nested = False
+    for nested in self._nested():
+      nested._is_nested = True
 
   def apply(
     self, grads: list[Any], trainable_variables: list[Any] | None = None
@@ -61,7 +65,7 @@ class PeriodicOptimizer(OptimizerWrapper):
       if not self.built and trainable_variables:
         self.build(trainable_variables)
     starts = ops.less(self._updates_in_period, 0)
-    self._run_if(starts, lambda: self._start_period_here(starts))
+    self._update_if(starts, self._start_period_here)
     updates_before = ops.copy(self.iterations)  # A read, now.
     self.inner_optimizer.apply(grads, trainable_variables)
     self._count_updates(
@@ -78,13 +82,31 @@ class PeriodicOptimizer(OptimizerWrapper):
         "that was interrupted, call restore_fast_weights()."
       )
 
-  def _run_if(self, condition, function, is_frequent=False):
-    variables = self._trainable_variables + self.variables
-    backend.run_if(condition, function, variables, is_frequent)
+  def _update_if(self, condition, updates, is_frequent=False):
+    backend.update_if(
+      condition,
+      updates,
+      self._put,
+      variables=self._trainable_variables + self.variables,
+      can_fuse=self._can_fuse(),
+      is_frequent=is_frequent,
+    )
 
-  def _start_period_here(self, starts):
-    self._start_period(starts)
-    self.assign(self._updates_in_period, 0)
+  def _can_fuse(self):
+    """Whether XLA may make what is done every k updates part of the last one.
+
+    It computes a variable twice, after copying what it starts from, if both
+    this and the update use what the variable was in between.
+    """
+    return False
+
+  def _put(self, variable, value):
+    value = ops.cast(ops.convert_to_tensor(value), variable.dtype)
+    self.assign(variable, backend.unshared(value))
+
+  def _start_period_here(self):
+    yield from self._start_period()
+    yield self._updates_in_period, 0
 
   def _count_updates(self, updates, last_update):
     """Ends the period if `updates` more inner updates complete it.
@@ -103,8 +125,12 @@ class PeriodicOptimizer(OptimizerWrapper):
 
   def _let_period_start(self):
     """Makes the next update the first of a period, also of nested ones."""
+    for updates, value in self._to_let_period_start():
+      self.assign(updates, value)
+
+  def _to_let_period_start(self):
     for updates in self._counters():
-      self.assign(updates, _NOT_STARTED)
+      yield updates, _NOT_STARTED
 
   def _counters(self):
     """Yields the variables that count the updates in a period, nested too."""

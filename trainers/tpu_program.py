@@ -45,6 +45,11 @@ class _CompiledReplicasExtended(one_device_strategy.OneDeviceExtended):
     self._replicas = replicas
 
   @property
+  def worker_devices(self):
+    """Where the program runs: what is best for a CPU may not be for these."""
+    return tuple(f"/device:TPU:{i}" for i in range(self._replicas))
+
+  @property
   def _num_replicas_in_sync(self):
     return self._replicas
 

@@ -5,24 +5,27 @@ import contextlib
 import jax
 import keras
 
+from lookahead_tf.backends import loops
+
 run_now = contextlib.nullcontext
 
 
-def run_if(condition, function, variables, is_frequent=False):
-  """Calls `function`, which only assigns to `variables`, if `condition` holds.
+def update_if(condition, updates, assign, variables, can_fuse, is_frequent):
+  """Makes `updates` if `condition` holds.
 
   In a function that is being traced this is a loop of zero or one iterations
   over the values of `variables`, which outlive it as the loop's result.
   """
-  del is_frequent
+  del can_fuse, is_frequent
   if not isinstance(condition, jax.core.Tracer):
     if condition:
-      function()
+      for variable, value in updates():
+        assign(variable, value)
     return
 
   def body(state):
     with keras.StatelessScope(list(zip(variables, state[1]))) as scope:
-      function()
+      loops.assign_all(updates(), assign, condition)
     return False, [scope.get_current_value(v) for v in variables]
 
   state = (condition, [v.value for v in variables])

@@ -2,13 +2,15 @@
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
 import tensorflow as tf
+from tensorflow.python.ops import control_flow_util
 
 from lookahead_tf import nesting
+from lookahead_tf.backends import loops
 
 # Code under this scope runs now, not in the function that is being traced.
 # Keras' trainer first builds an optimizer inside the traced training step,
@@ -16,33 +18,67 @@ from lookahead_tf import nesting
 run_now = tf.init_scope
 
 
-def run_if(
+def update_if(
   condition: Any,
-  function: Callable[[], None],
+  updates: Callable[[], Iterable[tuple[Any, Any]]],
+  assign: Callable[[Any, Any], None],
   variables: list[Any],
-  is_frequent: bool = False,
+  can_fuse: bool,
+  is_frequent: bool,
 ) -> None:
-  """Calls `function`, which only assigns to variables, if `condition` holds.
+  """Makes `updates` if `condition` holds.
 
-  It is a loop of zero or one iterations: XLA on the CPU copies each buffer that
-  passes through a conditional, but carries the state of a loop in place.
+  Compiled by XLA for CPUs, updates that can fuse select between the new value
+  and the old. A selection by one scalar becomes a branch of the kernel: nothing
+  is read or written if `condition` does not hold, and the new value is computed
+  in the kernel that computes what it starts from.
+
+  Anywhere else it is a loop of zero or one iterations. A conditional would make
+  XLA copy each buffer that passes through it; a loop carries its state in
+  place.
 
   Args:
     condition: Scalar boolean tensor.
-    function: Its assignments run in the order in which it makes them.
-    variables: All variables that it may read or assign to.
+    updates: Yields (variable, value) pairs. A value may be computed from what
+      the pairs before it were assigned to, or be another variable to copy.
+    assign: Takes a variable and its new value.
+    variables: All variables that are read or assigned to.
+    can_fuse: Whether nothing else in the step uses what they start from.
     is_frequent: Whether it will be called often enough to be worth compiling.
       Each elementwise operation of a graph is a pass over memory; XLA makes all
       of a formula one.
   """
+  if can_fuse and _is_compiled_for_cpus(variables):
+    for variable, value in updates():
+      value = tf.cast(value, variable.dtype)
+      assign(variable, tf.where(condition, value, variable))
+    return
+
+  def assign_all():
+    loops.assign_all(updates(), assign, condition)
+
   if is_frequent and _can_compile(variables):
-    function = tf.function(function, autograph=False, jit_compile=True)
+    assign_all = tf.function(assign_all, autograph=False, jit_compile=True)
 
   def body(_):
-    function()
+    assign_all()
     return (tf.constant(False),)
 
   tf.while_loop(cond=lambda pending: pending, body=body, loop_vars=(condition,))
+
+
+def _is_compiled_for_cpus(variables):
+  """Whether XLA will compile for CPUs what is being traced."""
+  # There is no public way to ask.
+  if not control_flow_util.GraphOrParentsInXlaContext(
+    tf.compat.v1.get_default_graph()
+  ):
+    return False
+  if tf.distribute.has_strategy():
+    devices = tf.distribute.get_strategy().extended.worker_devices
+  else:
+    devices = _devices(variables)
+  return all("CPU" in device.upper() for device in devices)
 
 
 def _can_compile(variables):
@@ -54,10 +90,14 @@ def _can_compile(variables):
   """
   if tf.executing_eagerly() or tf.distribute.has_strategy():
     return False
-  devices = {
+  devices = _devices(variables)
+  return len(devices) == 1 and has_xla(devices.pop())
+
+
+def _devices(variables):
+  return {
     (v.value if isinstance(v, keras.Variable) else v).device for v in variables
   }
-  return len(devices) == 1 and has_xla(devices.pop())
 
 
 @functools.cache

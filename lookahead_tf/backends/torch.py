@@ -8,12 +8,13 @@ import torch
 run_now = contextlib.nullcontext
 
 
-def run_if(condition, function, variables, is_frequent=False):
-  """Calls `function`, which only assigns to variables, if `condition` holds."""
-  del variables, is_frequent
+def update_if(condition, updates, assign, variables, can_fuse, is_frequent):
+  """Makes `updates` if `condition` holds."""
+  del variables, can_fuse, is_frequent
   if condition:
     with torch.no_grad():
-      function()
+      for variable, value in updates():
+        assign(variable, value)
 
 
 def join_strategy(optimizer, variables):

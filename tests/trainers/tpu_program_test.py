@@ -20,6 +20,16 @@ class ProgramTest(tf.test.TestCase):
     self.assertIn("[[0, 1, 2, 3]]", text)
     self.assertNotIn("mhlo.copy", text)
 
+  def test_a_step_that_does_not_synchronize_skips_it(self):
+    """On TPUs too: a selection, as on CPUs, would read all slow weights."""
+    strategy = tpu_program.CompiledReplicas(4)
+    text = {}
+    for lookahead in (False, True):
+      step, specs = small_step.maker(lookahead)(strategy)
+      text[lookahead] = tpu_program.stablehlo(step, specs, strategy)
+    self.assertNotIn("stablehlo.while", text[False])
+    self.assertEqual(text[True].count("stablehlo.while"), 2)
+
   def test_mean_over_replicas(self):
     strategy = tpu_program.CompiledReplicas(4)
 

@@ -1,0 +1,33 @@
+"""What the loops of zero or one iterations of TensorFlow and JAX share."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def assign_all(
+  updates: Iterable[tuple[Any, Any]],
+  assign: Callable[[Any, Any], None],
+  condition: Any,
+) -> None:
+  """Makes `updates` in the body of a loop.
+
+  Args:
+    updates: (variable, value) pairs, as of `update_if`.
+    assign: Takes a variable and its new value.
+    condition: Scalar boolean tensor, that of the loop, which is true wherever
+      its body runs. Selecting by it leaves a variable that is copied as it is,
+      but as far as XLA can tell writes it: a loop that only read it would make
+      XLA copy it wherever it is overwritten later.
+  """
+  for variable, value in updates:
+    if not isinstance(value, keras.Variable):
+      assign(variable, value)
+      continue
+    copied = ops.where(
+      condition, ops.convert_to_tensor(value), ops.convert_to_tensor(variable)
+    )
+    assign(variable, copied)
+    assign(value, copied)
