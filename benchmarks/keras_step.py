@@ -15,7 +15,7 @@ import tensorflow as tf
 from benchmarks.parameter_shapes import Shape
 from lookahead_tf import Lookahead
 
-MODES = ("graph", "xla")
+MODES = ("graph", "xla", "xla_loop")
 INNERS = {
   "sgd": lambda: keras.optimizers.SGD(0.01, momentum=0.9),
   "adam": lambda: keras.optimizers.Adam(0.001),
@@ -44,7 +44,8 @@ class KerasStep:
   Args:
     gradients: One float32 tensor for each parameter.
     inner: A key of INNERS.
-    mode: "graph", or "xla" to compile the step.
+    mode: "graph"; "xla" to compile the step; or "xla_loop" to compile a loop of
+      steps. Called from Python, a step has to be handed each variable anew.
     sync_period: That of Lookahead, or None for the inner optimizer alone.
 
   Attributes:
@@ -66,16 +67,25 @@ class KerasStep:
     ]
     self.optimizer = make_optimizer(inner, sync_period)
     self.optimizer.build(self.parameters)
-    self._step = tf.function(
-      lambda gradients: self.optimizer.apply(gradients, self.parameters),
-      jit_compile=mode == "xla",
-    )
+    self._is_loop = mode == "xla_loop"
+    self._step = tf.function(self._apply, jit_compile=mode == "xla")
+    self._loop = tf.function(self._make_steps, jit_compile=True)
+
+  def _apply(self, gradients):
+    self.optimizer.apply(gradients, self.parameters)
+
+  def _make_steps(self, steps, gradients):
+    for _ in tf.range(steps):
+      self._apply(gradients)
 
   def run(self, steps: int) -> float:
     """Makes steps, and returns the seconds that one took on average."""
     started = time.perf_counter()
-    for _ in range(steps):
-      self._step(self._gradients)
+    if self._is_loop:
+      self._loop(tf.constant(steps), self._gradients)
+    else:
+      for _ in range(steps):
+        self._step(self._gradients)
     self.optimizer.iterations.numpy()  # Waits for the last step.
     return (time.perf_counter() - started) / steps
 

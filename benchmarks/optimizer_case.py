@@ -16,7 +16,11 @@ from benchmarks import (
   peers,
 )
 
-_OURS = {"graph": "lookahead_tf, graph", "xla": "lookahead_tf, XLA"}
+_OURS = {
+  "graph": "lookahead_tf, graph",
+  "xla": "lookahead_tf, XLA",
+  "xla_loop": "lookahead_tf, loop by XLA",
+}
 
 
 @dataclasses.dataclass(frozen=True)

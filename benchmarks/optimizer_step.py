@@ -1,9 +1,10 @@
 """What does Lookahead add to the step of an optimizer, and what to others'?
 
 Times the step of Lookahead and that of its inner optimizer alone in turn: ours
-as a graph and by XLA and, with --peers_python, those of other libraries around
-their own frameworks' optimizers. One measurement is two periods, so that all
-synchronizations are in it. Writes table.md, results.json and ratios.png.
+as a graph, by XLA and in a loop that XLA compiles and, with --peers_python,
+those of other libraries around their own frameworks' optimizers. One
+measurement is two periods, so that all synchronizations are in it. Writes
+table.md, results.json and ratios.png.
 
 Each case is measured in a process of its own, so that none finds the memory as
 another left it. The files are written anew after each: they hold what has been

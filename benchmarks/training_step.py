@@ -43,7 +43,7 @@ _MODELS = flags.DEFINE_multi_enum(
   "ResNet with SGD, Transformer with Adam.",
 )
 _MODES = flags.DEFINE_multi_enum(
-  "modes", list(keras_step.MODES), keras_step.MODES, "Execution."
+  "modes", ["graph", "xla"], ["graph", "xla"], "Execution."
 )
 _SYNC_PERIOD = flags.DEFINE_integer(
   "sync_period", 5, "Steps in a period.", lower_bound=1
