@@ -44,7 +44,8 @@ def draw(
     path: File to write, a PNG.
     label: Of the vertical axis.
     least_top: The axis ends there or, if a bar of the first two names is
-      higher, above that. A bar that does not fit is cut off, with an arrow.
+      higher, above that. A bar that does not fit is cut off, with an arrow. All
+      bars below 1 fit, but long whiskers may not.
   """
   groups = [group for panel in panels.values() for group in panel]
   names = list(dict.fromkeys(name for group in groups for name in group.bars))
@@ -56,6 +57,8 @@ def draw(
     if name in names[:2]
   ]
   top = 1 + 1.15 * (max([least_top, *heights]) - 1)
+  depth = 1 - min(ratio.median for g in groups for ratio in g.bars.values())
+  bottom = 1 - 1.5 * max(0.25 * (top - 1), depth)
   columns = min(2, len(panels))
   rows = -(-len(panels) // columns)
   figure, axes = plt.subplots(
@@ -74,7 +77,7 @@ def draw(
       _draw_group(axis, position, group, names, lines, top)
     axis.set_title(title, fontsize=10)
     axis.set_xticks(range(len(panel)), [group.label for group in panel])
-    axis.set_ylim(top=top)
+    axis.set_ylim(bottom, top)
     axis.axhline(1, color="black", linewidth=0.8)
     axis.spines[["top", "right"]].set_visible(False)
   for row in axes:
