@@ -47,7 +47,7 @@ class ProgramsTest(tf.test.TestCase):
     (record,) = self._results(workdir, output)["time"]
     self.assertEqual(
       list(record["seconds_per_step"]),
-      ["lookahead_tf, graph", "lookahead_tf, XLA"],
+      ["lookahead_tf, graph", "lookahead_tf, XLA", "lookahead_tf, loop by XLA"],
     )
     self.assertLen(
       record["seconds_per_step"]["lookahead_tf, XLA"]["lookahead"], 2
