@@ -11,7 +11,7 @@ from lookahead_tf import Lookahead
 from tests import xla
 
 _SHAPE = (512, 256)
-_WEIGHTS = re.compile(r"= \w+\[512,256\]\S* (fusion|copy)\(")
+_WEIGHTS = re.compile(r"= \w+\[512,256\]\S* (fusion|copy|call)\(")
 _SGD = {"learning_rate": 0.1, "momentum": 0.9}
 _OPTIMIZERS = [
   name
