@@ -226,8 +226,7 @@ class Lookahead(PeriodicOptimizer):
       )
     if self._swap is not None:
       self._swap.keep()
-    for variable, value in self._start_period():
-      self._put(variable, value)
+    self._put_all(self._start_period())
     self._let_period_start()
 
   def finalize_variable_values(self, var_list: list[Any]) -> None:
@@ -262,8 +261,7 @@ class Lookahead(PeriodicOptimizer):
     if self._swap is not None:
       self._swap.keep()
     if self.built and not self._is_period_to_start():
-      for fast, slow in self._pairs():
-        self._put(fast, slow)
+      self._put_all(self._pairs())
       self._let_period_start()
 
   @property

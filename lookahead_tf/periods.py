@@ -88,7 +88,7 @@ class PeriodicOptimizer(OptimizerWrapper):
       updates,
       self._put,
       variables=self._trainable_variables + self.variables,
-      can_fuse=self._can_fuse(),
+      can_fuse=self._can_fuse,
       is_frequent=is_frequent,
     )
 
@@ -103,6 +103,10 @@ class PeriodicOptimizer(OptimizerWrapper):
   def _put(self, variable, value):
     value = ops.cast(ops.convert_to_tensor(value), variable.dtype)
     self.assign(variable, backend.unshared(value))
+
+  def _put_all(self, updates):
+    for variable, value in updates:
+      self._put(variable, value)
 
   def _start_period_here(self):
     yield from self._start_period()
@@ -125,8 +129,7 @@ class PeriodicOptimizer(OptimizerWrapper):
 
   def _let_period_start(self):
     """Makes the next update the first of a period, also of nested ones."""
-    for updates, value in self._to_let_period_start():
-      self.assign(updates, value)
+    self._put_all(self._to_let_period_start())
 
   def _to_let_period_start(self):
     for updates in self._counters():

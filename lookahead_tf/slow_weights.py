@@ -38,8 +38,7 @@ class Swap:
     lookahead._swap = self
     try:
       if not lookahead._is_period_to_start():
-        for fast, slow in lookahead._pairs():
-          lookahead._put(fast, slow)
+        lookahead._put_all(lookahead._pairs())
       lookahead._let_period_start()
       model.train_function = self._refuse_to_train
     except BaseException:  # Ctrl-C too.

@@ -23,7 +23,7 @@ def update_if(
   updates: Callable[[], Iterable[tuple[Any, Any]]],
   assign: Callable[[Any, Any], None],
   variables: list[Any],
-  can_fuse: bool,
+  can_fuse: Callable[[], bool],
   is_frequent: bool,
 ) -> None:
   """Makes `updates` if `condition` holds.
@@ -43,12 +43,13 @@ def update_if(
       the pairs before it were assigned to, or be another variable to copy.
     assign: Takes a variable and its new value.
     variables: All variables that are read or assigned to.
-    can_fuse: Whether nothing else in the step uses what they start from.
+    can_fuse: Tells whether nothing else in the step uses what they start from.
+      It is asked while tracing for XLA only.
     is_frequent: Whether it will be called often enough to be worth compiling.
       Each elementwise operation of a graph is a pass over memory; XLA makes all
       of a formula one.
   """
-  if can_fuse and _is_compiled_for_cpus(variables):
+  if _is_compiled_for_cpus(variables) and can_fuse():
     for variable, value in updates():
       value = tf.cast(value, variable.dtype)
       assign(variable, tf.where(condition, value, variable))
