@@ -11,6 +11,9 @@ from typing import Any
 
 import keras
 
+from lookahead_tf import models
+from lookahead_tf.backends import backend
+
 INNER_STATES = ("maintain", "interpolate", "reset")
 SLOW_DTYPES = ("float32", "float64")
 
@@ -29,6 +32,13 @@ def inner_optimizer(value: Any) -> keras.optimizers.Optimizer:
   """
   if isinstance(value, (str, dict)):
     value = _inner_optimizer_from_config(value)
+  if models.is_of_keras_2(value):
+    raise TypeError(
+      "`inner_optimizer` must be an optimizer of Keras 3, which "
+      "`keras.optimizers` and, without TF_USE_LEGACY_KERAS, "
+      "`tf.keras.optimizers` have. Received one of Keras 2 (tf_keras): "
+      f"inner_optimizer={value!r}"
+    )
   if inspect.isclass(value) and issubclass(value, keras.optimizers.Optimizer):
     raise TypeError(
       "`inner_optimizer` must be an instance of an optimizer, not its class: "
@@ -120,7 +130,7 @@ def exclude(value: Any) -> tuple[Any, ...]:
   """
   if value is None:
     return ()
-  if isinstance(value, (str, keras.Variable)):
+  if isinstance(value, str) or backend.is_variable(value):
     value = (value,)
   if not isinstance(value, Iterable):
     raise TypeError(
@@ -130,7 +140,7 @@ def exclude(value: Any) -> tuple[Any, ...]:
     )
   patterns = tuple(value)
   for pattern in patterns:
-    if isinstance(pattern, keras.Variable):
+    if backend.is_variable(pattern):
       continue
     if not isinstance(pattern, str):
       raise TypeError(
@@ -175,11 +185,11 @@ def update_freq(value: Any) -> str | int:
   return value
 
 
-def name(value: Any) -> str:
-  """Returns `value`, the name of the optimizer, a string."""
-  if not isinstance(value, str) or not value:
+def name(value: Any) -> str | None:
+  """Returns `value`, the name of the optimizer, a string or None."""
+  if value is not None and (not isinstance(value, str) or not value):
     raise TypeError(
-      "`name` must be a non-empty string. "
+      "`name` must be a non-empty string, or None for one that Keras makes. "
       f"Received: name={value!r} of type {type(value).__name__}"
     )
   return value

@@ -7,10 +7,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from lookahead_tf import models
 from lookahead_tf.backends import backend
 
 
-def statistics(model: keras.Model) -> list[Any]:
+def statistics(model: Any) -> list[Any]:
   """Returns the moving means and variances of `model`, a list of variables."""
   return [v for layer in _layers(model) for v in _moving(layer)]
 
@@ -39,8 +40,10 @@ def recompute_batch_norm(model: keras.Model, data: Iterable[Any]) -> None:
       ends.
 
   Raises:
+    TypeError: if `model` is no model of Keras 3.
     ValueError: if `data` holds no batch.
   """
+  models.check(model)
   layers = [layer for layer in _layers(model) if layer.trainable]
   if not layers:
     return
@@ -89,7 +92,7 @@ def _pool(sizes, moments):
 def _layers(model):
   return [
     layer
-    for layer in model._flatten_layers()
+    for layer in models.layers(model)
     if isinstance(layer, keras.layers.BatchNormalization) and layer.built
   ]
 

@@ -7,7 +7,7 @@ import warnings
 import keras
 from keras import ops
 
-from lookahead_tf import arguments, slow_weights
+from lookahead_tf import arguments, models, slow_weights
 
 
 class SwapSlowWeights(keras.callbacks.Callback):
@@ -24,9 +24,16 @@ class SwapSlowWeights(keras.callbacks.Callback):
   there from this callback on: put it before those that should see them. Between
   batches the model holds the fast weights.
 
+  At the end of `fit` it leaves the slow weights of all optimizers that are
+  attributes of the model, where Keras ends those of `model.optimizer` alone.
+  After a `fit` that an exception or Ctrl-C has ended, the next `fit` starts a
+  period from the weights that the model then has. After an evaluation that was
+  interrupted it puts the fast weights back first, unless other weights were
+  assigned or loaded meanwhile.
+
   Raises:
-    ValueError: by `fit`, `evaluate` and `predict`, if the optimizer is no
-      Lookahead.
+    ValueError: by `fit`, `evaluate` and `predict`, if no optimizer of the model
+      is a Lookahead.
   """
 
   def __init__(self):
@@ -45,11 +52,9 @@ class SwapSlowWeights(keras.callbacks.Callback):
       undo.close()
 
   def on_train_begin(self, logs=None):
-    # What a fit or an evaluation that was interrupted has left.
     self._undo = None
-    for lookahead in _find_built(self.model):
-      if lookahead._swap is not None and lookahead._swap.is_by_callback:
-        lookahead.restore_fast_weights()
+    for lookahead in _find(self.model):
+      lookahead._begin_fit()
     self._is_fitting = True
 
   def on_epoch_begin(self, epoch, logs=None):
@@ -60,7 +65,9 @@ class SwapSlowWeights(keras.callbacks.Callback):
 
   def on_train_end(self, logs=None):
     self._is_fitting = False
-    self._swap_out()  # Nothing, where fit has left the slow weights for good.
+    self._undo = None
+    for lookahead in _find_built(self.model):
+      lookahead.return_slow_weights()  # Nothing, where Keras has made it do so.
 
   def on_test_begin(self, logs=None):
     self._swap_in()
@@ -130,8 +137,8 @@ class LogSlowWeights(keras.callbacks.Callback):
         self._distance = self._measure()
     self._batches += 1
     if self._batches == self._update_freq:
-      iterations = self.model.optimizer.iterations
-      self._write(int(ops.convert_to_numpy(iterations)))
+      (lookahead, *_) = _find_built(self.model)
+      self._write(int(ops.convert_to_numpy(lookahead.iterations)))
       self._batches = 0
       self._distance = None
 
@@ -172,12 +179,17 @@ class LogSlowWeights(keras.callbacks.Callback):
 
 def _find_built(model):
   """Returns the Lookaheads of `model`; none before its first update."""
-  optimizer = getattr(model, "optimizer", None)
-  if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-    optimizer = optimizer.inner_optimizer
-  if hasattr(optimizer, "optimizers") and not optimizer.built:
-    return []  # A MultiOptimizer finds its optimizers when it is built.
-  return [x for x in slow_weights.find_lookaheads(model) if x.built]
+  return [lookahead for lookahead in _find(model) if lookahead.built]
+
+
+def _find(model):
+  """Returns the Lookaheads of `model`, built or not, as far as it has some."""
+  for optimizer in models.optimizers(model):
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+      optimizer = optimizer.inner_optimizer
+    if hasattr(optimizer, "optimizers") and not optimizer.built:
+      return []  # A MultiOptimizer finds its optimizers when it is built.
+  return slow_weights.find_lookaheads(model)
 
 
 def _is_at_the_start(lookahead):

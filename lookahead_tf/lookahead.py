@@ -63,7 +63,8 @@ class Lookahead(PeriodicOptimizer):
       are left to the inner optimizer: they get no slow weights.
     slow_dtype: None, or "float32" or "float64": the least precision of the slow
       weights, which otherwise have the dtype of their variables.
-    name: Name of the optimizer.
+    name: Name of the optimizer. If None, Keras names it: "lookahead", then
+      "lookahead_1" and so on.
 
   Attributes:
     inner_optimizer: The inner optimizer, a Keras optimizer.
@@ -88,7 +89,7 @@ class Lookahead(PeriodicOptimizer):
     inner_state: str = "maintain",
     exclude: Any = None,
     slow_dtype: str | None = None,
-    name: str = "lookahead",
+    name: str | None = None,
   ):
     inner_optimizer = arguments.inner_optimizer(inner_optimizer)
     rule = step_size.from_argument(slow_step_size)
@@ -112,9 +113,13 @@ class Lookahead(PeriodicOptimizer):
   def build(self, variables: list[Any]) -> None:
     """Creates the slow weights, as copies of `variables`, and inner slots.
 
+    While TensorFlow traces the function that creates `variables`, they have no
+    values. Then it does nothing: TensorFlow throws that trace away and traces
+    the function once more, and that time `apply` builds the optimizer.
+
     Args:
       variables: The trainable variables of the model, whose values are the
-        initial weights.
+        initial weights. There may be others among them (`model.variables`).
 
     Raises:
       ValueError: if the inner optimizer was built for other variables.
@@ -122,21 +127,30 @@ class Lookahead(PeriodicOptimizer):
     if self.built:
       return
     variables = list(variables)
-    with backend.run_now():
-      if not self.inner_optimizer.built:
-        backend.join_strategy(self, variables)
-      self._build_inner_optimizer(variables)
-      super().build(variables)
-      included = self._exclusion.included(variables)
-      self.slow_weights = [
-        self._add_slow_weights(variable) if use else None
-        for variable, use in zip(variables, included)
-      ]
-      self._inner_state_rule = inner_state.RULES[self._inner_state](
-        self.inner_optimizer,
-        owners=[v for v, use in zip(variables, included) if use],
-        add_anchor=lambda slot: self._add_copy(slot, slot.dtype, "anchor"),
-      )
+    if not all(map(backend.has_value, variables)):
+      self._waits_for_values = True
+    elif self._waits_for_values:
+      backend.run_untraced(lambda: self._build(variables))
+    else:
+      with backend.run_now():
+        self._build(variables)
+
+  def _build(self, variables):
+    if not self.inner_optimizer.built:
+      backend.join_strategy(self, variables)
+    self._build_inner_optimizer(variables)
+    super().build(variables)
+    self._trained = backend.Marks(self, variables)
+    included = self._exclusion.included(variables)
+    self.slow_weights = [
+      self._add_slow_weights(variable) if use else None
+      for variable, use in zip(variables, included)
+    ]
+    self._inner_state_rule = inner_state.RULES[self._inner_state](
+      self.inner_optimizer,
+      owners=[v for v, use in zip(variables, included) if use],
+      add_anchor=lambda slot: self._add_copy(slot, slot.dtype, "anchor"),
+    )
 
   def _add_slow_weights(self, variable):
     dtype = variable.dtype
@@ -166,6 +180,11 @@ class Lookahead(PeriodicOptimizer):
     yield from self._inner_state_rule.anchored()
 
   def _end_period(self, due, last_update):
+    self._trained.set(
+      self._get_variable_index(variable)
+      for gradient, variable in last_update
+      if gradient is not None
+    )
     alpha = self._step_size.at(self, last_update, due)
     self._update_if(due, lambda: self._synchronize(alpha), is_frequent=True)
 
@@ -186,11 +205,14 @@ class Lookahead(PeriodicOptimizer):
 
   def _synchronize(self, alpha):
     """Yields one outer step of Algorithm 1: weights, then slots."""
-    for fast, slow in self._pairs():
+    for index, fast, slow in self._indexed_pairs():
       phi = synchronization.slow_update(slow, fast, alpha)
       if fast.constraint is not None:
         # It holds for both ends, which says nothing of a point between.
         phi = fast.constraint(phi)
+      is_trained = self._trained.read(index)
+      if is_trained is not True:
+        phi = ops.where(is_trained, phi, ops.cast(fast, phi.dtype))
       # The fast weights first, if that loses nothing: XLA can make their update
       # and their interpolation one.
       first, second = (fast, slow) if fast.dtype == slow.dtype else (slow, fast)
@@ -201,10 +223,35 @@ class Lookahead(PeriodicOptimizer):
     for nested in self._nested():
       yield from nested._to_let_period_start()
 
+  def _indexed_pairs(self):
+    """Yields (index, fast, slow) for each variable that has slow weights."""
+    for index, (fast, slow) in enumerate(
+      zip(self._trainable_variables, self.slow_weights)
+    ):
+      if slow is not None:
+        yield index, fast, slow
+
   def _pairs(self):
     """Yields (fast, slow) for each variable that has slow weights."""
-    for fast, slow in zip(self._trainable_variables, self.slow_weights):
-      if slow is not None:
+    for _, fast, slow in self._indexed_pairs():
+      yield fast, slow
+
+  def _trained_pairs(self):
+    """Yields (fast, slow) for each that the inner optimizer has moved.
+
+    A variable that never had a gradient is moved by others: the statistics of
+    batch normalization, a codebook that its layer averages, a counter. Nothing
+    but a synchronization, which finds its slow weights at those of one period
+    before, may know of it. An optimizer that has made no step since it was
+    loaded goes by what Keras calls trainable.
+    """
+    for index, fast, slow in self._indexed_pairs():
+      is_trained = (
+        self._trained.is_set(index)
+        if self._trained.any()
+        else getattr(fast, "trainable", True)
+      )
+      if is_trained:
         yield fast, slow
 
   def reset_slow_weights(self) -> None:
@@ -236,6 +283,7 @@ class Lookahead(PeriodicOptimizer):
     the weights that the model then has. With `use_ema=True` in the inner
     optimizer, these are its averages.
     """
+    self._is_in_fit = False
     if not backend.has_value(self._updates_in_period):
       return  # An error in `fit` on JAX, which calls this all the same.
     if self.built and not self._is_period_to_start():
@@ -247,10 +295,23 @@ class Lookahead(PeriodicOptimizer):
     """Puts the fast weights back after an evaluation that was interrupted.
 
     A `slow_weights` block does it by itself; the SwapSlowWeights callback can
-    not where Keras leaves `evaluate` or `fit` by an exception.
+    not where Keras leaves `evaluate` or `fit` by an exception. Where weights
+    were assigned to the model or a file was loaded since, these stay.
     """
     if self._swap is not None:
-      self._swap.undo()
+      self._swap.undo_unless_changed()
+
+  def _begin_fit(self):
+    """Deals with what a `fit` that was interrupted has left.
+
+    Its end would have started a period anew: after it, weights may have been
+    assigned to the model.
+    """
+    if self._swap is not None and self._swap.is_by_callback:
+      self.restore_fast_weights()
+    elif self._is_in_fit and self.built and not self._is_period_to_start():
+      self.reset_slow_weights()
+    self._is_in_fit = True
 
   def return_slow_weights(self) -> None:
     """Leaves the slow weights in the model; further training starts a period.
@@ -261,7 +322,7 @@ class Lookahead(PeriodicOptimizer):
     if self._swap is not None:
       self._swap.keep()
     if self.built and not self._is_period_to_start():
-      self._put_all(self._pairs())
+      self._put_all(self._trained_pairs())
       self._let_period_start()
 
   @property

@@ -1,6 +1,7 @@
 """Optimizers inside optimizers."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 
@@ -10,13 +11,29 @@ def children(
 ) -> Iterator[keras.optimizers.Optimizer]:
   """Yields the optimizers that `optimizer` itself holds, built or not.
 
-  These are the inner one of a LossScaleOptimizer or a Lookahead, and those of a
-  MultiOptimizer.
+  These are the inner one of a LossScaleOptimizer or a Lookahead, those of a
+  MultiOptimizer, and whatever an optimizer of one's own is around.
   """
-  for value in vars(optimizer).values():
-    for child in value if isinstance(value, (list, tuple)) else (value,):
-      if isinstance(child, keras.optimizers.Optimizer):
-        yield child
+  yield from attributes_of_kind(optimizer, keras.optimizers.Optimizer)
+
+
+def attributes_of_kind(owner: Any, kind: type) -> list[Any]:
+  """Returns the attributes of a kind, and those in lists and dictionaries.
+
+  Each is there once: an attribute stands in dictionaries of TensorFlow too.
+
+  Args:
+    owner: Any object that has a `__dict__`.
+    kind: The class.
+  """
+  found = {}
+  for value in vars(owner).values():
+    if isinstance(value, dict):
+      value = value.values()
+    elif not isinstance(value, (list, tuple)):
+      value = (value,)
+    found |= {id(child): child for child in value if isinstance(child, kind)}
+  return list(found.values())
 
 
 def descendants(
@@ -26,6 +43,15 @@ def descendants(
   for child in children(optimizer):
     yield child
     yield from descendants(child)
+
+
+def innermost(
+  optimizer: keras.optimizers.Optimizer,
+) -> Iterator[keras.optimizers.Optimizer]:
+  """Yields the optimizers inside `optimizer` that hold no others."""
+  for child in descendants(optimizer):
+    if not any(True for _ in children(child)):
+      yield child
 
 
 def outermost(

@@ -1,5 +1,6 @@
 """An optimizer that does something after every k updates of its inner one."""
 
+import functools
 import warnings
 from typing import Any
 
@@ -12,6 +13,12 @@ from lookahead_tf.wrapper import OptimizerWrapper
 # Updates made in a period that starts with the next one, at the weights which
 # the model then has.
 _NOT_STARTED = -1
+
+_NO_VALUES = (
+  "Optimizer '{name}' cannot start: the variables that it is to train get their "
+  "first values within the training step itself, from its data. Build the "
+  "model before training, by a call of it with a batch."
+)
 
 
 class PeriodicOptimizer(OptimizerWrapper):
@@ -30,11 +37,15 @@ class PeriodicOptimizer(OptimizerWrapper):
     name: Name of the optimizer.
   """
 
-  def __init__(self, inner_optimizer, sync_period: int, name: str):
+  def __init__(self, inner_optimizer, sync_period: int, name: str | None):
     super().__init__(inner_optimizer, name=name)
     backend.count_alone(self._iterations)
+    # Whether `build` was called for variables that had no values yet.
+    self._waits_for_values = False
     # Set while the model holds the slow weights: see slow_weights.py.
     self._swap: Any = None
+    # Set from the beginning of a `fit` with SwapSlowWeights to its end.
+    self._is_in_fit = False
     self._periods_at_last_stop = 0
     self._sync_period = self._add_scalar("sync_period", sync_period, "int")
     self._updates_in_period = self._add_scalar(
@@ -60,16 +71,21 @@ class PeriodicOptimizer(OptimizerWrapper):
     """
     self.check_that_it_can_train()
     grads = list(grads)
+    if not grads:
+      return  # As Keras' optimizers do.
     if trainable_variables is not None:
       trainable_variables = list(trainable_variables)
-      if not self.built and trainable_variables:
+      if not self.built:
         self.build(trainable_variables)
+    if self._waits_for_values and not self.built:
+      backend.refuse_to_run(_NO_VALUES.format(name=self.name))
+      return
     starts = ops.less(self._updates_in_period, 0)
     self._update_if(starts, self._start_period_here)
-    updates_before = ops.copy(self.iterations)  # A read, now.
+    updates_before = ops.copy(self._count())  # A read, now.
     self.inner_optimizer.apply(grads, trainable_variables)
     self._count_updates(
-      ops.subtract(self.iterations, updates_before),
+      self._updates_since(updates_before),
       list(zip(grads, trainable_variables or self._trainable_variables)),
     )
 
@@ -81,6 +97,30 @@ class PeriodicOptimizer(OptimizerWrapper):
         "weights. Leave the `slow_weights` block first; after an evaluation "
         "that was interrupted, call restore_fast_weights()."
       )
+
+  def _count(self):
+    """Returns how many updates the inner optimizer says it has made.
+
+    An optimizer of one's own around others may leave counting to them.
+    """
+    counts = [each.iterations for each in self._counting()]
+    return functools.reduce(ops.maximum, counts)
+
+  def _counting(self):
+    """Returns the optimizers inside that may count the updates."""
+    inner = self.inner_optimizer
+    if isinstance(inner, PeriodicOptimizer):
+      return inner._counting()
+    return [inner, *nesting.innermost(inner)]
+
+  def _updates_since(self, updates_before):
+    """Returns how many updates the last call of the inner optimizer made."""
+    updates_now = self._count()
+    updates = ops.subtract(updates_now, updates_before)
+    if any(each.gradient_accumulation_steps for each in self._counting()):
+      return updates
+    # After a call, one that counts at all is not at 0: each call is an update.
+    return ops.where(ops.equal(updates_now, 0), ops.ones_like(updates), updates)
 
   def _update_if(self, condition, updates, is_frequent=False):
     backend.update_if(
@@ -168,8 +208,20 @@ class PeriodicOptimizer(OptimizerWrapper):
       )
     self._periods_at_last_stop = periods
 
+  def set_weights(self, weights: list[Any]) -> None:
+    """Assigns `weights`, arrays in the order of `variables`."""
+    self._receive_state()
+    super().set_weights(weights)
+
+  def _receive_state(self):
+    """Forgets what waits for the end of an evaluation or of a `fit`."""
+    if self._swap is not None:
+      self._swap.keep()
+    self._is_in_fit = False
+
   def load_own_variables(self, store: Any) -> None:
     """Reads own variables; without them a period starts at the next update."""
+    self._receive_state()
     self._let_period_start()
     super().load_own_variables(store)
     self._periods_at_last_stop = int(ops.convert_to_numpy(self._iterations))

@@ -2,11 +2,13 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from lookahead_tf import batch_norm, nesting
+from lookahead_tf import batch_norm, models, nesting
 from lookahead_tf.backends import backend
 from lookahead_tf.lookahead import Lookahead
 
@@ -19,28 +21,33 @@ class Swap:
   start, so that a file saved now holds a consistent state.
 
   Args:
-    model: The model that `lookahead` trains.
+    model: What `lookahead` trains.
     lookahead: A built Lookahead whose slow weights are not in the model yet.
     is_by_callback: Whether a callback made it, which Keras may fail to call
       at the end.
   """
 
-  def __init__(
-    self, model: keras.Model, lookahead: Lookahead, is_by_callback: bool
-  ):
+  def __init__(self, model: Any, lookahead: Lookahead, is_by_callback: bool):
     self.is_by_callback = is_by_callback
-    self._model, self._lookahead = model, lookahead
-    self._train_function = getattr(model, "train_function", None)
-    self._iterations = int(ops.convert_to_numpy(lookahead.iterations))
+    self._lookahead = lookahead
+    self._train_functions = [
+      (trained, trained.train_function)
+      for trained in models.trained_by_keras(model)
+    ]
+    self._iterations = _number(lookahead.iterations)
     kept = [*lookahead._counters(), *(fast for fast, _ in lookahead._pairs())]
     kept += batch_norm.statistics(model)
     self._restore = [backend.snapshot(variable) for variable in kept]
     lookahead._swap = self
     try:
-      if not lookahead._is_period_to_start():
-        lookahead._put_all(lookahead._pairs())
+      if lookahead._is_period_to_start():
+        # The weights of the model are the slow weights.
+        lookahead._put_all(lookahead._start_period())
+      else:
+        lookahead._put_all(lookahead._trained_pairs())
       lookahead._let_period_start()
-      model.train_function = self._refuse_to_train
+      for trained, _ in self._train_functions:
+        trained.train_function = self._refuse_to_train
     except BaseException:  # Ctrl-C too.
       self.undo()
       raise
@@ -57,7 +64,7 @@ class Swap:
     for restore in self._restore:
       restore()
     self.keep()
-    now = int(ops.convert_to_numpy(self._lookahead.iterations))
+    now = _number(self._lookahead.iterations)
     if now != self._iterations:
       raise RuntimeError(
         f"Optimizer '{self._lookahead.name}' made {now - self._iterations} "
@@ -66,20 +73,53 @@ class Swap:
         "the `slow_weights` block."
       )
 
+  def undo_unless_changed(self) -> None:
+    """As `undo`, but keeps weights or state that came from elsewhere.
+
+    It is for a swap that an interruption has left: since then weights may have
+    been assigned to the model, or a file been loaded.
+    """
+    if self._is_changed():
+      self.keep()
+    else:
+      self.undo()
+
+  def _is_changed(self):
+    return (
+      not self._lookahead._is_period_to_start()
+      or _number(self._lookahead.iterations) != self._iterations
+      or not all(
+        _are_equal(fast, slow)
+        for fast, slow in self._lookahead._trained_pairs()
+      )
+    )
+
   def keep(self) -> None:
-    """Leaves the slow weights in the model, and forgets the fast ones."""
+    """Leaves in the model what it holds, and forgets the fast weights."""
     self._lookahead._swap = None
-    # Unless the model was compiled anew.
-    if self._model.train_function == self._refuse_to_train:
-      self._model.train_function = self._train_function
+    for model, train_function in self._train_functions:
+      # Unless the model was compiled anew.
+      if model.train_function == self._refuse_to_train:
+        model.train_function = train_function
 
   def _refuse_to_train(self, *args, **kwargs):
     self._lookahead.check_that_it_can_train()
 
 
+def _number(scalar):
+  return int(ops.convert_to_numpy(scalar))
+
+
+def _are_equal(fast, slow):
+  """Whether fast weights are what slow weights are in their dtype."""
+  slow = ops.cast(slow, fast.dtype)
+  fast, slow = (ops.convert_to_numpy(x) for x in (fast, slow))
+  return np.array_equal(fast, slow, equal_nan=True)
+
+
 def swap_in(
-  model: keras.Model,
-  optimizer: keras.optimizers.Optimizer | None = None,
+  model: Any,
+  optimizer: Any = None,
   is_by_callback: bool = False,
 ) -> contextlib.ExitStack:
   """Puts the slow weights into `model`; arguments and errors as below.
@@ -88,24 +128,24 @@ def swap_in(
     What undoes it when it is closed: nothing if the model holds the slow
     weights already.
   """
+  lookaheads = find_lookaheads(model, optimizer)
+  built = [lookahead for lookahead in lookaheads if lookahead.built]
+  if not built:
+    raise ValueError(
+      "slow_weights needs an optimizer that is built: train a step, or call "
+      "optimizer.build(model.trainable_variables). Received: "
+      f"optimizer={lookaheads[0]!r}"
+    )
   with contextlib.ExitStack() as undo:
-    for lookahead in find_lookaheads(model, optimizer):
-      if not lookahead.built:
-        raise ValueError(
-          "slow_weights needs an optimizer that is built: train a step, or "
-          "call optimizer.build(model.trainable_variables). Received: "
-          f"optimizer={lookahead!r}"
-        )
+    for lookahead in built:
       if lookahead._swap is None:
         undo.callback(Swap(model, lookahead, is_by_callback).undo)
     return undo.pop_all()
 
 
 @contextlib.contextmanager
-def slow_weights(
-  model: keras.Model, optimizer: keras.optimizers.Optimizer | None = None
-) -> Iterator[keras.Model]:
-  """Within it `model` holds the slow weights, after it the fast ones again.
+def slow_weights(model: Any, optimizer: Any = None) -> Iterator[Any]:
+  """Lets `model` hold the slow weights within the block.
 
   ```python
   with lookahead_tf.slow_weights(model):
@@ -113,26 +153,32 @@ def slow_weights(
     model.save("model.keras")
   ```
 
-  Algorithm 1 of the paper returns the slow weights. Meanwhile the fast ones are
-  kept aside, one copy of the trainable weights in the memory of the host, and
-  they come back bit for bit, also after an exception, as do the statistics of
-  batch normalization. Within another such block it does nothing. Under a
-  `tf.distribute` strategy, enter it in the cross-replica context, where the
-  training loop of the host runs.
+  Algorithm 1 of the paper returns the slow weights. Meanwhile the fast weights
+  are kept aside, one copy of the trainable weights in the memory of the host.
+  They come back bit for bit at the end, also after an exception, as do the
+  statistics of batch normalization. A second block inside the first does
+  nothing. Under a `tf.distribute` strategy, enter it in the cross-replica
+  context, where the training loop of the host runs.
+
+  A Lookahead swaps all variables that it trains, also those that `model` does
+  not hold: an encoder can be evaluated alone that is trained together with a
+  decoder.
 
   Args:
-    model: The model that the optimizer trains.
-    optimizer: The optimizer that trains it: a Lookahead, or a
-      LossScaleOptimizer or MultiOptimizer around some; `model.optimizer` if
-      None.
+    model: A Keras model or layer, a `tf.Module`, a variable, or a list or
+      dictionary of these.
+    optimizer: What trains it: a Lookahead, a LossScaleOptimizer or
+      MultiOptimizer around some, or a list of these. If None, all optimizers
+      that are attributes of `model`, such as `model.optimizer`.
 
   Yields:
     `model`.
 
   Raises:
-    ValueError: if the optimizer is no Lookahead, has no slow weights yet, or
-      trains another model.
-    RuntimeError: if the model is trained within it.
+    TypeError: if `model` is none of these.
+    ValueError: if there is no Lookahead, if none has slow weights yet, or if
+      they train other variables alone.
+    RuntimeError: if the model is trained within the block.
   """
   undo = swap_in(model, optimizer)
   try:
@@ -144,33 +190,44 @@ def slow_weights(
   undo.close()
 
 
-def find_lookaheads(
-  model: keras.Model, optimizer: keras.optimizers.Optimizer | None = None
-) -> list[Lookahead]:
+def find_lookaheads(model: Any, optimizer: Any = None) -> list[Lookahead]:
   """Returns the outermost Lookaheads that train `model`, at least one.
 
+  Those that are not built may come to train it.
+
   Args:
-    model: The model.
-    optimizer: What trains it; `model.optimizer` if None.
+    model: The model, as for `slow_weights`.
+    optimizer: What trains it; the attributes of `model` if None.
 
   Raises:
-    ValueError: if there is none, or if one was built for other variables.
+    TypeError: if `model` is no model.
+    ValueError: if there is none, or if all were built for other variables.
   """
-  if optimizer is None:
-    optimizer = getattr(model, "optimizer", None)
+  models.check(model)
+  optimizers = (
+    models.optimizers(model)
+    if optimizer is None
+    else keras.tree.flatten(optimizer)
+  )
   lookaheads = []
-  if isinstance(optimizer, keras.optimizers.Optimizer):
-    lookaheads += nesting.outermost(optimizer, Lookahead)
+  for each in optimizers:
+    if isinstance(each, keras.optimizers.Optimizer):
+      lookaheads += nesting.outermost(each, Lookahead)
   if not lookaheads:
     raise ValueError(
       "slow_weights needs a model that a Lookahead optimizer trains. "
-      f"Received: optimizer={optimizer!r}"
+      f"Received: optimizer={optimizers!r}"
     )
-  variables = {id(variable) for variable in model.variables}
-  for lookahead in lookaheads:
-    if not all(id(v) in variables for v in lookahead._trainable_variables):
-      raise ValueError(
-        "slow_weights needs the model that the optimizer trains, but this "
-        f"optimizer was built for other variables. Received: model={model!r}"
-      )
-  return lookaheads
+  variables = {id(variable) for variable in models.variables(model)}
+  related = [
+    lookahead
+    for lookahead in lookaheads
+    if not lookahead.built
+    or any(id(v) in variables for v in lookahead._trainable_variables)
+  ]
+  if not related:
+    raise ValueError(
+      "slow_weights needs the model that the optimizer trains, but this "
+      f"optimizer was built for other variables. Received: model={model!r}"
+    )
+  return related

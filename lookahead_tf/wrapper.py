@@ -9,6 +9,28 @@ import numpy as np
 from keras import ops
 
 
+def _passed_on(name: str, default: Any) -> property:
+  """Returns a hyperparameter of the inner optimizer, to read and to assign.
+
+  Args:
+    name: Name of the attribute.
+    default: Its value in an optimizer that does without it. The base class of
+      Keras assigns it before there is an inner optimizer, and must find it when
+      it builds: it would add averages and gradient sums of its own.
+  """
+
+  def get(self):
+    if self._is_base_class_at_work:
+      return default
+    return getattr(self.inner_optimizer, name)
+
+  def set_(self, value):
+    if not self._is_base_class_at_work:
+      setattr(self.inner_optimizer, name, value)
+
+  return property(get, set_, doc=f"`{name}` of the inner optimizer.")
+
+
 class OptimizerWrapper(keras.optimizers.Optimizer):
   """Passes on to the inner optimizer all that is the inner optimizer's.
 
@@ -20,13 +42,28 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
 
   Args:
     inner_optimizer: A Keras optimizer.
-    name: Name of the wrapper.
+    name: Name of the wrapper. None for a name that no other optimizer of the
+      program was given by Keras: that of the class, with a number from the
+      second on.
   """
 
-  def __init__(self, inner_optimizer: keras.optimizers.Optimizer, name: str):
+  _is_base_class_at_work = True
+
+  def __init__(
+    self, inner_optimizer: keras.optimizers.Optimizer, name: str | None
+  ):
     # A callable makes the base class create no learning rate of its own.
     super().__init__(learning_rate=_inner_learning_rate, name=name)
     self.inner_optimizer = inner_optimizer
+    self._is_base_class_at_work = False
+
+  def build(self, variables: list[Any]) -> None:
+    """Lets Keras' base class know the `variables` of an optimizer."""
+    self._is_base_class_at_work = True
+    try:
+      super().build(variables)
+    finally:
+      self._is_base_class_at_work = False
 
   def _build_inner_optimizer(self, variables):
     """Builds the inner optimizer, or checks what it was built for."""
@@ -63,16 +100,24 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
     super().apply_gradients(grads_and_vars)
     return self.iterations
 
-  @property
-  def loss_scale_factor(self) -> float | None:
-    """The loss scale factor of the inner optimizer, to read and to assign."""
-    return self.inner_optimizer.loss_scale_factor
+  weight_decay = _passed_on("weight_decay", None)
+  clipnorm = _passed_on("clipnorm", None)
+  global_clipnorm = _passed_on("global_clipnorm", None)
+  clipvalue = _passed_on("clipvalue", None)
+  use_ema = _passed_on("use_ema", False)
+  ema_momentum = _passed_on("ema_momentum", None)
+  ema_overwrite_frequency = _passed_on("ema_overwrite_frequency", None)
+  loss_scale_factor = _passed_on("loss_scale_factor", None)
+  gradient_accumulation_steps = _passed_on("gradient_accumulation_steps", None)
 
-  @loss_scale_factor.setter
-  def loss_scale_factor(self, value):
-    # The base class assigns its default before there is an inner optimizer.
-    if "inner_optimizer" in vars(self):
-      self.inner_optimizer.loss_scale_factor = value
+  @property
+  def optimizers(self) -> list[keras.optimizers.Optimizer]:
+    """Those of a MultiOptimizer inside, for Keras' callbacks of learning rates.
+
+    Raises:
+      AttributeError: if the inner optimizer has none.
+    """
+    return self.inner_optimizer.optimizers
 
   @property
   def _model_variables_moving_average(self):

@@ -10,6 +10,11 @@ from lookahead_tf.backends import loops
 run_now = contextlib.nullcontext
 
 
+def run_untraced(function):
+  """Calls `function`: variables can be created anywhere."""
+  function()
+
+
 def update_if(condition, updates, assign, variables, can_fuse, is_frequent):
   """Makes `updates` if `condition` holds.
 
@@ -52,9 +57,41 @@ def unshared(value):
   return value if isinstance(value, jax.core.Tracer) else jax.numpy.copy(value)
 
 
+def is_variable(value):
+  """Whether `value` is a variable of Keras: there are no others."""
+  return isinstance(value, keras.Variable)
+
+
 def has_value(variable):
   """Returns False within `fit`, where Keras keeps the values elsewhere."""
   return variable._value is not None
+
+
+def refuse_to_run(message):
+  """Raises an error: no function is traced to be thrown away."""
+  raise ValueError(message)
+
+
+class Marks:
+  """No marks: gradients of JAX are zeros where there is none."""
+
+  def __init__(self, optimizer, variables):
+    del optimizer, variables
+
+  def set(self, indices):
+    """Does nothing."""
+
+  def any(self):
+    """Returns False: nothing is known."""
+    return False
+
+  def is_set(self, index):
+    """Returns False: nothing is known."""
+    return False
+
+  def read(self, index):
+    """Returns True: the variable may have had a gradient."""
+    return True
 
 
 def snapshot(variable):

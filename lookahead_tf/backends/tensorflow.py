@@ -3,6 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Callable, Iterable
+from concurrent import futures
 from typing import Any
 
 import keras
@@ -16,6 +17,16 @@ from lookahead_tf.backends import loops
 # Keras' trainer first builds an optimizer inside the traced training step,
 # where an assignment to a new variable would be traced once and then lost.
 run_now = tf.init_scope
+
+
+def run_untraced(function: Callable[[], None]) -> None:
+  """Calls `function` where it can create variables, while a trace goes on.
+
+  The second trace of a function refuses new variables, in `run_now` too. It
+  does so in its own thread alone.
+  """
+  with futures.ThreadPoolExecutor(max_workers=1) as executor:
+    executor.submit(function).result()
 
 
 def update_if(
@@ -172,9 +183,74 @@ def unshared(value: Any) -> Any:
   return value
 
 
+def is_variable(value: Any) -> bool:
+  """Whether `value` is a variable, of Keras or of the backend."""
+  return isinstance(value, (keras.Variable, tf.Variable))
+
+
 def has_value(variable: Any) -> bool:
-  """Whether a variable has a value at this moment: here it always has."""
-  return True
+  """Whether a variable has a value at this moment.
+
+  A variable that is created while a function is traced, such as those of a
+  `Sequential` without `Input`, gets it when the tracing ends. TensorFlow then
+  traces the function once more, and runs that second trace.
+  """
+  if isinstance(variable, keras.Variable):
+    variable = variable.value
+  with tf.init_scope():
+    if not tf.executing_eagerly():
+      return True  # Sessions of TensorFlow 1 initialize what they run.
+    return bool(tf.compat.v1.is_variable_initialized(variable))
+
+
+def refuse_to_run(message: str) -> None:
+  """Makes the function that is being traced fail with `message` if it runs."""
+  tf.debugging.Assert(False, [message])
+
+
+class Marks:
+  """A mark for each of some variables, which the host sets once and for all.
+
+  A compiled step finds a mark that was set after it was traced.
+
+  Args:
+    optimizer: That which trains the variables.
+    variables: The variables, at least one.
+  """
+
+  def __init__(
+    self, optimizer: keras.optimizers.Optimizer, variables: list[Any]
+  ):
+    self._count = len(variables)
+    self._marked: set[int] = set()
+    with beside(optimizer, variables[0]) if variables else run_now():
+      # Integers, since TPUs have no variables of booleans.
+      self._values = tf.Variable(
+        [0] * len(variables), trainable=False, dtype=tf.int32, name="marks"
+      )
+
+  def set(self, indices: Iterable[int]) -> None:
+    """Marks the variables at `indices`."""
+    before = len(self._marked)
+    self._marked.update(indices)
+    if len(self._marked) == before:
+      return
+    values = [int(i in self._marked) for i in range(self._count)]
+    with tf.init_scope():
+      for copy in _copies(self._values):
+        copy.assign(values)
+
+  def any(self) -> bool:
+    """Returns whether any variable is marked."""
+    return bool(self._marked)
+
+  def is_set(self, index: int) -> bool:
+    """Returns whether the variable at `index` is marked now."""
+    return index in self._marked
+
+  def read(self, index: int) -> Any:
+    """Returns the same for a step that is traced: True, or a scalar tensor."""
+    return self.is_set(index) or self._values[index] > 0
 
 
 def snapshot(variable: Any) -> Callable[[], None]:
@@ -183,14 +259,19 @@ def snapshot(variable: Any) -> Callable[[], None]:
   Each replica gets its own back: statistics of batch normalization differ from
   replica to replica.
   """
-  parts = getattr(variable.value, "values", (variable.value,))
-  values = [part.numpy() for part in parts]
+  copies = _copies(variable.value)
+  values = [copy.numpy() for copy in copies]
 
   def restore():
-    for part, value in zip(parts, values):
-      part.assign(value)
+    for copy, value in zip(copies, values):
+      copy.assign(value)
 
   return restore
+
+
+def _copies(variable):
+  """Returns the variables of all replicas of a strategy, or the one alone."""
+  return getattr(variable, "values", (variable,))
 
 
 def sum_over_replicas(value: Any) -> Any:

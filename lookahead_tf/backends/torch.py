@@ -8,6 +8,11 @@ import torch
 run_now = contextlib.nullcontext
 
 
+def run_untraced(function):
+  """Calls `function`: variables can be created anywhere."""
+  function()
+
+
 def update_if(condition, updates, assign, variables, can_fuse, is_frequent):
   """Makes `updates` if `condition` holds."""
   del variables, can_fuse, is_frequent
@@ -35,9 +40,41 @@ def unshared(value):
   return value.clone()
 
 
+def is_variable(value):
+  """Whether `value` is a variable of Keras: there are no others."""
+  return isinstance(value, keras.Variable)
+
+
 def has_value(variable):
   """Returns True."""
   return True
+
+
+def refuse_to_run(message):
+  """Raises an error: every function runs."""
+  raise ValueError(message)
+
+
+class Marks:
+  """A mark for each of some variables."""
+
+  def __init__(self, optimizer, variables):
+    del optimizer, variables
+    self._marked = set()
+
+  def set(self, indices):
+    """Marks the variables at `indices`."""
+    self._marked.update(indices)
+
+  def any(self):
+    """Returns whether any variable is marked."""
+    return bool(self._marked)
+
+  def is_set(self, index):
+    """Returns whether the variable at `index` is marked."""
+    return index in self._marked
+
+  read = is_set
 
 
 def snapshot(variable):

@@ -87,7 +87,7 @@ class VariablesTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_variables_are_own_then_inner_each_once(self):
     variables = _variables()
-    optimizer = Lookahead("adam")
+    optimizer = Lookahead("adam", name="lookahead")
     optimizer.build(variables)
     names = [v.path for v in optimizer.variables]
     self.assertLen(set(names), len(names))

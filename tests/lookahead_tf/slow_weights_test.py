@@ -120,8 +120,9 @@ class SlowWeightsTest(tf.test.TestCase, parameterized.TestCase):
     fast = _values(model.weights)
     x = np.ones((8, 4), "float32")
     gradients = [tf.ones_like(v.value) for v in model.weights]
+    message = f"'{model.optimizer.name}' cannot train now"
     with (
-      self.assertRaisesRegex(RuntimeError, "'lookahead' cannot train now"),
+      self.assertRaisesRegex(RuntimeError, message),
       lookahead_tf.slow_weights(model),
     ):
       if what == "fit":
