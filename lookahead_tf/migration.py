@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from lookahead_tf import models
 from lookahead_tf.lookahead import Lookahead
 from lookahead_tf.slow_weights import find_lookaheads
 
@@ -76,6 +77,7 @@ def unwrap_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
 
 def _optimizer_of(model):
   """Returns the optimizer that `model` has, within a LossScaleOptimizer."""
+  models.check(model)
   optimizer = getattr(model, "optimizer", None)
   if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
     optimizer = optimizer.inner_optimizer

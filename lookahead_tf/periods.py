@@ -15,9 +15,9 @@ from lookahead_tf.wrapper import OptimizerWrapper
 _NOT_STARTED = -1
 
 _NO_VALUES = (
-  "Optimizer '{name}' cannot start: the variables that it is to train get their "
-  "first values within the training step itself, from its data. Build the "
-  "model before training, by a call of it with a batch."
+  "Optimizer '{name}' cannot start: the variables that it is to train get "
+  "their first values within the training step itself, from its data. Build "
+  "the model before training, by a call of it with a batch."
 )
 
 

@@ -107,9 +107,12 @@ def _can_compile(variables):
 
 
 def _devices(variables):
-  return {
-    (v.value if isinstance(v, keras.Variable) else v).device for v in variables
-  }
+  return {_native(variable).device for variable in variables}
+
+
+def _native(variable):
+  """Returns the variable of TensorFlow that a variable of Keras is around."""
+  return variable.value if isinstance(variable, keras.Variable) else variable
 
 
 @functools.cache
@@ -136,9 +139,8 @@ def join_strategy(
     variables: The variables that it will be built for.
   """
   strategies = [
-    getattr(v.value, "distribute_strategy", None)
-    for v in variables
-    if isinstance(v, keras.Variable)
+    getattr(_native(variable), "distribute_strategy", None)
+    for variable in variables
   ]
   strategy = strategies[0] if strategies else None
   if strategy is None or strategy is optimizer._distribution_strategy:
@@ -172,10 +174,8 @@ def beside(
   Created there, a variable has the replicas of a `tf.distribute` strategy also
   outside the strategy's own scope.
   """
-  if isinstance(variable, keras.Variable):
-    variable = variable.value
   strategy = optimizer._distribution_strategy
-  return strategy.extended.colocate_vars_with(variable)
+  return strategy.extended.colocate_vars_with(_native(variable))
 
 
 def unshared(value: Any) -> Any:
@@ -195,12 +195,10 @@ def has_value(variable: Any) -> bool:
   `Sequential` without `Input`, gets it when the tracing ends. TensorFlow then
   traces the function once more, and runs that second trace.
   """
-  if isinstance(variable, keras.Variable):
-    variable = variable.value
   with tf.init_scope():
     if not tf.executing_eagerly():
       return True  # Sessions of TensorFlow 1 initialize what they run.
-    return bool(tf.compat.v1.is_variable_initialized(variable))
+    return bool(tf.compat.v1.is_variable_initialized(_native(variable)))
 
 
 def refuse_to_run(message: str) -> None:
@@ -259,7 +257,7 @@ def snapshot(variable: Any) -> Callable[[], None]:
   Each replica gets its own back: statistics of batch normalization differ from
   replica to replica.
   """
-  copies = _copies(variable.value)
+  copies = _copies(_native(variable))
   values = [copy.numpy() for copy in copies]
 
   def restore():
