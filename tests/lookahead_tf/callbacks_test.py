@@ -8,6 +8,7 @@ from absl.testing import parameterized
 
 from lookahead_tf import LogSlowWeights, Lookahead, SwapSlowWeights
 from tests import replicas
+from tests.lookahead_tf import keras_optimizers
 
 _rng = np.random.default_rng(0)
 X = _rng.normal(size=(56, 4)).astype("float32")
@@ -195,8 +196,7 @@ class SwapSlowWeightsTest(TestCase, parameterized.TestCase):
     self.assertAllClose(_values(model.weights), _values(alone.weights))
 
   def test_a_multi_optimizer_that_is_not_built(self):
-    if not hasattr(keras.optimizers, "MultiOptimizer"):
-      self.skipTest("this Keras has no MultiOptimizer")
+    keras_optimizers.require(self, "MultiOptimizer")
     lookahead = Lookahead(keras.optimizers.SGD(0.1))
     model = _model(keras.optimizers.MultiOptimizer(lambda v: lookahead))
     _fit(model, [SwapSlowWeights()], validation_data=(X, Y))

@@ -8,6 +8,7 @@ from absl.testing import parameterized
 import lookahead_tf
 from lookahead_tf import Lookahead
 from tests import replicas, xla
+from tests.lookahead_tf import keras_optimizers
 
 K, ALPHA, STEPS = 3, 0.5, 11
 _rng = np.random.default_rng(0)
@@ -255,8 +256,7 @@ class CompositionTest(tf.test.TestCase, parameterized.TestCase):
     self.assertAllClose(variable, [_nested_reference(7, 2, 4)[2]])
 
   def test_within_a_multi_optimizer(self):
-    if not hasattr(keras.optimizers, "MultiOptimizer"):
-      self.skipTest("this Keras has no MultiOptimizer")
+    keras_optimizers.require(self, "MultiOptimizer")
     first = Lookahead(keras.optimizers.SGD(0.1), K, ALPHA)
     second = Lookahead(keras.optimizers.Adam(0.1), 2, ALPHA)
     model = _model()

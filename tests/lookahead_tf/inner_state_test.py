@@ -4,6 +4,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from lookahead_tf import Lookahead, inner_state
+from tests.lookahead_tf import keras_optimizers
 
 # Slots of a matrix and of a vector, as each optimizer's paper has them.
 SLOTS = {
@@ -94,8 +95,7 @@ class ResetTest(tf.test.TestCase):
     self.assertEqual(int(inner.iterations), 5)
 
   def test_a_copy_of_the_weights_becomes_a_copy_of_the_new_weights(self):
-    if not hasattr(keras.optimizers, "ScheduleFreeAdamW"):
-      self.skipTest("This version of Keras has no schedule-free optimizer.")
+    keras_optimizers.require(self, "ScheduleFreeAdamW")
     variables = _variables()
     inner = keras.optimizers.ScheduleFreeAdamW(0.1)
     optimizer = Lookahead(inner, 2, 0.5, inner_state="reset")
@@ -107,8 +107,7 @@ class ResetTest(tf.test.TestCase):
       self.assertAllEqual(velocity, np.zeros(velocity.shape))
 
   def test_a_copy_of_weights_that_are_one_number(self):
-    if not hasattr(keras.optimizers, "ScheduleFreeAdamW"):
-      self.skipTest("this Keras has no ScheduleFreeAdamW")
+    keras_optimizers.require(self, "ScheduleFreeAdamW")
     variable = keras.Variable([1.0])
     inner = keras.optimizers.ScheduleFreeAdamW(0.1)
     _step(Lookahead(inner, 2, inner_state="reset"), [variable], times=2)

@@ -11,6 +11,7 @@ from absl.testing import parameterized
 
 import lookahead_tf
 from lookahead_tf import LogSlowWeights, Lookahead, SwapSlowWeights
+from tests.lookahead_tf import keras_optimizers
 
 _rng = np.random.default_rng(0)
 X = _rng.normal(size=(40, 3)).astype("float32")
@@ -163,6 +164,10 @@ def _model(optimizer):
 
 
 class RateTest(tf.test.TestCase, parameterized.TestCase):
+  def setUp(self):
+    super().setUp()
+    keras_optimizers.require(self, "MultiOptimizer")
+
   @parameterized.parameters(
     lambda: _multi_optimizer_of_lookaheads(),
     lambda: Lookahead(_multi_optimizer(), 3),
@@ -205,6 +210,7 @@ class AveragesTest(tf.test.TestCase, parameterized.TestCase):
     lambda **a: Lookahead(keras.optimizers.SGD(0.1, **a), 3),
   )
   def test_swap_ema_weights(self, make):
+    keras_optimizers.require(self, "MultiOptimizer")
     model = _model(make(use_ema=True, ema_momentum=0.5))
     for _ in range(2):
       model.train_on_batch(X, Y)

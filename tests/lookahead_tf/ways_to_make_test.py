@@ -13,6 +13,7 @@ from absl.testing import parameterized
 import lookahead_tf
 from lookahead_tf import Lookahead
 from tests import xla
+from tests.lookahead_tf import keras_optimizers
 from tests.lookahead_tf.ways_to_make import WAYS, X_SHAPE
 
 K, ALPHA, STEPS = 3, 0.6, 8
@@ -103,6 +104,8 @@ MODES = {
 
 class WaysToMakeTest(tf.test.TestCase, parameterized.TestCase):
   def _check(self, way, inner, mode, tolerance=2e-5):
+    if inner == "schedule_free":
+      keras_optimizers.require(self, "ScheduleFreeAdamW")
     expected = _slow_weights_of_algorithm_1(_make(way), INNER[inner]())
     model, optimizer = _make(way), Lookahead(INNER[inner](), K, ALPHA)
     MODES[mode](model, optimizer)
@@ -121,6 +124,7 @@ class WaysToMakeTest(tf.test.TestCase, parameterized.TestCase):
     self._check("deferred", inner, mode)
 
   def test_each_lookahead_of_a_multi_optimizer(self):
+    keras_optimizers.require(self, "MultiOptimizer")
     expected = _slow_weights_of_algorithm_1(
       _make("deferred"), INNER["momentum"]()
     )
@@ -159,6 +163,7 @@ class WaysToMakeTest(tf.test.TestCase, parameterized.TestCase):
 
   @parameterized.parameters("interpolate", "reset")
   def test_inner_state(self, inner_state):
+    keras_optimizers.require(self, "ScheduleFreeAdamW")
     weights = []
     for way in ("deferred", "built"):
       model = _make(way)
