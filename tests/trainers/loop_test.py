@@ -201,6 +201,11 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     self.assertIn("ckpt-8.index", files)
     self.assertLen([name for name in files if name.endswith(".index")], 1)
 
+  def test_of_equal_evaluations_the_last_is_the_best(self):
+    self._train(task=_task(_one_device(), evaluate=lambda: {"weight": 0.0}))
+    files = os.listdir(os.path.join(self.workdir, "best"))
+    self.assertIn("ckpt-11.index", files)
+
   def test_sigterm_saves_and_resumes(self):
     task = _task(_one_device())
 
