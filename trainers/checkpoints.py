@@ -148,14 +148,24 @@ class Checkpoints:
     self._save(self._directory, step, self._kept)
 
   def save_if_best(self, step: int, result: float) -> None:
-    """Saves the state if no result before was as great as `result`.
+    """Saves the state if no result before was greater than `result`.
+
+    Of equal results the later one is the best: while a figure is too coarse to
+    tell them apart, as a BLEU of 0 or an accuracy of 1 are, the loss goes on to
+    fall. One that is not a number is never the best.
 
     Raises:
       UserError: as `save` does.
     """
-    if result > float(self._best.numpy()):
+    if result >= float(self._best.numpy()):
       self._best.assign(result)
-      self._save(self._best_directory, step, lambda paths: paths[-1:])
+      # Not the last by its step: a run that was killed, and goes on from an
+      # earlier checkpoint, may have left a later one.
+      self._save(
+        self._best_directory,
+        step,
+        lambda paths: [path for path in paths if _step(path) == step],
+      )
 
   def _kept(self, paths):
     """Returns which of `paths` to keep: those due, and the last in any case."""

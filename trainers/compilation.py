@@ -1,4 +1,7 @@
-"""Whether a training step is compiled by XLA."""
+"""How functions are traced, and whether XLA compiles them."""
+
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -25,3 +28,22 @@ def uses_xla(
   if tf.config.list_logical_devices("GPU"):
     return True
   return on_cpu and backend.has_xla("CPU:0")
+
+
+def concrete(function: Callable[..., Any]) -> Callable[..., Any]:
+  """Returns a function that calls the concrete functions of a `tf.function`.
+
+  It does what `function` does, which is traced once for each shape. Calls of a
+  `tf.function` warn where five of the last ten were traced, and calls of all
+  functions that the same code has made count together. That warning is for
+  mistakes. Here shapes are few, or one run of several has its own function.
+
+  Args:
+    function: A `tf.function` of tensors, or of values distributed over the
+      replicas of a strategy.
+  """
+
+  def call(*arguments):
+    return function.get_concrete_function(*arguments)(*arguments)
+
+  return call

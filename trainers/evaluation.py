@@ -5,6 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from trainers import compilation
+
 
 def make_means(
   measure: Callable[[Any], tuple[tf.Tensor, tf.Tensor, tf.Tensor]],
@@ -34,6 +36,7 @@ def make_means(
       ]
     )
 
+  @compilation.concrete
   @tf.function
   def sum_over_replicas(batch):
     parts = strategy.run(sums_of, args=(batch,))

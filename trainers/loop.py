@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -95,7 +96,7 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
     )
   )
   run_steps = make_loop(task.train_step, task.figures, strategy)
-  host = _Host(task, plan, runtime, checkpoints, writer)
+  host = _Host(task, plan, runtime, checkpoints, writer, step)
   with contextlib.ExitStack() as stack:
     stack.callback(writer.close)
     stack.enter_context(interruption.of_lost_hosts(strategy))
@@ -125,7 +126,7 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
 class _Host:
   """What is done between calls of the compiled loop."""
 
-  def __init__(self, task, plan, runtime, checkpoints, writer):
+  def __init__(self, task, plan, runtime, checkpoints, writer, step):
     self._task, self._plan = task, plan
     self._is_chief = runtime.is_chief
     self._checkpoints, self._writer = checkpoints, writer
@@ -133,21 +134,44 @@ class _Host:
       task.model, runtime.strategy
     )
     self._evaluated = {}
+    self._finite_step = step  # The last after which weights were looked at.
 
   def check_finite(self, values, step, count, finite):
-    """Raises a UserError if fewer than `count` steps after `step` were."""
+    """Raises a UserError if fewer than `count` steps after `step` were finite.
+
+    Args:
+      values: Means over these steps, by name.
+      step: The last step before them.
+      count: How many they are.
+      finite: How many of them precede the first that is not finite.
+    """
     if finite < count:
-      self._stop(step + finite + 1, f"with the steps around it it has {values}")
+      symptom = " and ".join(
+        f"{name} is {value}"
+        for name, value in values.items()
+        if not math.isfinite(value)
+      )
+      if count > 1:
+        symptom += f" (mean of steps {step + 1} to {step + count})"
+      self._stop(f"step {step + finite + 1}", symptom)
 
   def _check_weights(self, step):
     """Raises a UserError if a weight is not finite, before it is saved."""
     for variable in self._task.model.trainable_variables:
-      if not tf.reduce_all(tf.math.is_finite(variable.value)):
-        self._stop(step, f"{variable.path} is not finite after it")
+      is_finite = tf.math.is_finite(variable.value)
+      if not tf.reduce_all(is_finite):
+        wrong = tf.boolean_mask(variable.value, ~is_finite).numpy()
+        first = self._finite_step + 1
+        self._stop(
+          f"step {step}" if first == step else f"steps {first} to {step}",
+          f"weight {variable.path} is {wrong[0]} in {wrong.size:,} of its "
+          f"{tf.size(is_finite):,} values",
+        )
+    self._finite_step = step
 
-  def _stop(self, step, symptom):
+  def _stop(self, steps, symptom):
     raise UserError(
-      f"Training diverged in step {step}: {symptom}, at learning rate "
+      f"Training diverged in {steps}: {symptom}, at learning rate "
       f"{self._learning_rate():g}. The last good checkpoint is "
       f"{self._checkpoints.latest or 'none'}. Try a lower learning rate "
       "or a longer warmup, in another --workdir."

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from lookahead_tf import batch_norm
+from trainers import compilation
 
 # Odd and far from small numbers, so that no two replicas of one seed, nor
 # replicas of neighbouring seeds, come to the same state.
@@ -29,6 +30,7 @@ def give_replicas_own_seeds(
   if strategy.num_replicas_in_sync == 1 or not states:
     return
 
+  @compilation.concrete
   @tf.function
   def fold():
     def one_replica():
@@ -66,6 +68,7 @@ def make_average_statistics(
   if strategy.num_replicas_in_sync == 1 or not statistics:
     return lambda: None
 
+  @compilation.concrete
   @tf.function
   def average():
     def one_replica():

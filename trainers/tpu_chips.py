@@ -51,9 +51,9 @@ class Cost:
     temporaries: What lives within the step only, in bytes.
     total: Arguments, temporaries, the program, and those results that do not
       take the place of an argument, in bytes.
-    flop: Floating point operations in a step.
-    accessed: Bytes that the step's operations read and write.
-    all_reduces: Meetings of the replicas in the program.
+    flop: Floating point operations in a step, or NaN if the compiler does not
+      say.
+    accessed: Bytes that the step's operations read and write, likewise.
   """
 
   arguments: int
@@ -61,7 +61,6 @@ class Cost:
   total: int
   flop: float
   accessed: float
-  all_reduces: int
 
 
 def find(names: Sequence[str]) -> dict[str, Slice]:
@@ -83,6 +82,7 @@ def least_seconds(chips: Slice, cost: Cost) -> float:
   """Returns the roofline: the time below which no step of that cost can be.
 
   The arithmetic units at their peak, or the memory at its full bandwidth,
-  whichever takes longer (Williams, Waterman, Patterson 2009).
+  whichever takes longer (Williams, Waterman, Patterson 2009). It is NaN if the
+  cost is not known.
   """
   return max(cost.flop / chips.flops, cost.accessed / chips.bandwidth)

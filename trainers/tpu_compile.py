@@ -1,9 +1,10 @@
 """Compiles a trainer's step for TPUs, on a machine that has none."""
 
+import dataclasses
 import functools
 import importlib.util
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ml_collections
@@ -12,7 +13,8 @@ import tqdm
 
 from trainers import tpu_chips, tpu_program, tpu_report
 from trainers.errors import UserError
-from trainers.tpu_report import Result
+from trainers.tpu_chips import Cost
+from trainers.tpu_report import Failure, Result
 
 # Returns one replica's training step, and the specs of its batch.
 MakeStep = Callable[[tf.distribute.Strategy], tuple[Callable[[Any], Any], Any]]
@@ -65,6 +67,8 @@ def report(
 ) -> int:
   """Compiles a step for TPU slices and prints what it would take of them.
 
+  Each program is printed of as soon as it is compiled.
+
   Args:
     make_step: As in `compile_step`.
     make_inner_step: As in `compile_step`.
@@ -73,21 +77,41 @@ def report(
     unit: What an example is called.
 
   Returns:
-    The exit status: 0, or 1 if the step does not compile or does not fit.
+    The exit status: 0, or 1 if there is a slice for which the step does not
+    compile, does not fit or cannot be made.
 
   Raises:
-    UserError: if there is no such slice, or the extra is not installed.
+    UserError: if there is no such slice, if the extra is not installed, or if
+      the step cannot be made for any slice.
   """
-  results = compile_step(make_step, make_inner_step, slices)
-  print(tpu_report.format_results(results, global_batch_size, unit))
-  return int(any(result.verdict() != "compiles" for result in results))
+  table = tpu_report.Table(global_batch_size, unit)
+  results, waiting = {}, []
+  try:
+    for result in compile_step(make_step, make_inner_step, slices):
+      results[result.name] = result
+      waiting.append(result)
+      # A mistake may be one of the config, whatever the slice.
+      if not all(r.is_mistake() for r in results.values()):
+        _print("".join(map(table.add, waiting)))
+        waiting = []
+    if waiting:
+      raise UserError(waiting[0].step.message)
+  finally:
+    if not waiting and results:
+      _print("\n" + tpu_report.format_notes(list(results.values())))
+  return int(any(r.verdict() != "compiles" for r in results.values()))
+
+
+def _print(text):
+  with tqdm.tqdm.external_write_mode():
+    print(text, end="", flush=True)
 
 
 def compile_step(
   make_step: MakeStep,
   make_inner_step: MakeStep | None,
   slices: Sequence[str],
-) -> list[Result]:
+) -> Iterator[Result]:
   """Compiles a training step for TPU slices, with a progress bar.
 
   Nothing is run: it shows that operations, shapes and collectives are such as
@@ -100,28 +124,42 @@ def compile_step(
       None if the optimizer is no Lookahead.
     slices: Names of TPU slices, keys of `tpu_chips.SLICES`.
 
+  Yields:
+    For each slice the result of the step; then, if the step compiled and there
+    is `make_inner_step`, that of both.
+
   Raises:
     UserError: if there is no such slice, or the extra is not installed.
   """
   found = tpu_chips.find(slices)
   compiler = _load_compiler()
-  makers = [make_step] + ([make_inner_step] if make_inner_step else [])
   lower = functools.cache(_lower)  # Slices of as many devices share it.
-  results = []
-  with tqdm.tqdm(total=len(found) * len(makers), unit="program") as progress:
-    for name, chips in found.items():
+
+  def compile_for(make, devices):
+    try:
+      return compiler.compile_program(lower(make, len(devices)), devices)
+    except UserError as error:
+      return Failure(str(error), is_mistake=True)
+    except (tpu_program.LoweringError, compiler.CompileError) as error:
+      return Failure(str(error))
+
+  programs = 2 if make_inner_step else 1
+  with tqdm.tqdm(total=len(found) * programs, unit="program") as progress:
+    for i, (name, chips) in enumerate(found.items()):
       progress.set_description(f"Compiling for {name}")
-      devices = compiler.find_devices(chips)
-      costs = []
-      for make in makers:
-        try:
-          program = lower(make, len(devices))
-          costs.append(compiler.compile_program(program, devices))
-        except (tpu_program.LoweringError, compiler.CompileError) as error:
-          costs.append(str(error))
-        progress.update()
-      results.append(Result(name, len(devices), *costs))
-  return results
+      progress.update(i * programs - progress.n)
+      try:
+        devices = compiler.find_devices(chips)
+      except compiler.CompileError as error:
+        yield Result(name, 0, Failure(str(error)))
+        continue
+      result = Result(name, len(devices), compile_for(make_step, devices))
+      progress.update()
+      yield result
+      if make_inner_step and isinstance(result.step, Cost):
+        inner_step = compile_for(make_inner_step, devices)
+        yield dataclasses.replace(result, inner_step=inner_step)
+    progress.update(progress.total - progress.n)
 
 
 def _lower(make_step, replicas):

@@ -193,6 +193,37 @@ class DamageTest(tf.test.TestCase):
 
 
 class BestTest(tf.test.TestCase):
+  def test_of_equal_results_the_later_one_and_no_nan(self):
+    workdir = os.path.join(self.get_temp_dir(), self.id())
+    checkpoints = Checkpoints(workdir, *_model_and_optimizer())
+    for step, result, best in (
+      (1, float("nan"), None),
+      (2, 0.0, 2),
+      (3, 0.0, 3),
+      (4, float("nan"), 3),
+      (5, 0.5, 5),
+      (6, 0.25, 5),
+      (7, 0.5, 7),
+    ):
+      checkpoints.save_if_best(step, result)
+      path = checkpoints.best
+      self.assertEqual(path and int(path.rpartition("-")[2]), best)
+      if step == 3:
+        checkpoints.save(step)
+        checkpoints = Checkpoints(workdir, *_model_and_optimizer())
+        self.assertEqual(checkpoints.restore(), 3)
+
+  def test_what_a_run_that_was_killed_left_is_not_the_best(self):
+    workdir = os.path.join(self.get_temp_dir(), self.id())
+    checkpoints = Checkpoints(workdir, *_model_and_optimizer())
+    checkpoints.save(1)
+    checkpoints.save_if_best(4, 0.75)
+    # It was killed, goes on from step 1, and evaluates more often.
+    checkpoints = Checkpoints(workdir, *_model_and_optimizer())
+    self.assertEqual(checkpoints.restore(), 1)
+    checkpoints.save_if_best(2, 0.5)
+    self.assertEndsWith(checkpoints.best, "ckpt-2")
+
   def test_the_greatest_so_far_also_after_a_restart(self):
     workdir = os.path.join(self.get_temp_dir(), self.id())
 

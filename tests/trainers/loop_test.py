@@ -146,11 +146,33 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
 
     with self.assertRaisesRegex(
       UserError,
-      r"diverged in step 8: .*-inf.*learning rate 0.5.*checkpoints/ckpt-5\.",
+      r"diverged in step 8: train/value is -inf \(mean of steps 7 to 8\), at "
+      r"learning rate 0\.5\. .*checkpoints/ckpt-5\.",
     ):
       self._train(task=_task(_one_device(), train_step=train_step))
     # Nothing was written of the loop with that step.
     self.assertEqual(metrics.read(self.workdir)[-1]["step"], 6)
+
+  def test_only_the_figures_that_are_not_finite_are_named(self):
+    def train_step(batch):
+      mean = tf.reduce_mean(batch)
+      return {
+        "loss": tf.math.sqrt(2.0 - mean),  # The third batch is (2, 3).
+        "accuracy": mean,
+        "norm": tf.where(mean > 2, tf.constant(float("inf")), mean),
+      }
+
+    task = _task(
+      _one_device(),
+      train_step=train_step,
+      figures=("loss", "accuracy", "norm"),
+      counts=(),
+    )
+    with self.assertRaisesRegex(
+      UserError,
+      "in step 3: train/loss is nan and train/norm is inf, at learning rate",
+    ):
+      self._train(task=task, steps_per_loop=1)
 
   def test_weights_that_are_not_finite_are_not_saved(self):
     task = _task(_one_device())
@@ -162,7 +184,10 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
       return {"value": tf.constant(1.0)}
 
     with self.assertRaisesRegex(
-      UserError, r"in step 10: .*kernel is not finite.*checkpoints/ckpt-5\."
+      UserError,
+      # They were looked at after step 8, for the evaluation.
+      r"in steps 9 to 10: weight \S*kernel is inf in 1 of its 1 values, at "
+      r"learning rate 0\.5\. .*checkpoints/ckpt-5\.",
     ):
       self._train(task=loop.Task(**vars(task) | {"train_step": train_step}))
     files = os.listdir(os.path.join(self.workdir, "checkpoints"))
@@ -175,6 +200,11 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     files = os.listdir(os.path.join(self.workdir, "best"))
     self.assertIn("ckpt-8.index", files)
     self.assertLen([name for name in files if name.endswith(".index")], 1)
+
+  def test_of_equal_evaluations_the_last_is_the_best(self):
+    self._train(task=_task(_one_device(), evaluate=lambda: {"weight": 0.0}))
+    files = os.listdir(os.path.join(self.workdir, "best"))
+    self.assertIn("ckpt-11.index", files)
 
   def test_sigterm_saves_and_resumes(self):
     task = _task(_one_device())

@@ -5,7 +5,7 @@ from trainers.errors import UserError
 
 
 def _cost(flop, accessed):
-  return tpu_chips.Cost(0, 0, 0, flop, accessed, 0)
+  return tpu_chips.Cost(0, 0, 0, flop, accessed)
 
 
 class TpuChipsTest(parameterized.TestCase):

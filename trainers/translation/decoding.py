@@ -1,10 +1,10 @@
 """Translations of token sequences by a Transformer, with beam search."""
 
-import functools
 from collections.abc import Callable
 
 import tensorflow as tf
 
+from trainers import compilation
 from trainers.translation.beam_search import Beam, beam_search
 from trainers.translation.model import Transformer
 
@@ -30,17 +30,11 @@ def make_decoder(
     returns int32 (sentences, length + extra_length), likewise.
   """
 
-  @functools.cache
-  def of_shape(shape):
-    del shape  # One function of many shapes would warn of them.
+  @tf.function(jit_compile=jit_compile, autograph=False)
+  def decode(source):
+    return search(model, source, beam, extra_length)[0][:, 0]
 
-    @tf.function(jit_compile=jit_compile, autograph=False)
-    def decode(source):
-      return search(model, source, beam, extra_length)[0][:, 0]
-
-    return decode
-
-  return lambda source: of_shape(tuple(source.shape))(source)
+  return compilation.concrete(decode)
 
 
 def search(

@@ -36,10 +36,10 @@ from trainers.translation.translator import Translator
 def train(config: ml_collections.ConfigDict, run: runtime.Runtime) -> None:
   """Trains as `config` says, and leaves everything in the workdir.
 
-  That is the records config.json, source.json, vocabulary.json and
-  runtime.json, metrics.jsonl, TensorBoard events, the vocabulary, the rows that
-  were trained on, checkpoints, the best checkpoint, and results.json with the
-  final scores.
+  That is the records config.json, source.json, scoring.json, vocabulary.json
+  and runtime.json, metrics.jsonl, TensorBoard events, the vocabulary, the rows
+  that were trained on, checkpoints, the best checkpoint, and results.json with
+  the final scores.
 
   Args:
     config: An experiment, as in configs/.
@@ -54,12 +54,21 @@ def train(config: ml_collections.ConfigDict, run: runtime.Runtime) -> None:
   experiment.make_optimizer(config, strategy)  # For its mistakes to be told.
   rows_per_batch = experiment.rows_per_batch(config, strategy)
   source = sources.load(config.data, run.data_dir)
+  # Now, for what is wrong with these texts to be told.
+  validation, final = _texts_to_score(source, config)
+  if run.is_chief:
+    for note in dict.fromkeys(validation.notes + final.notes):
+      print(note)
   with contextlib.ExitStack() as stack:
     if run.is_chief:
       stack.enter_context(workdir_lib.locked(run.workdir))
     records = {
       "config": config.to_dict(),
       "source": source.describe(),
+      "scoring": {
+        "evaluation": validation.bleu.describe(),
+        "final": final.bleu.describe(),
+      },
       "runtime": {"precision": runtime.precision()},
     }
     workdir_lib.check(run.workdir, **records)
@@ -92,17 +101,26 @@ def train(config: ml_collections.ConfigDict, run: runtime.Runtime) -> None:
       is_chief=run.is_chief,
     )
     task = _make_task(
-      model, optimizer, source, words, rows, translator, config, run
+      model, optimizer, source, validation, words, rows, translator, config, run
     )
-    split = source.test or source.validation
-    columns = split.columns()  # Now, for what is wrong with it to be told.
     loop.train(task, steps, run)
     with interruption.of_lost_hosts(strategy):
       _wait_for_all(strategy)  # For the last checkpoint to be there.
-      _score(model, optimizer, split.name, columns, translator, config, run)
+      _score(model, optimizer, final, translator, config, run)
 
 
-def _make_task(model, optimizer, source, words, rows, translator, config, run):
+def _texts_to_score(source, config):
+  """Returns what is scored during the training, and at its end."""
+  language = config.data.target_language
+  return (
+    scoring.prepare(source.validation, language, config.eval_sentences),
+    scoring.prepare(source.test or source.validation, language),
+  )
+
+
+def _make_task(
+  model, optimizer, source, validation, words, rows, translator, config, run
+):
   rows_per_batch = experiment.rows_per_batch(config, run.strategy)
   return loop.Task(
     model=model,
@@ -119,7 +137,14 @@ def _make_task(model, optimizer, source, words, rows, translator, config, run):
     ),
     figures=("loss", "accuracy", "target_tokens"),
     evaluate=_make_evaluation(
-      model, optimizer, source.validation, words, translator, config, run
+      model,
+      optimizer,
+      source.validation,
+      validation,
+      words,
+      translator,
+      config,
+      run,
     ),
     best="bleu",
     counts=("target_tokens",),
@@ -127,7 +152,7 @@ def _make_task(model, optimizer, source, words, rows, translator, config, run):
 
 
 def _make_evaluation(
-  model, optimizer, split, words, translator, config, run
+  model, optimizer, split, scored, words, translator, config, run
 ) -> Callable[[], dict[str, float]]:
   """Returns a function that gives the loss and BLEU of the slow weights."""
   loss = evaluation.make_loss(
@@ -149,20 +174,17 @@ def _make_evaluation(
       jit_compile=training_step.uses_xla(config, run.strategy),
       is_chief=run.is_chief,
     )
-  sentences, references = (
-    column[: config.eval_sentences] for column in split.columns()
-  )
 
   def evaluate():
     with optimizers.weights_to_evaluate(model, optimizer):
       figures = loss()
-      score, _ = scoring.bleu(translator(sentences), references)
+      score, _ = scored.score(translator(scored.sentences))
     return {**figures, "bleu": score}
 
   return evaluate
 
 
-def _score(model, optimizer, name, columns, translator, config, run):
+def _score(model, optimizer, scored, translator, config, run):
   """Scores the final weights, and writes the scores and the translations."""
   chosen = weights.restore(
     config.final_weights,
@@ -171,20 +193,19 @@ def _score(model, optimizer, name, columns, translator, config, run):
     optimizer,
     config.average_checkpoints,
   )
-  sentences, references = columns
-  translations = translator(sentences)
-  score, signature = scoring.bleu(translations, references)
+  translations = translator(scored.sentences)
+  score, signature = scored.score(translations)
   if run.is_chief:
     results = {
-      "split": name,
-      "sentences": len(sentences),
+      "split": scored.name,
+      "sentences": len(scored.sentences),
       "weights": chosen,
       "bleu": score,
       "signature": signature,
     }
-    _write(run.workdir, f"{name}.translations", translations)
+    _write(run.workdir, f"{scored.name}.translations", translations)
     _write(run.workdir, "results.json", [json.dumps(results, indent=2)])
-    print(f"{name}: BLEU {score:.2f} ({chosen}) {signature}")
+    print(f"{scored.name}: BLEU {score:.2f} ({chosen}) {signature}")
 
 
 def _write(directory, name, lines):

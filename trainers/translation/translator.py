@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
+from trainers import compilation
 from trainers.translation import decoding, input_pipeline
 from trainers.translation.beam_search import Beam
 from trainers.translation.model import Transformer
@@ -44,6 +45,9 @@ class Translator:
       Beam(beam_size or config.beam_size, config.length_penalty),
       config.extra_length,
       jit_compile,
+    )
+    self._decode_distributed = compilation.concrete(
+      tf.function(self._run_on_replicas)
     )
 
   def __call__(self, sentences: Sequence[str]) -> list[str]:
@@ -85,9 +89,8 @@ class Translator:
     distributed = self._strategy.experimental_distribute_values_from_function(
       lambda context: tf.constant(parts[context.replica_id_in_sync_group])
     )
-    return self._run(distributed)
+    return self._decode_distributed(distributed)
 
-  @tf.function
-  def _run(self, distributed):
+  def _run_on_replicas(self, distributed):
     decoded = self._strategy.run(self._decode, args=(distributed,))
     return self._strategy.gather(decoded, axis=0)

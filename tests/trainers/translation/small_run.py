@@ -7,13 +7,14 @@ import ml_collections
 from configs import cldr_transformer_lookahead
 from trainers.translation import cldr_phrases
 
+Splits = dict[str, list[tuple[str, str]]]
 WITHOUT_DROPOUT = {
   f"model.{name}": 0.0
   for name in ("dropout", "relu_dropout", "attention_dropout")
 }
 
 
-def splits() -> dict[str, list[tuple[str, str]]]:
+def splits() -> Splits:
   """Returns 400 short phrases to train, and 12 for each other split."""
   phrases = cldr_phrases.make_splits()["train"]
   pairs = [pair for pair in phrases if len(pair[0]) < 30]
@@ -24,10 +25,10 @@ def splits() -> dict[str, list[tuple[str, str]]]:
   }
 
 
-def write_text(directory: str) -> None:
-  """Writes the phrases as SPLIT.source and SPLIT.target."""
+def write_text(directory: str, splits_of_pairs: Splits | None = None) -> None:
+  """Writes pairs, by default the phrases, as SPLIT.source and SPLIT.target."""
   os.makedirs(directory, exist_ok=True)
-  for name, pairs in splits().items():
+  for name, pairs in (splits_of_pairs or splits()).items():
     for side, sentences in zip(("source", "target"), zip(*pairs)):
       with open(os.path.join(directory, f"{name}.{side}"), "w") as file:
         file.writelines(f"{sentence}\n" for sentence in sentences)

@@ -1,4 +1,7 @@
+import contextlib
 import dataclasses
+import io
+import itertools
 import json
 import os
 from unittest import mock
@@ -7,7 +10,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from tests import replicas
-from tests.trainers.translation import small_run
+from tests.trainers.translation import small_run, unspaced_text
 from trainers import metrics, tpu_compile, tpu_program
 from trainers.errors import UserError
 from trainers.runtime import Runtime
@@ -18,6 +21,7 @@ from trainers.translation import (
   train,
   vocabulary,
 )
+from trainers.translation.translator import Translator
 
 
 class TrainTest(tf.test.TestCase, parameterized.TestCase):
@@ -91,6 +95,7 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
         "results.json",
         "rows",
         "runtime.json",
+        "scoring.json",
         "source.json",
         "test.translations",
         "vocabulary",
@@ -117,7 +122,7 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     with open(os.path.join(self.workdir, "test.translations")) as file:
       translations = file.read().split("\n")[:-1]
     references = [target for _, target in small_run.splits()["test"]]
-    score, signature = scoring.bleu(translations, references)
+    score, signature = scoring.Bleu()(translations, references)
     self.assertEqual((results["split"], results["sentences"]), ("test", 12))
     self.assertEqual(results["bleu"], score)
     self.assertEqual(results["signature"], signature)
@@ -203,6 +208,63 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     ):
       self._train(small_run.config())
     self.assertFalse(os.path.exists(os.path.join(self.workdir, "checkpoints")))
+
+  @parameterized.parameters(*unspaced_text.TARGETS)
+  def test_scores_of_text_without_spaces_and_of_short_lines(self, target):
+    splits = unspaced_text.splits(target)
+    self.data_dir = os.path.join(self.get_temp_dir(), self.id(), "text")
+    small_run.write_text(self.data_dir, splits)
+    right = dict([*splits["validation"], *splits["test"]])
+    wrong = dict(zip(right, [*list(right.values())[1:], ""]))
+    # First translations of other sentences, then right ones.
+    answers = itertools.chain([wrong], itertools.repeat(right))
+
+    def translate(_, sentences):
+      answer = next(answers)
+      return [answer[sentence] for sentence in sentences]
+
+    output = io.StringIO()
+    with (
+      mock.patch.object(Translator, "__call__", translate),
+      contextlib.redirect_stdout(output),
+    ):
+      lines = self._train(
+        small_run.config(
+          **{
+            "eval_every_steps": 2,
+            "data.max_length": 64,
+            "vocabulary.size": 66,
+            "vocabulary.byte_fallback": False,
+          }
+        )
+      )
+    with open(os.path.join(self.workdir, "results.json")) as file:
+      results = json.load(file)
+    first, *scores = (line["eval/bleu"] for line in lines)
+    self.assertBetween(first, 1, 90)
+    self.assertAllClose([*scores, results["bleu"]], [100.0] * 4)
+    # Of those with 100 the one that was trained for longest.
+    self.assertEqual(results["weights"], "best, step 8")
+    self.assertIn(unspaced_text.TARGETS[target].signature, results["signature"])
+    # It was said before anything was made of the text.
+    note, rest = output.getvalue().split("train: ", maxsplit=1)
+    self.assertRegex(note, unspaced_text.TARGETS[target].note)
+    self.assertIn("test: BLEU", rest)
+
+  def test_scores_of_one_run_are_computed_in_one_way(self):
+    self._train(small_run.config(num_steps=2))
+    path = os.path.join(self.workdir, "scoring.json")
+    with open(path) as file:
+      record = json.load(file)
+    usual = {"tokenizer": "13a", "effective_order": False}
+    self.assertEqual(record, {"evaluation": usual, "final": usual})
+    record["final"]["tokenizer"] = "char"
+    with open(path, "w") as file:
+      json.dump(record, file)
+    with self.assertRaisesRegex(
+      UserError, "scoring.final.tokenizer: 'char' -> '13a'"
+    ):
+      self._train(small_run.config(num_steps=2))
 
   def test_workdir_of_another_config(self):
     self._train(small_run.config(num_steps=2))
