@@ -115,6 +115,7 @@ class OptimizersOfTheirOwnTest(tf.test.TestCase, parameterized.TestCase):
     self.assertLen(seen, 2)
     self.assertAllAllEqual(self._slow(gan), self._slow(without))
     self.assertAllAllEqual(self._weights(gan), self._slow(gan))
+    _fit(gan)  # Without the callback, and not refused.
 
   def test_one_that_is_no_lookahead(self):
     gan = _gan(d_optimizer=keras.optimizers.SGD(0.1))
