@@ -30,10 +30,7 @@ class Swap:
   def __init__(self, model: Any, lookahead: Lookahead, is_by_callback: bool):
     self.is_by_callback = is_by_callback
     self._lookahead = lookahead
-    self._train_functions = [
-      (trained, trained.train_function)
-      for trained in models.trained_by_keras(model)
-    ]
+    self._models = models.trained_by_keras(model)
     self._iterations = _number(lookahead.iterations)
     kept = [*lookahead._counters(), *(fast for fast, _ in lookahead._pairs())]
     kept += batch_norm.statistics(model)
@@ -46,8 +43,8 @@ class Swap:
       else:
         lookahead._put_all(lookahead._trained_pairs())
       lookahead._let_period_start()
-      for trained, _ in self._train_functions:
-        trained.train_function = self._refuse_to_train
+      for trained in self._models:
+        _Refusal.start(trained, lookahead)
     except BaseException:  # Ctrl-C too.
       self.undo()
       raise
@@ -97,13 +94,42 @@ class Swap:
   def keep(self) -> None:
     """Leaves in the model what it holds, and forgets the fast weights."""
     self._lookahead._swap = None
-    for model, train_function in self._train_functions:
-      # Unless the model was compiled anew.
-      if model.train_function == self._refuse_to_train:
-        model.train_function = train_function
+    for trained in self._models:
+      _Refusal.end(trained, self._lookahead)
 
-  def _refuse_to_train(self, *args, **kwargs):
-    self._lookahead.check_that_it_can_train()
+
+class _Refusal:
+  """Stands in for the `train_function` of a model that must not train.
+
+  Args:
+    train_function: That of the model before.
+  """
+
+  def __init__(self, train_function: Any):
+    self._train_function = train_function
+    self._lookaheads: list[Lookahead] = []
+
+  def __call__(self, *args, **kwargs):
+    """Raises a RuntimeError."""
+    for lookahead in self._lookaheads:
+      lookahead.check_that_it_can_train()
+
+  @classmethod
+  def start(cls, model: keras.Model, lookahead: Lookahead) -> None:
+    """Lets `model` refuse to train for the sake of `lookahead`."""
+    if not isinstance(model.train_function, cls):
+      model.train_function = cls(model.train_function)
+    model.train_function._lookaheads.append(lookahead)
+
+  @classmethod
+  def end(cls, model: keras.Model, lookahead: Lookahead) -> None:
+    """Lets `model` train again, unless others have reasons why it must not."""
+    refusal = model.train_function
+    if not isinstance(refusal, cls):
+      return  # The model was compiled anew.
+    refusal._lookaheads = [x for x in refusal._lookaheads if x is not lookahead]
+    if not refusal._lookaheads:
+      model.train_function = refusal._train_function
 
 
 def _number(scalar):
