@@ -13,6 +13,7 @@ from ml_collections import config_flags
 from trainers import (
   distribution,
   interruption,
+  paths,
   profiling,
   tpu_chips,
   tpu_node,
@@ -56,14 +57,18 @@ _CONFIG = config_flags.DEFINE_config_file(
   "are overridden as in --config.num_epochs=3.",
   lock_config=True,
 )
-_WORKDIR = flags.DEFINE_string(
+_WORKDIR = flags.DEFINE(
+  paths.PathParser(),
   "workdir",
   None,
   "Directory of this run: config, metrics, checkpoints and the final model. "
   "The same command on the same directory resumes.",
 )
-_DATA_DIR = flags.DEFINE_string(
-  "data_dir", None, "Where the data is: a TFDS data_dir, or a folder of images."
+_DATA_DIR = flags.DEFINE(
+  paths.PathParser(),
+  "data_dir",
+  None,
+  "Where the data is: a TFDS data_dir, or a folder of images.",
 )
 _FAKE_DATA = flags.DEFINE_bool(
   "fake_data",
@@ -227,6 +232,7 @@ def _check_mode(mode, modes):
 def _prepare():
   """Returns the config and the Runtime that the flags describe."""
   profile_steps = profiling.parse_steps(_PROFILE_STEPS.value)
+  paths.check_no_pattern(workdir=_WORKDIR.value)
   tpu_node.check_paths(
     _TPU.value, workdir=_WORKDIR.value, data_dir=_DATA_DIR.value
   )

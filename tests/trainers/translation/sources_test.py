@@ -1,6 +1,7 @@
 import gzip
 import os
 import tempfile
+from unittest import mock
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -94,6 +95,34 @@ class SourcesTest(tf.test.TestCase):
     source = sources.load(_config(**fields), self.directory)
     self.assertEqual(source.test.columns(), (["One", "Two"], ["Eins", "Zwei"]))
     self.assertCountEqual(source.describe(), ["train", "validation", "test"])
+
+  def test_text_files_whose_names_are_patterns(self):
+    root = os.path.join(self.directory, "data[12]")
+    for directory, text in ((root, "own"), (f"{root[:-4]}1", "other")):
+      os.makedirs(directory)
+      for name in ("a*", "ab"):
+        with open(os.path.join(directory, name), "w") as file:
+          file.write(f"{text} {name}\n")
+    names = {
+      f"{split}_{side}": "a*"
+      for split in ("train", "validation")
+      for side in ("source", "target")
+    }
+    source = sources.load(_config(**names), root)
+    self.assertEqual(list(source.train.read()), [("own a*", "own a*")])
+
+  def test_text_files_in_the_home_directory(self):
+    for name in ("a.en", "a.de"):
+      self._write(name, [name])
+    names = {
+      f"{split}_{side}": f"~/a.{language}"
+      for split in ("train", "validation")
+      for side, language in (("source", "en"), ("target", "de"))
+    }
+    with mock.patch.dict(os.environ, HOME=self.directory):
+      for data_dir in (None, "elsewhere"):
+        source = sources.load(_config(**names), data_dir)
+        self.assertEqual(list(source.train.read()), [("a.en", "a.de")])
 
   def test_text_files_that_are_not_named(self):
     path = self._write("train.en", ["a"])
