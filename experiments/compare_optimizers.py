@@ -20,7 +20,7 @@ import ml_collections
 from absl import app, flags, logging
 
 from experiments import report, score
-from trainers import distribution, interruption, paths
+from trainers import distribution, interruption, overrides, paths
 from trainers.errors import UserError, describe_config_error
 from trainers.image_classification import train as image_classification
 from trainers.runtime import Runtime
@@ -142,7 +142,9 @@ def _load_config(path) -> ml_collections.ConfigDict:
   for override in _OVERRIDES.value:
     field, _, value = override.partition("=")
     try:
-      config.update_from_flattened_dict({field: _parse_value(value)})
+      values = {field: _parse_value(value)}
+      config.update_from_flattened_dict(values)
+      overrides.resolve_none(config, values)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
       message = describe_config_error(error)
       raise UserError(f"--override={override} for {path}: {message}") from error
@@ -151,6 +153,8 @@ def _load_config(path) -> ml_collections.ConfigDict:
 
 def _parse_value(text):
   """Returns the Python value that `text` writes, or else the text itself."""
+  if text in overrides.NONE:
+    return None
   try:
     return ast.literal_eval(text)
   except (SyntaxError, ValueError):

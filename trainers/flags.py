@@ -13,6 +13,7 @@ from ml_collections import config_flags
 from trainers import (
   distribution,
   interruption,
+  overrides,
   paths,
   profiling,
   tpu_chips,
@@ -51,6 +52,7 @@ class Mode:
   flags: tuple[str, ...]
 
 
+overrides.register_parsers()
 _CONFIG = config_flags.DEFINE_config_file(
   "config",
   help_string="Experiment to run, a file such as configs/NAME.py. Its fields "
@@ -265,6 +267,10 @@ def _parse(arguments):
     arguments = app.parse_flags_with_usage(arguments)
     if _CONFIG.value is not None:
       _CONFIG.value.is_locked  # noqa: B018 - fails if the file did not load.
+      values = config_flags.get_override_values(flags.FLAGS["config"])
+      overrides.resolve_none(_CONFIG.value, values)
     return arguments
+  except UserError as error:
+    sys.exit(f"Error: {error}")
   except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
     sys.exit(f"Error: {describe_config_error(error)}")

@@ -25,6 +25,11 @@ class FlagsTest(tf.test.TestCase, parameterized.TestCase):
     (["--config.num_epoch=4"], "no field 'num_epoch'. Did you mean"),
     (["--config.typo=4"], "no field 'typo'."),
     (["--config.num_epochs=many"], "'many'"),
+    (["--config.num_epochs=None"], "Error: num_epochs must have a value"),
+    (
+      ["--config.data.eval_resize=9", "--config.data.cache=None"],
+      "data.eval_resize=9 goes with",
+    ),
     (["--config.lookahead.sync_period=0"], "Received: sync_period=0"),
     (["--strategy=mirrored"], "add --logical_cpus=2"),
     (["--strategy=mirored"], "should be one of"),
