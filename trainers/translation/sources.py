@@ -185,7 +185,7 @@ def _languages(config, builder):
 
 def _read_tfds(builder, split, languages):
   try:
-    examples = builder.as_dataset(split=split, shuffle_files=False)
+    examples = tfds_builders.examples(builder, split)
     for batch in examples.batch(1024).prefetch(2).as_numpy_iterator():
       columns = ([t.decode().strip() for t in batch[k]] for k in languages)
       yield from zip(*columns)

@@ -5,6 +5,7 @@ from unittest import mock
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from absl.testing import parameterized
 
 from configs import translation
 from trainers.errors import UserError
@@ -19,7 +20,7 @@ def _config(**fields):
   return config
 
 
-class SourcesTest(tf.test.TestCase):
+class SourcesTest(tf.test.TestCase, parameterized.TestCase):
   def setUp(self):
     super().setUp()
     self.directory = tempfile.mkdtemp(dir=self.get_temp_dir())
@@ -35,7 +36,13 @@ class SourcesTest(tf.test.TestCase):
       file.write(gzip.compress(content) if name.endswith(".gz") else content)
     return path
 
-  def _write_tfds(self, name, pairs, splits=("train", "validation", "test")):
+  def _write_tfds(
+    self,
+    name,
+    pairs,
+    splits=("train", "validation", "test"),
+    file_format="tfrecord",
+  ):
     """Writes a data set in the format of TFDS, as wmt14_translate has it."""
     english, german = zip(*pairs)
     tfds.dataset_builders.store_as_tfds_dataset(
@@ -50,6 +57,7 @@ class SourcesTest(tf.test.TestCase):
         for split in splits
       },
       data_dir=self.directory,
+      file_format=file_format,
     )
 
   def test_cldr_both_ways(self):
@@ -146,8 +154,9 @@ class SourcesTest(tf.test.TestCase):
       self.assertEqual((source.train.size, source.test), (2, None))
       self.assertMistake("data.train_target", name=name, train_source=path)
 
-  def test_tfds(self):
-    self._write_tfds("tiny_translate", _PAIRS)
+  @parameterized.parameters("tfrecord", "array_record", "parquet")
+  def test_tfds(self, file_format):
+    self._write_tfds("tiny_translate", _PAIRS, file_format=file_format)
     fields = {"name": "tiny_translate/de-en", "test_split": "test"}
     source = sources.load(_config(**fields), self.directory)
     for split in (source.train, source.validation, source.test):
@@ -177,6 +186,20 @@ class SourcesTest(tf.test.TestCase):
       name=name,
       test_split="test",
     )
+
+  def test_damaged_array_records(self):
+    pairs = [(f"{i} men.", f"{i} Männer.") for i in range(5000)]
+    self._write_tfds("damaged", pairs, ("train", "validation"), "array_record")
+    config = _config(name="damaged/de-en")
+    source = sources.load(config, self.directory)
+    self.assertCountEqual(source.train.read(), pairs)
+    directory = os.path.join(self.directory, "damaged", "de-en", "1.0.0")
+    (name,) = (n for n in os.listdir(directory) if "-train." in n)
+    os.truncate(os.path.join(directory, name), 100)
+    with self.assertRaisesRegex(
+      UserError, r"^damaged/de-en/1.0.0 cannot be read: [^\n]+$"
+    ):
+      sources.load(config, self.directory)
 
   def test_tfds_told_by_its_text(self):
     prints = set()
