@@ -61,10 +61,22 @@ class Trained:
 
 
 def output() -> str:
-  """Returns the path to write to; a UserError if none was given."""
+  """Returns the path to write to.
+
+  Raises:
+    UserError: if none was given, or if the name beside it is taken under which
+      it is written at first.
+  """
   if not _OUTPUT.value:
     raise UserError("--output must say where to write.")
-  return _OUTPUT.value.rstrip("/")
+  path = _OUTPUT.value.rstrip("/")
+  if tf.io.gfile.exists(f"{path}.tmp"):
+    raise UserError(
+      f"--output={path} is written as {path}.tmp at first, which is there "
+      "already: remove that if a program that was killed has left it, or give "
+      "another --output."
+    )
+  return path
 
 
 def load(

@@ -27,7 +27,7 @@ class ImageFilesTest(tf.test.TestCase, parameterized.TestCase):
   def setUp(self):
     super().setUp()
     self.root = tempfile.mkdtemp(dir=self.get_temp_dir())
-    # TensorFlow 2.19 would follow links, and so never come to an end of it.
+    # TensorFlow would follow the links, and in 2.19 never come to an end.
     self.addCleanup(shutil.rmtree, self.root)
 
   def _write(self, *paths, kind="JPEG"):

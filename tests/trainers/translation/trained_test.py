@@ -127,6 +127,22 @@ class TrainedTest(tf.test.TestCase, parameterized.TestCase):
       with open(os.path.join(self._path("in1x"), "output")) as file:
         self.assertEqual(file.read(), "5 minutes\n")
 
+  def test_a_file_of_the_name_that_is_written_first(self):
+    path = self._path("output.tmp")
+    with open(path, "w") as file:
+      file.write("mine")
+    for use in (
+      lambda: self._translate(b"3 hours\n"),
+      lambda: export.export(self.run_, None),
+    ):
+      with (
+        flagsaver.flagsaver(output=self._path("output")),
+        self.assertRaisesRegex(UserError, "output.tmp at first, which is"),
+      ):
+        use()
+      with open(path) as file:
+        self.assertEqual(file.read(), "mine")
+
   def test_only_vocabularies_of_the_run_are_read(self):
     run = Runtime(self.run_.strategy, self._path("run"))
     shutil.copytree(self.run_.workdir, run.workdir)
