@@ -15,11 +15,11 @@ import contextlib
 import functools
 import math
 import os
+import pathlib
 import statistics
 import time
 
 import matplotlib
-import tensorflow as tf
 from absl import app, flags
 
 from benchmarks import (
@@ -193,7 +193,7 @@ def main(arguments: list[str]) -> None:
   folder = _IMAGES.value or os.path.join(_WORKDIR.value, "images")
   if not _IMAGES.value:
     photo_folder.write(folder, _NUMBER.value)
-  files = tf.io.gfile.glob(os.path.join(folder, "*", "*"))
+  files = [*pathlib.Path(folder).glob("*/*")]
   sizes = [os.path.getsize(file) for file in files]
   run = results.describe_run("benchmarks.image_input", ["tensorflow"])
   seconds, note, versions = _measure(folder)

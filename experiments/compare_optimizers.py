@@ -20,7 +20,7 @@ import ml_collections
 from absl import app, flags, logging
 
 from experiments import report, score
-from trainers import distribution, interruption
+from trainers import distribution, interruption, overrides, paths
 from trainers.errors import UserError, describe_config_error
 from trainers.image_classification import train as image_classification
 from trainers.runtime import Runtime
@@ -69,8 +69,12 @@ _FACTORS = flags.DEFINE_list(
 _OVERRIDES = flags.DEFINE_multi_string(
   "override", [], "FIELD=VALUE for all configs, such as num_epochs=2."
 )
-_WORKDIR = flags.DEFINE_string("workdir", None, "Where to keep everything.")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "As for the trainer.")
+_WORKDIR = flags.DEFINE(
+  paths.PathParser(), "workdir", None, "Where to keep everything."
+)
+_DATA_DIR = flags.DEFINE(
+  paths.PathParser(), "data_dir", None, "As for the trainer."
+)
 
 
 def main(arguments: list[str]) -> None:
@@ -79,13 +83,13 @@ def main(arguments: list[str]) -> None:
     raise app.UsageError(f"Unknown arguments: {arguments[1:]}")
   logging.set_verbosity(logging.WARNING)
   with interruption.ending_the_program():
+    paths.check_no_pattern(workdir=_WORKDIR.value)
+    for path in _CONFIGS.value:
+      paths.check_no_pattern(configs=_name(path))  # A directory of its runs.
     factors = [_parse_factor(text) for text in _FACTORS.value]
     strategy = distribution.make_strategy()
     runs = {
-      os.path.splitext(os.path.basename(path))[0]: _run_all(
-        path, factors, strategy
-      )
-      for path in _CONFIGS.value
+      _name(path): _run_all(path, factors, strategy) for path in _CONFIGS.value
     }
   report.write(runs, _TRAINERS[_TRAINER.value].score, _WORKDIR.value)
 
@@ -103,13 +107,17 @@ def _parse_factor(text):
   return factor
 
 
+def _name(path):
+  """Returns what the runs of a config file are called."""
+  return os.path.splitext(os.path.basename(path))[0]
+
+
 def _run_all(path, factors, strategy):
   """Trains the config in the file `path` at each learning rate and seed.
 
   Returns:
     For each learning rate the work directories of its runs, by seed.
   """
-  name = os.path.splitext(os.path.basename(path))[0]
   trainer = _TRAINERS[_TRAINER.value]
   workdirs = {}
   for factor in factors:
@@ -120,7 +128,7 @@ def _run_all(path, factors, strategy):
       rate = float(f"{factor * config.learning_rate[trainer.rate]:g}")
       config.learning_rate[trainer.rate] = rate
       workdir = os.path.join(
-        _WORKDIR.value, name, f"learning_rate_{rate:g}", f"seed_{seed}"
+        _WORKDIR.value, _name(path), f"learning_rate_{rate:g}", f"seed_{seed}"
       )
       trainer.train(config, Runtime(strategy, workdir, _DATA_DIR.value))
       workdirs.setdefault(rate, []).append(workdir)
@@ -134,7 +142,9 @@ def _load_config(path) -> ml_collections.ConfigDict:
   for override in _OVERRIDES.value:
     field, _, value = override.partition("=")
     try:
-      config.update_from_flattened_dict({field: _parse_value(value)})
+      values = {field: _parse_value(value)}
+      config.update_from_flattened_dict(values)
+      overrides.resolve_none(config, values)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
       message = describe_config_error(error)
       raise UserError(f"--override={override} for {path}: {message}") from error
@@ -143,6 +153,8 @@ def _load_config(path) -> ml_collections.ConfigDict:
 
 def _parse_value(text):
   """Returns the Python value that `text` writes, or else the text itself."""
+  if text in overrides.NONE:
+    return None
   try:
     return ast.literal_eval(text)
   except (SyntaxError, ValueError):

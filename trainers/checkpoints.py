@@ -10,8 +10,14 @@ import tensorflow as tf
 
 from trainers import replica_state
 from trainers.errors import UserError, first_line, writing
+from trainers.paths import check_no_pattern
 
 _UNFINISHED = "unfinished"
+# What a checkpoint consists of, and what TensorFlow leaves of one that fails.
+_INDEX = r"\.index"
+_DATA = r"\.data-\d{5}-of-\d{5}"
+_PARTIAL = rf"{_UNFINISHED}({_INDEX}|{_DATA})(\.tempstate\d+)?"
+_NAME = r"(ckpt-(?:0|[1-9]\d*))"
 # Of a file system that is out of reach, which says nothing of a file.
 _TRANSIENT = (
   tf.errors.AbortedError,
@@ -44,6 +50,9 @@ class Checkpoints:
     is_due: Whether a step is one to save after. A checkpoint of another step,
       that of a SIGTERM, is kept beside these, and only until the next one: so
       it changes nothing of which ones there are at the end.
+
+  Raises:
+    UserError: if TensorFlow would take the path of a checkpoint for a pattern.
   """
 
   def __init__(
@@ -54,6 +63,7 @@ class Checkpoints:
     keep: int = 2,
     is_due: Callable[[int], bool] = lambda step: True,
   ):
+    check_no_pattern(workdir=workdir)
     self._step = tf.Variable(0, dtype=tf.int64)
     self._best = tf.Variable(-float("inf"), dtype=tf.float64)
     self._checkpoint = tf.train.Checkpoint(
@@ -176,11 +186,11 @@ class Checkpoints:
     self._step.assign(step)
     path = os.path.join(directory, f"ckpt-{step}")
     unfinished = os.path.join(directory, _UNFINISHED)
-    with writing(path, on_error=lambda: _remove(f"{unfinished}*")):
+    with writing(path, on_error=lambda: _remove_unfinished(directory)):
       tf.io.gfile.makedirs(directory)
       self._checkpoint.write(unfinished)
-      for file in tf.io.gfile.glob(f"{unfinished}.data-*"):
-        _move(file, path + file.removeprefix(unfinished))
+      for match in _matches(directory, f"{_UNFINISHED}({_DATA})"):
+        _move(unfinished + match[1], path + match[1])
       _move(f"{unfinished}.index", f"{path}.index")
       self._unreadable.discard(path)
       self._remove_old(directory, choose)
@@ -194,26 +204,26 @@ class Checkpoints:
       *self._unreadable,
       *_without_index(directory),
     ]:
-      _remove(f"{path}.index")
-      _remove(f"{path}.data-*")
+      folder, name = os.path.split(path)
+      for suffix in (_INDEX, _DATA):  # Without an index it does not count.
+        _remove(folder, name + suffix)
     self._unreadable.clear()
 
 
 def _paths(directory):
   """Returns the checkpoints with an index, in the order of their steps."""
-  return _find(directory, "index")
+  return _find(directory, _INDEX)
 
 
 def _without_index(directory):
   """Returns what is left of checkpoints that have none."""
   whole = _paths(directory)
-  return [p for p in _find(directory, "data-*") if p not in whole]
+  return [p for p in _find(directory, _DATA) if p not in whole]
 
 
 def _find(directory, suffix):
-  files = tf.io.gfile.glob(os.path.join(directory, f"ckpt-*.{suffix}"))
-  found = {re.match(r"(.*ckpt-\d+)\.", file)[1] for file in files}
-  return sorted(found, key=_step)
+  found = {match[1] for match in _matches(directory, _NAME + suffix)}
+  return sorted((os.path.join(directory, name) for name in found), key=_step)
 
 
 def _step(path):
@@ -224,9 +234,37 @@ def _move(source, target):
   tf.io.gfile.rename(source, target, overwrite=True)
 
 
-def _remove(pattern):
-  for path in tf.io.gfile.glob(pattern):
-    if tf.io.gfile.isdir(path):
-      tf.io.gfile.rmtree(path)
-    else:
-      tf.io.gfile.remove(path)
+def _remove_unfinished(directory):
+  """Removes what TensorFlow leaves of a checkpoint that it could not write."""
+  _remove(directory, _PARTIAL)
+  temporary = os.path.join(directory, f"{_UNFINISHED}_temp")
+  if tf.io.gfile.isdir(temporary):
+    tf.io.gfile.rmtree(temporary)
+
+
+def _remove(directory, pattern):
+  """Removes the files whose names are all of a regular expression."""
+  for match in _matches(directory, pattern):
+    tf.io.gfile.remove(os.path.join(directory, match[0]))
+
+
+def _matches(directory, pattern):
+  """Returns the names in a directory that are all of a regular expression.
+
+  They are listed and compared: to `tf.io.gfile.glob` the directory's own name
+  would be a part of the pattern, and find files of other runs.
+
+  Args:
+    directory: Where to look; one that is not there has none.
+    pattern: A regular expression.
+
+  Returns:
+    A match for each of them.
+  """
+  try:
+    names = tf.io.gfile.listdir(directory)
+  except tf.errors.NotFoundError:
+    return []
+  # Those of directories in a bucket end in a slash.
+  matches = [re.fullmatch(pattern, name.rstrip("/")) for name in names]
+  return [match for match in matches if match]

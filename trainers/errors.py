@@ -62,6 +62,7 @@ def reason(error: tf.errors.OpError) -> str:
   """Returns what an operation says without where TensorFlow was in it."""
   frame = (
     r"\{\{.*?\}\} ?|Error in user-defined function .*?: \S+: |\[\[.*|\[Op:.*"
+    r"|\bValueError: |(?s:\s*Traceback \(most recent call last\):.*)"
   )
   return re.sub(frame, "", error.message).strip()
 

@@ -13,6 +13,8 @@ from ml_collections import config_flags
 from trainers import (
   distribution,
   interruption,
+  overrides,
+  paths,
   profiling,
   tpu_chips,
   tpu_node,
@@ -50,20 +52,25 @@ class Mode:
   flags: tuple[str, ...]
 
 
+overrides.register_parsers()
 _CONFIG = config_flags.DEFINE_config_file(
   "config",
   help_string="Experiment to run, a file such as configs/NAME.py. Its fields "
   "are overridden as in --config.num_epochs=3.",
   lock_config=True,
 )
-_WORKDIR = flags.DEFINE_string(
+_WORKDIR = flags.DEFINE(
+  paths.PathParser(),
   "workdir",
   None,
   "Directory of this run: config, metrics, checkpoints and the final model. "
   "The same command on the same directory resumes.",
 )
-_DATA_DIR = flags.DEFINE_string(
-  "data_dir", None, "Where the data is: a TFDS data_dir, or a folder of images."
+_DATA_DIR = flags.DEFINE(
+  paths.PathParser(),
+  "data_dir",
+  None,
+  "Where the data is: a TFDS data_dir, or a folder of images.",
 )
 _FAKE_DATA = flags.DEFINE_bool(
   "fake_data",
@@ -227,6 +234,7 @@ def _check_mode(mode, modes):
 def _prepare():
   """Returns the config and the Runtime that the flags describe."""
   profile_steps = profiling.parse_steps(_PROFILE_STEPS.value)
+  paths.check_no_pattern(workdir=_WORKDIR.value)
   tpu_node.check_paths(
     _TPU.value, workdir=_WORKDIR.value, data_dir=_DATA_DIR.value
   )
@@ -259,6 +267,10 @@ def _parse(arguments):
     arguments = app.parse_flags_with_usage(arguments)
     if _CONFIG.value is not None:
       _CONFIG.value.is_locked  # noqa: B018 - fails if the file did not load.
+      values = config_flags.get_override_values(flags.FLAGS["config"])
+      overrides.resolve_none(_CONFIG.value, values)
     return arguments
+  except UserError as error:
+    sys.exit(f"Error: {error}")
   except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
     sys.exit(f"Error: {describe_config_error(error)}")

@@ -101,7 +101,7 @@ class ConfigsTest(tf.test.TestCase, parameterized.TestCase):
   def test_trains(self, name):
     config = _shrink(_get(name).lock())
     strategy = tf.distribute.OneDeviceStrategy("CPU:0")
-    workdir = os.path.join(self.get_temp_dir(), self.id())
+    workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
     train.train(config, Runtime(strategy, workdir, self.data_dir))
     *_, last = metrics.read(workdir)
     self.assertEqual(last["step"], 4)

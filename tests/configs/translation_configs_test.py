@@ -98,7 +98,7 @@ class TranslationConfigsTest(tf.test.TestCase, parameterized.TestCase):
   @parameterized.parameters(NAMES)
   def test_trains(self, name):
     config = _shrink(_get(name).lock())
-    workdir = os.path.join(self.get_temp_dir(), self.id())
+    workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
     strategy = tf.distribute.OneDeviceStrategy("CPU:0")
     train.train(config, Runtime(strategy, workdir, self.data_dir))
     *_, last = metrics.read(workdir)

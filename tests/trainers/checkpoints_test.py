@@ -4,6 +4,7 @@ from unittest import mock
 
 import keras
 import tensorflow as tf
+from absl.testing import parameterized
 
 from lookahead_tf import Lookahead
 from trainers.checkpoints import Checkpoints
@@ -20,7 +21,7 @@ def _model_and_optimizer():
 class CheckpointsTest(tf.test.TestCase):
   def setUp(self):
     super().setUp()
-    self.workdir = os.path.join(self.get_temp_dir(), self.id())
+    self.workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
 
   def test_nothing_to_restore(self):
     self.assertEqual(
@@ -95,12 +96,130 @@ class CheckpointsTest(tf.test.TestCase):
       other.read(other.latest)
 
 
+class OtherFilesTest(tf.test.TestCase, parameterized.TestCase):
+  """What is not the run's own is neither read nor removed."""
+
+  def setUp(self):
+    super().setUp()
+    self.root = os.path.join(self.get_temp_dir(), self.id().split()[0])
+
+  def _save(self, workdir, steps):
+    model, optimizer = _model_and_optimizer()
+    checkpoints = Checkpoints(
+      os.path.join(self.root, workdir), model, optimizer
+    )
+    for step in steps:
+      model.variables[0].assign(tf.fill((2, 3), float(step)))
+      checkpoints.save(step)
+
+  def _restored(self, workdir):
+    model, optimizer = _model_and_optimizer()
+    path = os.path.join(self.root, workdir)
+    step = Checkpoints(path, model, optimizer).restore()
+    if step:
+      self.assertAllEqual(model.variables[0], tf.fill((2, 3), float(step)))
+    return step
+
+  def _files(self):
+    return {
+      os.path.join(folder, name)
+      for folder, _, names in os.walk(self.root)
+      for name in names
+    }
+
+  @parameterized.parameters(
+    "a b", "~", "~a", "{a,b}", "lr=0.1,k=5", "a#%20'&;$", "été", "-a", "a."
+  )
+  def test_names_that_are_no_patterns(self, name):
+    self._save("other", [7])
+    self._save(name, [2, 10, 11])
+    self.assertEqual(self._restored(name), 11)
+    self.assertEqual(self._restored(f"{name}/"), 11)
+    self.assertEqual(self._restored("other"), 7)
+    names = os.listdir(os.path.join(self.root, name, "checkpoints"))
+    self.assertCountEqual(
+      [n for n in names if n.endswith(".index")],
+      ["ckpt-10.index", "ckpt-11.index"],
+    )
+
+  @parameterized.parameters(
+    ("exp[12]", "exp1"), ("exp*", "exp1"), ("exp?", "exp1"), ("exp\\[", "exp[")
+  )
+  def test_names_that_are_patterns(self, name, other):
+    os.makedirs(os.path.join(self.root, other, "checkpoints"))
+    path = os.path.join(self.root, other, "checkpoints", "ckpt-1.index")
+    tf.io.write_file(path, "of another run")
+    with self.assertRaisesRegex(UserError, "must be a path without"):
+      self._save(name, [1])
+    self.assertEqual(self._files(), {path})
+
+  def test_files_of_the_users_own(self):
+    self._save("run", [1, 2])
+    others = {
+      os.path.join(self.root, "run", "checkpoints", name)
+      for name in (
+        "ckpt-best.backup",
+        "ckpt-best.index",
+        "ckpt-best-3.index",
+        "ckpt-1.index.backup",
+        "ckpt-1.data-00000-of-00001.backup",
+        "ckpt-01.index",
+        "ckpt-12-copy.index",
+        "my-ckpt-13.index",
+        "notes-5.index",
+        "ckpt-14.data-notes",
+        "unfinished",
+        "unfinished-notes.txt",
+        "unfinished.data-notes",
+      )
+    }
+    for path in others:
+      tf.io.write_file(path, "notes")
+    self.assertEqual(self._restored("run"), 2)
+    self._save("run", [3, 4])
+    self.assertEqual(self._restored("run"), 4)
+    own = {
+      os.path.join(self.root, "run", "checkpoints", f"ckpt-{step}{suffix}")
+      for step in (3, 4)
+      for suffix in (".index", ".data-00000-of-00001")
+    }
+    self.assertEqual(self._files(), own | others)
+
+  def test_a_checkpoint_that_cannot_be_written_leaves_nothing_of_its_own(self):
+    self._save("run", [1])
+    folder = os.path.join(self.root, "run", "checkpoints")
+    notes = os.path.join(folder, "unfinished-notes.txt")
+    tf.io.write_file(notes, "notes")
+    before = self._files()
+
+    def write(path):
+      for name in (
+        ".index",
+        ".data-00000-of-00001",
+        ".index.tempstate123",
+        "_temp/part-00000-of-00001.data-00000-of-00001",
+      ):
+        tf.io.write_file(path + name, "partial")
+      raise tf.errors.ResourceExhaustedError(None, None, "no room")
+
+    with (
+      mock.patch.object(tf.train.Checkpoint, "write", side_effect=write),
+      self.assertRaisesRegex(UserError, "no room"),
+    ):
+      self._save("run", [2])
+    self.assertEqual(self._files(), before)
+    self.assertCountEqual(
+      os.listdir(folder),
+      ["ckpt-1.index", "ckpt-1.data-00000-of-00001", "unfinished-notes.txt"],
+    )
+
+
 class DamageTest(tf.test.TestCase):
   """Files that are missing, cut off or cannot be written."""
 
   def setUp(self):
     super().setUp()
-    self.workdir = os.path.join(self.get_temp_dir(), self.id())
+    self.workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
     self.folder = os.path.join(self.workdir, "checkpoints")
     self.model, self.optimizer = _model_and_optimizer()
     self.checkpoints = Checkpoints(self.workdir, self.model, self.optimizer)
@@ -225,7 +344,7 @@ class BestTest(tf.test.TestCase):
     self.assertEndsWith(checkpoints.best, "ckpt-2")
 
   def test_the_greatest_so_far_also_after_a_restart(self):
-    workdir = os.path.join(self.get_temp_dir(), self.id())
+    workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
 
     def saved():
       names = os.listdir(os.path.join(workdir, "best"))

@@ -24,5 +24,18 @@ class WritingTest(tf.test.TestCase):
       raise KeyError
 
 
+class ReasonTest(tf.test.TestCase):
+  def test_of_a_python_function_it_is_what_that_says(self):
+    def fail(number):
+      raise ValueError(f"there is no {number}")
+
+    dataset = tf.data.Dataset.range(1).map(
+      lambda number: tf.numpy_function(fail, [number], tf.int64)
+    )
+    with self.assertRaises(tf.errors.InvalidArgumentError) as raised:
+      next(iter(dataset))
+    self.assertEqual(errors.reason(raised.exception), "there is no 0")
+
+
 if __name__ == "__main__":
   tf.test.main()

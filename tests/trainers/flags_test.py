@@ -25,6 +25,11 @@ class FlagsTest(tf.test.TestCase, parameterized.TestCase):
     (["--config.num_epoch=4"], "no field 'num_epoch'. Did you mean"),
     (["--config.typo=4"], "no field 'typo'."),
     (["--config.num_epochs=many"], "'many'"),
+    (["--config.num_epochs=None"], "Error: num_epochs must have a value"),
+    (
+      ["--config.data.eval_resize=9", "--config.data.cache=None"],
+      "data.eval_resize=9 goes with",
+    ),
     (["--config.lookahead.sync_period=0"], "Received: sync_period=0"),
     (["--strategy=mirrored"], "add --logical_cpus=2"),
     (["--strategy=mirored"], "should be one of"),
@@ -39,9 +44,14 @@ class FlagsTest(tf.test.TestCase, parameterized.TestCase):
     (["--precision=fp8"], "should be one of"),
     (["--profile_steps=9-3"], "such as 100-110"),
     (["--seed=-1"], "not a non-negative integer"),
+    (["--workdir=exp[lr=0.1]"], "must be a path without [ and ]: TensorFlow"),
+    (
+      ["--config.data.name=mnist", "--data_dir=~/no [data]"],
+      f"--data_dir={os.path.expanduser('~')}/no [data] is not a directory",
+    ),
   )
   def test_a_mistake_ends_with_one_sentence(self, arguments, message):
-    workdir = os.path.join(self.get_temp_dir(), self.id())
+    workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
     finished = _run(
       "--config=configs/digits_cnn_lookahead.py",
       f"--workdir={workdir}",
@@ -51,6 +61,7 @@ class FlagsTest(tf.test.TestCase, parameterized.TestCase):
     self.assertIn(message, finished.stderr + finished.stdout)
     self.assertNotIn("Traceback", finished.stderr)
     self.assertFalse(os.path.exists(workdir))
+    self.assertFalse(os.path.exists(os.path.join(_ROOT, "exp[lr=0.1]")))
 
   def test_workdir_is_required(self):
     finished = _run("--config=configs/digits_cnn_lookahead.py")

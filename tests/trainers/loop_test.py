@@ -85,7 +85,7 @@ def _one_device():
 class TrainTest(tf.test.TestCase, parameterized.TestCase):
   def setUp(self):
     super().setUp()
-    self.workdir = os.path.join(self.get_temp_dir(), self.id())
+    self.workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
 
   def _train(self, strategy=None, task=None, **plan):
     strategy = strategy or _one_device()
@@ -271,7 +271,7 @@ class ReplicaStateTest(tf.test.TestCase):
       evaluate=lambda: {"weight": 0.0},
       best="weight",
     )
-    workdir = os.path.join(self.get_temp_dir(), self.id())
+    workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
     plan = _plan(total_steps=4, steps_per_loop=1)
     loop.train(task, plan, Runtime(strategy, workdir))
     for line in metrics.read(workdir):

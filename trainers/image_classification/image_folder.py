@@ -1,25 +1,25 @@
 """Images in class folders: SPLIT/CLASS/*.jpg."""
 
 import os
+import warnings
 
 import numpy as np
 import tensorflow as tf
-import tqdm
 
 from trainers.errors import UserError
+from trainers.image_classification import image_files
 from trainers.image_classification.splits import (
   EncodedSplit,
   Example,
   Source,
 )
 
-_SUFFIXES = (".jpg", ".jpeg", ".png")
-
 
 def load(root: str | None, train_split: str, validation_split: str) -> Source:
   """Returns the images of two folders, which hold the same classes.
 
-  Labels count the classes in the order of their names.
+  Labels count the classes in the order of their names. Images in folders of a
+  class folder are of that class. What else lies there is counted in a warning.
 
   Args:
     root: The directory that holds a directory for each split.
@@ -28,7 +28,7 @@ def load(root: str | None, train_split: str, validation_split: str) -> Source:
 
   Raises:
     UserError: if a directory is missing or empty, or holds a class that the
-      other split lacks.
+      other split lacks; and as for `image_files.find`.
   """
   layout = f"{train_split}/CLASS/*.jpg and {validation_split}/CLASS/*.jpg"
   if not root:
@@ -42,11 +42,15 @@ def load(root: str | None, train_split: str, validation_split: str) -> Source:
       raise UserError(
         f"{path} is not a directory: --data_dir must hold {layout}."
       )
-    files[split] = _files_of_classes(path)
+    folders = image_files.find(path)
+    files[split] = folders.files
+    left_out = folders.describe_left_out()
+    if left_out:
+      warnings.warn(left_out, stacklevel=2)
     if not files[split]:
       raise UserError(
         f"{path} holds no images: --data_dir must hold {layout}, with names "
-        f"that end in one of {_SUFFIXES}."
+        f"that end in one of {image_files.READABLE}."
       )
   for one, other in (
     (train_split, validation_split),
@@ -64,27 +68,6 @@ def load(root: str | None, train_split: str, validation_split: str) -> Source:
     class_names=tuple(files[train_split]),
     channels=3,
   )
-
-
-def _files_of_classes(directory):
-  """Returns the paths of the images by class, both sorted."""
-  files = {}
-  for name in tqdm.tqdm(
-    sorted(tf.io.gfile.listdir(directory)),
-    desc=f"Listing {directory}",
-    unit="class",
-    delay=2,
-  ):
-    folder = os.path.join(directory, name.rstrip("/"))
-    if tf.io.gfile.isdir(folder):
-      paths = [
-        os.path.join(folder, file)
-        for file in sorted(tf.io.gfile.listdir(folder))
-        if file.lower().endswith(_SUFFIXES)
-      ]
-      if paths:
-        files[name.rstrip("/")] = paths
-  return files
 
 
 def _split(files):

@@ -27,7 +27,7 @@ class Example(NamedTuple):
   """A labelled image as it was found.
 
   Attributes:
-    image: A JPEG, PNG, GIF or BMP file's contents, a string scalar.
+    image: An image file's contents, a string scalar; see `decoding.decode`.
     label: int32 scalar, from 0.
   """
 

@@ -4,10 +4,12 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from trainers import tfds_builders
+from trainers.array_records import ArrayRecords
 from trainers.errors import UserError
 from trainers.image_classification import record_files
 from trainers.image_classification.record_files import Extent
 from trainers.image_classification.splits import (
+  EncodedSplit,
   Example,
   Source,
 )
@@ -67,7 +69,11 @@ def _find_key(features, kind, usual):
 
 
 def _make_parsers(features, image_key, label_key):
-  """Returns the functions `load` and `name` of an EncodedSplit."""
+  """Returns two functions of a record, a string scalar.
+
+  The first returns its Example, the second the name that it has in the data
+  set, and is None if it has none.
+  """
   decoders = {image_key: tfds.decode.SkipDecoding()}
 
   def parse(record, *wanted):
@@ -76,24 +82,57 @@ def _make_parsers(features, image_key, label_key):
       record, decoders={k: v for k, v in decoders.items() if k in wanted}
     )
 
-  def load(record, path, index):
+  def load(record):
     example = parse(record, image_key, label_key)
     return Example(example[image_key], tf.cast(example[label_key], tf.int32))
 
-  def name(record, path, index):
-    if "file_name" in features:
-      return parse(record, "file_name")["file_name"]
-    return record_files.name_of(path, index)
+  def name(record):
+    return parse(record, "file_name")["file_name"]
 
-  return load, name
+  return load, name if "file_name" in features else None
 
 
 def _split(builder, field, name, parsers, channels):
   split = tfds_builders.split(builder, f"data.{field}", name)
+  if tfds_builders.is_array_record(builder):
+    return _split_of_array_records(
+      ArrayRecords(builder, name), *parsers, channels
+    )
+  load, name_of = parsers
   extents = [
     Extent(i.filename, i.skip, i.take) for i in split.file_instructions
   ]
   read_file = tfds.core.file_adapters.ADAPTER_FOR_FORMAT[
     builder.info.file_format
   ].make_tf_data
-  return record_files.make_split(extents, *parsers, channels, read_file)
+  return record_files.make_split(
+    extents,
+    lambda record, path, index: load(record),
+    lambda record, path, index: (
+      name_of(record) if name_of else record_files.name_of(path, index)
+    ),
+    channels,
+    read_file,
+  )
+
+
+def _split_of_array_records(records, load, name_of, channels):
+  """Returns a split of which numbers are shuffled and skipped, not records."""
+
+  def name(number):
+    if name_of:
+      return name_of(records.read(number))
+    return record_files.name_of(*records.place(number))
+
+  def numbers(host, hosts, seed, buffer):
+    del buffer  # All of them, whatever the buffer: they are numbers.
+    return records.numbers(host, hosts, seed).map(lambda number: (number,))
+
+  return EncodedSplit(
+    len(records),
+    numbers,
+    lambda number: load(records.read(number)),
+    name,
+    channels,
+    records.find_damage,
+  )

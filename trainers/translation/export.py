@@ -3,7 +3,7 @@
 import ml_collections
 import tensorflow as tf
 
-from trainers import errors, runtime
+from trainers import errors, paths, runtime
 from trainers.errors import UserError
 from trainers.translation import decoding, trained
 from trainers.translation.beam_search import Beam
@@ -56,6 +56,7 @@ def export(
     UserError: for what the user can put right.
   """
   output = trained.output()
+  paths.check_no_pattern(output=output)
   if tf.io.gfile.exists(output):
     raise UserError(
       f"--output={output} is there already: give a new directory."

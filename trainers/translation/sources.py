@@ -12,7 +12,7 @@ import ml_collections
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from trainers import tfds_builders
+from trainers import paths, tfds_builders
 from trainers.errors import UserError, first_line
 from trainers.translation import cldr_phrases, text_files
 
@@ -121,7 +121,9 @@ def _text_files(config, data_dir):
         f"Text files as data need one for data.{missing[0]} too: "
         f"--config.data.{missing[0]}=FILE"
       )
-    source, target = (os.path.join(data_dir or "", config[f]) for f in fields)
+    source, target = (
+      os.path.join(data_dir or "", paths.expand(config[f])) for f in fields
+    )
     contents = text_files.check(source, target)
 
     def read():
@@ -183,7 +185,7 @@ def _languages(config, builder):
 
 def _read_tfds(builder, split, languages):
   try:
-    examples = builder.as_dataset(split=split, shuffle_files=False)
+    examples = tfds_builders.examples(builder, split)
     for batch in examples.batch(1024).prefetch(2).as_numpy_iterator():
       columns = ([t.decode().strip() for t in batch[k]] for k in languages)
       yield from zip(*columns)

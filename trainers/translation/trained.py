@@ -1,13 +1,12 @@
 """A run that was trained, to use its model."""
 
 import dataclasses
-import os
 
 import ml_collections
 import tensorflow as tf
 from absl import flags
 
-from trainers import runtime
+from trainers import paths, runtime
 from trainers import workdir as workdir_lib
 from trainers.checkpoints import Checkpoints
 from trainers.errors import UserError
@@ -20,7 +19,8 @@ from trainers.translation import (
 )
 from trainers.translation.model import Transformer
 
-_OUTPUT = flags.DEFINE_string(
+_OUTPUT = flags.DEFINE(
+  paths.PathParser(),
   "output",
   None,
   "Where to write: the file of translations with --mode=translate, the "
@@ -61,10 +61,22 @@ class Trained:
 
 
 def output() -> str:
-  """Returns the path to write to; a UserError if none was given."""
+  """Returns the path to write to.
+
+  Raises:
+    UserError: if none was given, or if the name beside it is taken under which
+      it is written at first.
+  """
   if not _OUTPUT.value:
     raise UserError("--output must say where to write.")
-  return _OUTPUT.value.rstrip("/")
+  path = _OUTPUT.value.rstrip("/")
+  if tf.io.gfile.exists(f"{path}.tmp"):
+    raise UserError(
+      f"--output={path} is written as {path}.tmp at first, which is there "
+      "already: remove that if a program that was killed has left it, or give "
+      "another --output."
+    )
+  return path
 
 
 def load(
@@ -117,8 +129,7 @@ def load(
 
 def _load_vocabulary(workdir, record):
   """Returns the vocabulary that the run was trained with."""
-  pattern = os.path.join(workdir, "vocabulary", "*.model")
-  for path in tf.io.gfile.glob(pattern):
+  for path in vocabulary.files(workdir):
     try:
       with tf.io.gfile.GFile(path, "rb") as file:
         words = vocabulary.Vocabulary(file.read())
@@ -127,6 +138,6 @@ def _load_vocabulary(workdir, record):
     if words.describe() == record:
       return words
   raise UserError(
-    f"{pattern} is not the vocabulary that this run was trained with, whose "
-    f"SHA-256 is {record['fingerprint']}: put its file back."
+    f"{workdir}/vocabulary has no file with the vocabulary that this run was "
+    f"trained with, whose SHA-256 is {record['fingerprint']}: put it back."
   )

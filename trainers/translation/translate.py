@@ -7,13 +7,14 @@ import ml_collections
 import tensorflow as tf
 from absl import flags
 
-from trainers import errors, runtime
+from trainers import errors, paths, runtime
 from trainers import workdir as workdir_lib
 from trainers.errors import UserError
 from trainers.translation import text_files, trained
 from trainers.translation.translator import Translator
 
-_INPUT = flags.DEFINE_string(
+_INPUT = flags.DEFINE(
+  paths.PathParser(),
   "input",
   None,
   "With --mode=translate: text to translate, a sentence a line, in UTF-8.",

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import warnings
 from typing import Any
 
@@ -16,6 +17,8 @@ from trainers.errors import first_line
 from trainers.translation import vocabulary_training
 from trainers.translation.sources import Split
 from trainers.translation.vocabulary_training import EOS, PAD
+
+_FOLDER = "vocabulary"  # In the directory of a run.
 
 
 class Vocabulary(tf.Module):
@@ -113,6 +116,18 @@ class Vocabulary(tf.Module):
     return tf.strings.regex_replace(text, r"[\r\n]", " ")
 
 
+def files(directory: str) -> list[str]:
+  """Returns the paths of the vocabularies in the directory of a run."""
+  folder = os.path.join(directory, _FOLDER)
+  if not tf.io.gfile.isdir(folder):
+    return []
+  return [
+    os.path.join(folder, name)
+    for name in sorted(tf.io.gfile.listdir(folder))
+    if re.fullmatch(r"[0-9a-f]{16}\.model", name)
+  ]
+
+
 def load_or_train(
   split: Split,
   config: ml_collections.ConfigDict,
@@ -136,7 +151,7 @@ def load_or_train(
   vocabulary_training.check(config)
   made_by = json.dumps([split.fingerprint, config.to_dict()], sort_keys=True)
   name = f"{hashlib.sha256(made_by.encode()).hexdigest()[:16]}.model"
-  path = os.path.join(directory, "vocabulary", name)
+  path = os.path.join(directory, _FOLDER, name)
   if tf.io.gfile.exists(path):
     try:
       with tf.io.gfile.GFile(path, "rb") as file:

@@ -1,5 +1,6 @@
 import glob
 import os
+import warnings
 
 import numpy as np
 import tensorflow as tf
@@ -96,13 +97,32 @@ class ImageFolderTest(tf.test.TestCase):
   def test_folders_without_images_do_not_count(self):
     for path in ("train/owl", "backup/owl"):
       os.makedirs(os.path.join(self.root, path))
-    self.assertEqual(self._load().class_names, ("cat", "dog"))
+    with self.assertWarnsRegex(UserWarning, r"train: The folders \['owl'\]"):
+      self.assertEqual(self._load().class_names, ("cat", "dog"))
 
-  def test_a_link_to_nothing_is_named(self):
+  def test_what_is_no_data_changes_no_label(self):
+    before = self._load()
+    self._write("train/.ipynb_checkpoints/0.png")
+    self._write("train/cat/._0.png")
+    self._write("validation/dog/.cache/0.png")
+    with warnings.catch_warnings():
+      warnings.simplefilter("error")
+      self.assertEqual(self._load().describe(), before.describe())
+
+  def test_what_is_left_out_is_told_once(self):
+    for name in ("a.csv", "b.tiff"):
+      tf.io.write_file(os.path.join(self.root, "train/cat", name), "")
+    with warnings.catch_warnings(record=True) as caught:
+      warnings.simplefilter("always")
+      self.assertEqual(self._load().train.size, 6)
+    (warning,) = caught
+    self.assertIn("train: 2 files are left out", str(warning.message))
+    self.assertIn("('cat': 1 .csv, 1 .tiff)", str(warning.message))
+
+  def test_a_file_that_vanishes_is_named(self):
+    split = self._load().train
     path = os.path.join(self.root, "train/dog/1.png")
     os.remove(path)
-    os.symlink(os.path.join(self.root, "nowhere"), path)
-    split = self._load().train
     error = unreadable.find(split, split.records(0, 1, None, 1))
     self.assertIn(f"{path} cannot be read", str(error))
 

@@ -8,10 +8,12 @@ from absl.testing import parameterized
 from ml_collections import config_dict
 
 from tests.trainers.image_classification import photos
+from tests.trainers.image_classification.tfds_images_test import write_imagenet
 from tests.trainers.image_classification.tfrecords_test import write_tfrecords
 from trainers.image_classification import (
   image_folder,
   input_pipeline,
+  tfds_images,
   tfrecords,
 )
 
@@ -62,6 +64,7 @@ class LargeImagesTest(tf.test.TestCase, parameterized.TestCase):
     images = [photos.jpeg(24, 32, seed=i) for i in range(_SIZE)]
     write_tfrecords(cls.root, "train", images, files=5)
     write_tfrecords(cls.root, "validation", images, files=3)
+    write_imagenet(f"{cls.root}/tfds", images, 3, "array_record")
     for split, (i, image) in itertools.product(("a", "b"), enumerate(images)):
       folder = os.path.join(cls.root, split, f"class{i:02}")
       os.makedirs(folder, exist_ok=True)
@@ -71,9 +74,14 @@ class LargeImagesTest(tf.test.TestCase, parameterized.TestCase):
   def _split(self, name="tfrecords"):
     if name == "tfrecords":
       return tfrecords.load(self.root, "train", "validation").train
+    if name == "array_record":
+      data_dir = f"{self.root}/tfds"
+      return tfds_images.load(
+        "imagenet2012", data_dir, "train", "validation"
+      ).train
     return image_folder.load(self.root, "a", "b").train
 
-  @parameterized.parameters("tfrecords", "folder")
+  @parameterized.parameters("tfrecords", "folder", "array_record")
   def test_an_epoch_has_no_image_twice_and_the_next_another_order(self, name):
     batches = _batches(self._split(name), 10)
     self.assertEqual(batches[0][0].shape, (4, 8, 8, 3))
@@ -96,6 +104,7 @@ class LargeImagesTest(tf.test.TestCase, parameterized.TestCase):
     (5, "tfrecords", 1),
     (7, "tfrecords", 2),
     (4, "folder", 2),
+    (6, "array_record", 2),
   )
   def test_what_a_step_sees_does_not_depend_on_the_first(
     self, first_step, name, hosts
@@ -109,8 +118,9 @@ class LargeImagesTest(tf.test.TestCase, parameterized.TestCase):
       self.assertAllEqual(labels, other_labels)
       self.assertAllEqual(images, other_images)
 
-  def test_a_resumed_run_loads_nothing_of_what_it_skips(self):
-    split, loaded = self._split(), []
+  @parameterized.parameters("tfrecords", "array_record")
+  def test_a_resumed_run_loads_nothing_of_what_it_skips(self, name):
+    split, loaded = self._split(name), []
 
     def note(label):
       loaded.append(int(label))
@@ -142,7 +152,7 @@ class LargeImagesTest(tf.test.TestCase, parameterized.TestCase):
       self.assertAllEqual(images, np.concatenate([p[0] for p in pair]))
       self.assertAllEqual(labels, np.concatenate([p[1] for p in pair]))
 
-  @parameterized.parameters("tfrecords", "folder")
+  @parameterized.parameters("tfrecords", "folder", "array_record")
   def test_hosts_train_on_parts_of_their_own(self, name):
     parts = [
       _labels(_batches(self._split(name), 5, context=_context(2, 2, host)))
@@ -167,6 +177,7 @@ class LargeImagesTest(tf.test.TestCase, parameterized.TestCase):
     ("tfrecords", 16, 1),
     ("tfrecords", 3, 2),
     ("folder", 4, 3),
+    ("array_record", 4, 3),
   )
   def test_evaluation_has_every_image_once(self, name, batch, hosts):
     split = self._split(name)

@@ -1,8 +1,14 @@
+import os
+import tempfile
+
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 from ml_collections import config_dict
 
+from tests.trainers.image_classification import photos
+from tests.trainers.image_classification.tfds_images_test import write_imagenet
+from tests.trainers.image_classification.tfrecords_test import write_tfrecords
 from trainers.errors import UserError
 from trainers.image_classification import sources
 
@@ -35,6 +41,42 @@ class SourcesTest(tf.test.TestCase, parameterized.TestCase):
       ),
       5,
     )
+
+  @parameterized.product(
+    name=("image_folder", "tfrecords", "imagenet2012"),
+    folder=("data[12]", "data*/", "da?a1", "da\\ta1", "da {ta}"),
+  )
+  def test_folders_whose_names_are_patterns(self, name, folder):
+    root = tempfile.mkdtemp(dir=self.get_temp_dir())
+
+    def write(folder, images):
+      directory = os.path.join(root, folder)
+      os.makedirs(directory)
+      if name == "imagenet2012":
+        # TFDS itself globs while it writes.
+        write_imagenet(os.path.join(root, "new"), images, files=1)
+        os.rename(os.path.join(root, "new"), directory)
+      for split in ("train", "validation"):
+        if name == "tfrecords":
+          write_tfrecords(directory, split, images, files=1)
+        if name == "image_folder":
+          os.makedirs(os.path.join(directory, split, "cat[s]"))
+          for i, image in enumerate(images):
+            path = os.path.join(directory, split, "cat[s]", f"{i}?.jpg")
+            with open(path, "wb") as file:
+              file.write(image)
+
+    own = [photos.jpeg(seed=i) for i in range(3)]
+    write(folder, own)
+    write("data1", [photos.jpeg(seed=10)])  # Which a pattern would match.
+    source = sources.load(_config(name), os.path.join(root, folder))
+    for split in (source.train, source.validation):
+      self.assertEqual(split.size, 3)
+      images = [
+        split.load(*record).image.numpy()
+        for record in split.records(0, 1, None, 1)
+      ]
+      self.assertCountEqual(images, own)
 
   @parameterized.parameters(
     ("image_folder", "a folder with train/CLASS"),

@@ -1,4 +1,6 @@
+import importlib.util
 import os
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
@@ -7,10 +9,12 @@ from absl.testing import parameterized
 
 from tests.trainers.image_classification import photos
 from trainers.errors import UserError
-from trainers.image_classification import tfds_images
+from trainers.image_classification import tfds_images, unreadable
 
 
-def write_tfds(data_dir, name, features, splits, files=1):
+def write_tfds(
+  data_dir, name, features, splits, files=1, file_format="tfrecord"
+):
   """Writes a data set in the format of TFDS.
 
   Args:
@@ -19,6 +23,7 @@ def write_tfds(data_dir, name, features, splits, files=1):
     features: Its features by name.
     splits: For each split the values of each feature.
     files: How many of each split.
+    file_format: That of the files.
   """
 
   def as_dataset(columns):
@@ -36,11 +41,12 @@ def write_tfds(data_dir, name, features, splits, files=1):
     features=tfds.features.FeaturesDict(features),
     split_datasets={key: as_dataset(value) for key, value in splits.items()},
     data_dir=data_dir,
+    file_format=file_format,
     download_config=tfds.download.DownloadConfig(num_shards=files),
   )
 
 
-def write_imagenet(data_dir, images, files=3):
+def write_imagenet(data_dir, images, files=3, file_format="tfrecord"):
   """Writes encoded images as TFDS's imagenet2012, labelled 0, 1, ..."""
   write_tfds(
     data_dir,
@@ -59,26 +65,28 @@ def write_imagenet(data_dir, images, files=3):
       for split in ("train", "validation")
     },
     files,
+    file_format,
   )
 
 
 class TfdsImagesTest(tf.test.TestCase, parameterized.TestCase):
   def setUp(self):
     super().setUp()
-    self.data_dir = os.path.join(self.get_temp_dir(), self.id())
+    self.data_dir = os.path.join(self.get_temp_dir(), self.id().split()[0])
     os.makedirs(self.data_dir)
 
   def _load(self, name, train="train", validation="test"):
     return tfds_images.load(name, self.data_dir, train, validation)
 
-  def test_imagenet(self):
+  @parameterized.parameters("tfrecord", "array_record", "parquet")
+  def test_imagenet(self, file_format):
     images = [photos.jpeg(24, 32, seed=i) for i in range(8)]
-    write_imagenet(self.data_dir, images)
+    write_imagenet(self.data_dir, images, file_format=file_format)
     source = self._load("imagenet2012", validation="validation")
     self.assertEqual((source.train.size, source.validation.size), (8, 8))
     self.assertLen(source.class_names, 1000)
     self.assertEqual(source.channels, 3)
-    seen, paths = {}, set()
+    seen = {}
     for record in source.train.records(0, 1, None, 1):
       example = source.train.load(*record)
       label = int(example.label)
@@ -86,12 +94,21 @@ class TfdsImagesTest(tf.test.TestCase, parameterized.TestCase):
       self.assertEqual(
         source.train.name(*record), f"train_{label}.JPEG".encode()
       )
-      paths.add(record[1].numpy())
     self.assertEqual(seen, dict(enumerate(images)))  # As they were: encoded.
-    self.assertLen(paths, 3)
+    self.assertLen(self._files("train"), 3)
 
-  def test_a_part_of_a_split(self):
-    write_imagenet(self.data_dir, [photos.jpeg(seed=i) for i in range(8)])
+  def _files(self, split):
+    return [
+      name
+      for _, _, names in os.walk(self.data_dir)
+      for name in names
+      if f"-{split}." in name
+    ]
+
+  @parameterized.parameters("tfrecord", "array_record", "parquet")
+  def test_a_part_of_a_split(self, file_format):
+    images = [photos.jpeg(seed=i) for i in range(8)]
+    write_imagenet(self.data_dir, images, file_format=file_format)
     source = self._load("imagenet2012", "train[:75%]", "train[75%:]")
     self.assertEqual((source.train.size, source.validation.size), (6, 2))
     labels = [
@@ -101,8 +118,10 @@ class TfdsImagesTest(tf.test.TestCase, parameterized.TestCase):
     ]
     self.assertCountEqual(labels, range(8))
 
-  @parameterized.parameters(1, 3)
-  def test_decoded(self, channels):
+  @parameterized.product(
+    channels=(1, 3), file_format=("tfrecord", "array_record")
+  )
+  def test_decoded(self, channels, file_format):
     shape = (4, 5, channels)
     images = np.random.default_rng(0).integers(256, size=(5, *shape))
     images, labels = images.astype("uint8"), np.array([0, 1, 2, 0, 1])
@@ -116,6 +135,7 @@ class TfdsImagesTest(tf.test.TestCase, parameterized.TestCase):
         "other": tfds.features.Scalar(np.int64),
       },
       {"train": columns, "test": columns},
+      file_format=file_format,
     )
     source = self._load("tiny_images")
     self.assertEqual(source.class_names, ("a", "b", "c"))
@@ -129,7 +149,7 @@ class TfdsImagesTest(tf.test.TestCase, parameterized.TestCase):
     )
     record = next(iter(source.validation.records(0, 1, None, 1)))
     name = source.validation.name(*record).numpy().decode()
-    self.assertRegex(name, "Record [0-4] of .*tiny_images-test.tfrecord")
+    self.assertRegex(name, f"Record [0-4] of .*tiny_images-test.{file_format}")
 
   def test_mistakes(self):
     for name, features, examples, message in (
@@ -155,6 +175,38 @@ class TfdsImagesTest(tf.test.TestCase, parameterized.TestCase):
     write_imagenet(self.data_dir, [photos.jpeg()], files=1)
     with self.assertRaisesRegex(UserError, "data.validation_split='test' is"):
       self._load("imagenet2012")
+
+  def test_a_record_that_cannot_be_read_is_named(self):
+    images = [photos.jpeg(40, 50, seed=i) for i in range(8)]
+    images[5] = b"no image"
+    write_imagenet(self.data_dir, images, 1, "array_record")
+    split = self._load("imagenet2012", validation="validation").train
+    records = split.records(0, 1, tf.constant(1, tf.int64), 1)
+    self.assertRegex(
+      str(unreadable.find(split, records)),
+      r"^train_5.JPEG cannot be read: [^\n]*$",
+    )
+    (name,) = self._files("train")
+    path = os.path.join(self.data_dir, "imagenet2012", "5.1.0", name)
+    os.truncate(path, 100)
+    split = self._load("imagenet2012", validation="validation").train
+    self.assertRegex(
+      str(unreadable.find(split, split.records(0, 1, None, 1))),
+      f"^{path} is damaged at record 0, counted from 0: [^\n]+$",
+    )
+
+  def test_file_formats_without_their_package(self):
+    for file_format in ("array_record", "parquet"):
+      directory = os.path.join(self.data_dir, file_format)
+      write_imagenet(directory, [photos.jpeg()], 1, file_format)
+      with (
+        mock.patch.object(importlib.util, "find_spec", return_value=None),
+        self.assertRaisesRegex(
+          UserError,
+          f"format '{file_format}'.*not installed.*--file_format=tfrecord$",
+        ),
+      ):
+        tfds_images.load("imagenet2012", directory, "train", "validation")
 
   def test_what_is_not_there(self):
     for name, directory, message in (

@@ -40,7 +40,9 @@ def _one_device():
 class TrainTest(tf.test.TestCase, parameterized.TestCase):
   def setUp(self):
     super().setUp()
-    self.workdir = os.path.join(self.get_temp_dir(), self.id(), "run")
+    self.workdir = os.path.join(
+      self.get_temp_dir(), self.id().split()[0], "run"
+    )
 
   def _train(self, config, workdir=None, strategy=None, data_dir=None):
     workdir = workdir or self.workdir
@@ -189,7 +191,7 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
 
   def _write_folder(self):
     """Writes images of two classes, dark and light; returns their folder."""
-    root = os.path.join(self.get_temp_dir(), self.id(), "images")
+    root = os.path.join(self.get_temp_dir(), self.id().split()[0], "images")
     for split, number in (("train", 8), ("validation", 3)):
       for i in range(number):
         write_image(f"{root}/{split}/dark/{i}.png", (i, 0, 0))

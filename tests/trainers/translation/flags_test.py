@@ -42,9 +42,17 @@ class FlagsTest(tf.test.TestCase, parameterized.TestCase):
       ["--mode=export", "--output=saved", "--weights=last"],
       "holds no run of this trainer",
     ),
+    (
+      ["--mode=translate", "--input=x", "--output=y", "--workdir=exp[1]"],
+      "--workdir=exp[1] must be a path without [ and ]",
+    ),
+    (
+      ["--mode=export", "--output=saved*", "--workdir=exp"],
+      "--output=saved* must be a path without *",
+    ),
   )
   def test_a_mistake_ends_with_one_sentence(self, arguments, message):
-    workdir = os.path.join(self.get_temp_dir(), self.id())
+    workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
     finished = subprocess.run(
       [
         sys.executable,

@@ -1,9 +1,11 @@
 import gzip
 import os
 import tempfile
+from unittest import mock
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from absl.testing import parameterized
 
 from configs import translation
 from trainers.errors import UserError
@@ -18,7 +20,7 @@ def _config(**fields):
   return config
 
 
-class SourcesTest(tf.test.TestCase):
+class SourcesTest(tf.test.TestCase, parameterized.TestCase):
   def setUp(self):
     super().setUp()
     self.directory = tempfile.mkdtemp(dir=self.get_temp_dir())
@@ -34,7 +36,13 @@ class SourcesTest(tf.test.TestCase):
       file.write(gzip.compress(content) if name.endswith(".gz") else content)
     return path
 
-  def _write_tfds(self, name, pairs, splits=("train", "validation", "test")):
+  def _write_tfds(
+    self,
+    name,
+    pairs,
+    splits=("train", "validation", "test"),
+    file_format="tfrecord",
+  ):
     """Writes a data set in the format of TFDS, as wmt14_translate has it."""
     english, german = zip(*pairs)
     tfds.dataset_builders.store_as_tfds_dataset(
@@ -49,6 +57,7 @@ class SourcesTest(tf.test.TestCase):
         for split in splits
       },
       data_dir=self.directory,
+      file_format=file_format,
     )
 
   def test_cldr_both_ways(self):
@@ -95,6 +104,34 @@ class SourcesTest(tf.test.TestCase):
     self.assertEqual(source.test.columns(), (["One", "Two"], ["Eins", "Zwei"]))
     self.assertCountEqual(source.describe(), ["train", "validation", "test"])
 
+  def test_text_files_whose_names_are_patterns(self):
+    root = os.path.join(self.directory, "data[12]")
+    for directory, text in ((root, "own"), (f"{root[:-4]}1", "other")):
+      os.makedirs(directory)
+      for name in ("a*", "ab"):
+        with open(os.path.join(directory, name), "w") as file:
+          file.write(f"{text} {name}\n")
+    names = {
+      f"{split}_{side}": "a*"
+      for split in ("train", "validation")
+      for side in ("source", "target")
+    }
+    source = sources.load(_config(**names), root)
+    self.assertEqual(list(source.train.read()), [("own a*", "own a*")])
+
+  def test_text_files_in_the_home_directory(self):
+    for name in ("a.en", "a.de"):
+      self._write(name, [name])
+    names = {
+      f"{split}_{side}": f"~/a.{language}"
+      for split in ("train", "validation")
+      for side, language in (("source", "en"), ("target", "de"))
+    }
+    with mock.patch.dict(os.environ, HOME=self.directory):
+      for data_dir in (None, "elsewhere"):
+        source = sources.load(_config(**names), data_dir)
+        self.assertEqual(list(source.train.read()), [("a.en", "a.de")])
+
   def test_text_files_that_are_not_named(self):
     path = self._write("train.en", ["a"])
     files = {"name": "text_files", "train_source": path, "train_target": path}
@@ -117,8 +154,9 @@ class SourcesTest(tf.test.TestCase):
       self.assertEqual((source.train.size, source.test), (2, None))
       self.assertMistake("data.train_target", name=name, train_source=path)
 
-  def test_tfds(self):
-    self._write_tfds("tiny_translate", _PAIRS)
+  @parameterized.parameters("tfrecord", "array_record", "parquet")
+  def test_tfds(self, file_format):
+    self._write_tfds("tiny_translate", _PAIRS, file_format=file_format)
     fields = {"name": "tiny_translate/de-en", "test_split": "test"}
     source = sources.load(_config(**fields), self.directory)
     for split in (source.train, source.validation, source.test):
@@ -148,6 +186,20 @@ class SourcesTest(tf.test.TestCase):
       name=name,
       test_split="test",
     )
+
+  def test_damaged_array_records(self):
+    pairs = [(f"{i} men.", f"{i} Männer.") for i in range(5000)]
+    self._write_tfds("damaged", pairs, ("train", "validation"), "array_record")
+    config = _config(name="damaged/de-en")
+    source = sources.load(config, self.directory)
+    self.assertCountEqual(source.train.read(), pairs)
+    directory = os.path.join(self.directory, "damaged", "de-en", "1.0.0")
+    (name,) = (n for n in os.listdir(directory) if "-train." in n)
+    os.truncate(os.path.join(directory, name), 100)
+    with self.assertRaisesRegex(
+      UserError, r"^damaged/de-en/1.0.0 cannot be read: [^\n]+$"
+    ):
+      sources.load(config, self.directory)
 
   def test_tfds_told_by_its_text(self):
     prints = set()

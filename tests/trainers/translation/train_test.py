@@ -33,7 +33,9 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
 
   def setUp(self):
     super().setUp()
-    self.workdir = os.path.join(self.get_temp_dir(), self.id(), "run")
+    self.workdir = os.path.join(
+      self.get_temp_dir(), self.id().split()[0], "run"
+    )
 
   def _train(self, config, workdir=None, strategy=None):
     workdir = workdir or self.workdir

@@ -61,7 +61,7 @@ class TrainedTest(tf.test.TestCase, parameterized.TestCase):
     train.train(cls.config, cls.run_)
 
   def _path(self, name):
-    directory = os.path.join(self.get_temp_dir(), self.id())
+    directory = os.path.join(self.get_temp_dir(), self.id().split()[0])
     os.makedirs(directory, exist_ok=True)
     return os.path.join(directory, name)
 
@@ -108,6 +108,53 @@ class TrainedTest(tf.test.TestCase, parameterized.TestCase):
       self.assertRaisesRegex(UserError, "is there already"),
     ):
       export.export(self.run_, None)
+
+  def test_paths_to_read_and_to_write_text(self):
+    expected = self._translate(b"3 hours\n")
+    for folder in ("in[1]*", "in 1", "in{a}?\\"):
+      os.makedirs(self._path(folder))
+      for name in ("input", "output"):  # Another that a pattern would match.
+        os.makedirs(self._path("in1x"), exist_ok=True)
+        with open(os.path.join(self._path("in1x"), name), "w") as file:
+          file.write("5 minutes\n")
+      path = os.path.join(self._path(folder), "input")
+      with open(path, "w") as file:
+        file.write("3 hours\n")
+      output = os.path.join(self._path(folder), "output")
+      self.assertEqual(
+        self._translate(b"", input=path, output=output), expected
+      )
+      with open(os.path.join(self._path("in1x"), "output")) as file:
+        self.assertEqual(file.read(), "5 minutes\n")
+
+  def test_a_file_of_the_name_that_is_written_first(self):
+    path = self._path("output.tmp")
+    with open(path, "w") as file:
+      file.write("mine")
+    for use in (
+      lambda: self._translate(b"3 hours\n"),
+      lambda: export.export(self.run_, None),
+    ):
+      with (
+        flagsaver.flagsaver(output=self._path("output")),
+        self.assertRaisesRegex(UserError, "output.tmp at first, which is"),
+      ):
+        use()
+      with open(path) as file:
+        self.assertEqual(file.read(), "mine")
+
+  def test_only_vocabularies_of_the_run_are_read(self):
+    run = Runtime(self.run_.strategy, self._path("run"))
+    shutil.copytree(self.run_.workdir, run.workdir)
+    folder = os.path.join(run.workdir, "vocabulary")
+    (name,) = os.listdir(folder)
+    for other in ("my.model", f"._{name}", f"{name}.tmp"):
+      # A file that SentencePiece cannot read would be left out in any case.
+      shutil.copy(os.path.join(folder, name), os.path.join(folder, other))
+    self._translate(b"3 hours\n", run=run)
+    os.remove(os.path.join(folder, name))
+    with self.assertRaisesRegex(UserError, "no file with the vocabulary"):
+      self._translate(b"3 hours\n", run=run)
 
   def test_average_is_the_mean_of_the_slow_weights(self):
     model, optimizer = experiment.make_model_and_optimizer(
@@ -158,8 +205,8 @@ class TrainedTest(tf.test.TestCase, parameterized.TestCase):
       ("must be a file in a directory", {"output": self._path("none/x")}),
       ("holds no run", {"run": empty}),
       ("no best checkpoint", {"run": broken}),
-      ("is not the vocabulary", {"run": other}),
-      ("is not the vocabulary", {"run": cut}),
+      ("no file with the vocabulary", {"run": other}),
+      ("no file with the vocabulary", {"run": cut}),
       (
         "config.seed: 0 -> 5",
         {

@@ -1,0 +1,96 @@
+import pathlib
+import runpy
+
+import tensorflow as tf
+from absl import flags
+from ml_collections import config_dict, config_flags
+
+from trainers import overrides
+from trainers.errors import UserError
+
+_ROOT = pathlib.Path(__file__).parents[2]
+
+
+def _fields(config, prefix=""):
+  """Yields (field, value or FieldReference) of all nested fields."""
+  for name, value in config.items(preserve_field_references=True):
+    if isinstance(value, config_dict.ConfigDict):
+      yield from _fields(value, f"{prefix}{name}.")
+    else:
+      yield prefix + name, value
+
+
+def _parse(path, *arguments):
+  """Returns the config that a command line describes."""
+  values = flags.FlagValues()
+  argv = ["program", f"--config={path}", *arguments]
+  config_flags.DEFINE_config_file(
+    "config", lock_config=True, flag_values=values, sys_argv=argv
+  )
+  values(argv)
+  config = values.config
+  overrides.resolve_none(
+    config, config_flags.get_override_values(values["config"])
+  )
+  return config
+
+
+class OverridesTest(tf.test.TestCase):
+  def setUp(self):
+    super().setUp()
+    overrides.register_parsers()
+    self.paths = [
+      str(path)
+      for path in sorted(_ROOT.glob("configs/*.py"))
+      if "def get_config()" in path.read_text()
+    ]
+
+  def test_none_unsets_every_optional_field_of_every_config(self):
+    checked = set()
+    for path in self.paths:
+      config = runpy.run_path(path)["get_config"]()
+      optional = [
+        field
+        for field, value in _fields(config)
+        if isinstance(value, config_dict.FieldReference)
+      ]
+      for text in ("None", "none"):
+        found = dict(
+          _fields(_parse(path, *(f"--config.{f}={text}" for f in optional)))
+        )
+        for field in optional:
+          self.assertIsNone(found[field].get(), (path, field, text))
+      checked |= {*optional}
+    self.assertContainsSubset(
+      {"data.test_split", "data.train_source", "data.eval_resize"}, checked
+    )
+    self.assertContainsSubset(
+      {"data.crop_area", "data.cache", "eval_beam_size", "jit_compile"}, checked
+    )
+
+  def test_other_values_are_as_they_were(self):
+    config = _parse(
+      _ROOT / "configs" / "translation.py",
+      "--config.data.test_split=none of these",
+      "--config.data.train_source=",
+      "--config.eval_sentences=7",
+      "--config.label_smoothing=0.25",
+      "--config.jit_compile=true",
+      "--config.data.name=None",
+    )
+    self.assertEqual(config.data.test_split, "none of these")
+    self.assertEqual(config.data.train_source, "")
+    self.assertEqual(config.eval_sentences, 7)
+    self.assertEqual(config.label_smoothing, 0.25)
+    self.assertIs(config.jit_compile, True)
+    self.assertEqual(config.data.name, "None")
+
+  def test_a_field_that_is_not_optional(self):
+    path = _ROOT / "configs" / "image_classification.py"
+    for field in ("num_epochs", "seed", "data.mean", "data.horizontal_flip"):
+      with self.assertRaisesRegex(UserError, f"^{field} must have a value"):
+        _parse(path, f"--config.{field}=None")
+
+
+if __name__ == "__main__":
+  tf.test.main()
