@@ -3,11 +3,15 @@
 import importlib.util
 import os
 import warnings
+import weakref
 
 import keras
 from keras import ops
 
 from lookahead_tf import arguments, models, slow_weights
+
+# Models in a `fit` with SwapSlowWeights, or in one that an exception has ended.
+_IN_FIT: weakref.WeakSet[keras.Model] = weakref.WeakSet()
 
 
 class SwapSlowWeights(keras.callbacks.Callback):
@@ -51,10 +55,16 @@ class SwapSlowWeights(keras.callbacks.Callback):
       undo, self._undo = self._undo, None
       undo.close()
 
-  def on_train_begin(self, logs=None):
+  def set_model(self, model):
+    super().set_model(model)
+    # A fit or an evaluation begins: forget one that was interrupted.
     self._undo = None
-    for lookahead in _find(self.model):
-      lookahead._begin_fit()
+    self._is_fitting = False
+
+  def on_train_begin(self, logs=None):
+    for lookahead in _find_built(self.model):
+      lookahead._begin_fit(was_interrupted=self.model in _IN_FIT)
+    _IN_FIT.add(self.model)
     self._is_fitting = True
 
   def on_epoch_begin(self, epoch, logs=None):
@@ -66,6 +76,7 @@ class SwapSlowWeights(keras.callbacks.Callback):
   def on_train_end(self, logs=None):
     self._is_fitting = False
     self._undo = None
+    _IN_FIT.discard(self.model)
     for lookahead in _find_built(self.model):
       lookahead.return_slow_weights()  # Nothing, where Keras has made it do so.
 
@@ -179,17 +190,12 @@ class LogSlowWeights(keras.callbacks.Callback):
 
 def _find_built(model):
   """Returns the Lookaheads of `model`; none before its first update."""
-  return [lookahead for lookahead in _find(model) if lookahead.built]
-
-
-def _find(model):
-  """Returns the Lookaheads of `model`, built or not, as far as it has some."""
   for optimizer in models.optimizers(model):
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
       optimizer = optimizer.inner_optimizer
     if hasattr(optimizer, "optimizers") and not optimizer.built:
       return []  # A MultiOptimizer finds its optimizers when it is built.
-  return slow_weights.find_lookaheads(model)
+  return [x for x in slow_weights.find_lookaheads(model) if x.built]
 
 
 def _is_at_the_start(lookahead):

@@ -283,7 +283,6 @@ class Lookahead(PeriodicOptimizer):
     the weights that the model then has. With `use_ema=True` in the inner
     optimizer, these are its averages.
     """
-    self._is_in_fit = False
     if not backend.has_value(self._updates_in_period):
       return  # An error in `fit` on JAX, which calls this all the same.
     if self.built and not self._is_period_to_start():
@@ -301,17 +300,21 @@ class Lookahead(PeriodicOptimizer):
     if self._swap is not None:
       self._swap.undo_unless_changed()
 
-  def _begin_fit(self):
+  def _begin_fit(self, was_interrupted):
     """Deals with what a `fit` that was interrupted has left.
 
     Its end would have started a period anew: after it, weights may have been
-    assigned to the model.
+    assigned to the model. State that was loaded since is gone on from.
     """
     if self._swap is not None and self._swap.is_by_callback:
       self.restore_fast_weights()
-    elif self._is_in_fit and self.built and not self._is_period_to_start():
+    elif (
+      was_interrupted
+      and not self._has_new_state
+      and not self._is_period_to_start()
+    ):
       self.reset_slow_weights()
-    self._is_in_fit = True
+    self._has_new_state = False
 
   def return_slow_weights(self) -> None:
     """Leaves the slow weights in the model; further training starts a period.

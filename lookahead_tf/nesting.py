@@ -28,12 +28,20 @@ def attributes_of_kind(owner: Any, kind: type) -> list[Any]:
   """
   found = {}
   for value in vars(owner).values():
-    if isinstance(value, dict):
-      value = value.values()
-    elif not isinstance(value, (list, tuple)):
-      value = (value,)
-    found |= {id(child): child for child in value if isinstance(child, kind)}
+    found |= {id(x): x for x in _contents(value) if isinstance(x, kind)}
   return list(found.values())
+
+
+def _contents(value):
+  """Yields `value`, or what it holds if it is a list or a dictionary."""
+  # Not keras.tree: it sorts keys, and those of TensorFlow can be any objects.
+  if isinstance(value, dict):
+    value = [*value.values()]
+  if isinstance(value, (list, tuple)):
+    for element in value:
+      yield from _contents(element)
+  else:
+    yield value
 
 
 def descendants(

@@ -44,8 +44,8 @@ class PeriodicOptimizer(OptimizerWrapper):
     self._waits_for_values = False
     # Set while the model holds the slow weights: see slow_weights.py.
     self._swap: Any = None
-    # Set from the beginning of a `fit` with SwapSlowWeights to its end.
-    self._is_in_fit = False
+    # Whether state was loaded since the last `fit` with SwapSlowWeights began.
+    self._has_new_state = False
     self._periods_at_last_stop = 0
     self._sync_period = self._add_scalar("sync_period", sync_period, "int")
     self._updates_in_period = self._add_scalar(
@@ -82,7 +82,7 @@ class PeriodicOptimizer(OptimizerWrapper):
       return
     starts = ops.less(self._updates_in_period, 0)
     self._update_if(starts, self._start_period_here)
-    updates_before = ops.copy(self._count())  # A read, now.
+    updates_before = self._counts()
     self.inner_optimizer.apply(grads, trainable_variables)
     self._count_updates(
       self._updates_since(updates_before),
@@ -98,13 +98,9 @@ class PeriodicOptimizer(OptimizerWrapper):
         "that was interrupted, call restore_fast_weights()."
       )
 
-  def _count(self):
-    """Returns how many updates the inner optimizer says it has made.
-
-    An optimizer of one's own around others may leave counting to them.
-    """
-    counts = [each.iterations for each in self._counting()]
-    return functools.reduce(ops.maximum, counts)
+  def _counts(self):
+    """Returns how many updates each optimizer that may count them has made."""
+    return [ops.copy(each.iterations) for each in self._counting()]  # Reads.
 
   def _counting(self):
     """Returns the optimizers inside that may count the updates."""
@@ -113,14 +109,20 @@ class PeriodicOptimizer(OptimizerWrapper):
       return inner._counting()
     return [inner, *nesting.innermost(inner)]
 
-  def _updates_since(self, updates_before):
-    """Returns how many updates the last call of the inner optimizer made."""
-    updates_now = self._count()
-    updates = ops.subtract(updates_now, updates_before)
+  def _updates_since(self, counts):
+    """Returns how many updates the last call of the inner optimizer made.
+
+    One of one's own around others may leave counting to them.
+    """
+    counts_now = self._counts()
+    updates = functools.reduce(
+      ops.maximum, map(ops.subtract, counts_now, counts)
+    )
     if any(each.gradient_accumulation_steps for each in self._counting()):
       return updates
     # After a call, one that counts at all is not at 0: each call is an update.
-    return ops.where(ops.equal(updates_now, 0), ops.ones_like(updates), updates)
+    never = ops.equal(functools.reduce(ops.maximum, counts_now), 0)
+    return ops.where(never, ops.ones_like(updates), updates)
 
   def _update_if(self, condition, updates, is_frequent=False):
     backend.update_if(
@@ -214,10 +216,10 @@ class PeriodicOptimizer(OptimizerWrapper):
     super().set_weights(weights)
 
   def _receive_state(self):
-    """Forgets what waits for the end of an evaluation or of a `fit`."""
+    """Forgets the fast weights that wait for the end of an evaluation."""
     if self._swap is not None:
       self._swap.keep()
-    self._is_in_fit = False
+    self._has_new_state = True
 
   def load_own_variables(self, store: Any) -> None:
     """Reads own variables; without them a period starts at the next update."""

@@ -32,7 +32,8 @@ class Swap:
     self._lookahead = lookahead
     self._models = models.trained_by_keras(model)
     self._iterations = _number(lookahead.iterations)
-    kept = [*lookahead._counters(), *(fast for fast, _ in lookahead._pairs())]
+    kept = [*lookahead._counters()]
+    kept += [fast for fast, _ in lookahead._trained_pairs()]
     kept += batch_norm.statistics(model)
     self._restore = [backend.snapshot(variable) for variable in kept]
     lookahead._swap = self

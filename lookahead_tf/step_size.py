@@ -160,14 +160,15 @@ def _slope_and_curvature(optimizer, update, dtype):
   bias = 1.0 - ops.power(ops.cast(getattr(innermost, decay), dtype), updates)
   slope, curvature = ops.zeros((), dtype), ops.zeros((), dtype)
   for gradient, fast in update:
-    index = optimizer._get_variable_index(fast)
-    slow = optimizer.slow_weights[index]
+    slow = optimizer.slow_weights[optimizer._get_variable_index(fast)]
     if slow is None or gradient is None:
       continue
+    # The inner optimizer may have been built before, in another order.
+    moment = moments[innermost._get_variable_index(fast)]
     d = ops.cast(slow, dtype) - ops.cast(fast, dtype)
     gradient = ops.cast(ops.convert_to_tensor(gradient), dtype)
     slope += ops.sum(d * gradient)
-    curvature += ops.sum(d * d * ops.cast(moments[index], dtype))
+    curvature += ops.sum(d * d * ops.cast(moment, dtype))
   return slope / (innermost.loss_scale_factor or 1.0), curvature / bias
 
 

@@ -8,7 +8,9 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 
+import lookahead_tf
 from lookahead_tf import Lookahead, SwapSlowWeights
+from tests.lookahead_tf import keras_optimizers
 
 _rng = np.random.default_rng(0)
 X = _rng.normal(size=(64, 3)).astype("float32")
@@ -35,6 +37,11 @@ def _model(inner=None):
   model = keras.Sequential([keras.layers.Dense(1)])
   inner = inner or keras.optimizers.SGD(0.1)
   model.compile(Lookahead(inner, K, 0.5), loss="mse")
+  return model
+
+
+def _built(model):
+  model.build((None, 3))
   return model
 
 
@@ -168,6 +175,51 @@ class InterruptedFitTest(tf.test.TestCase, parameterized.TestCase):
     other.optimizer.return_slow_weights()
     for found, expected in zip(_values(model), _values(other)):
       self.assertAllEqual(found, expected)
+
+  @parameterized.parameters("train_batch_end", "test_batch_end")
+  def test_an_evaluation_with_the_same_callback(self, event):
+    model, callback = _model(), SwapSlowWeights()
+    with self.assertRaises(KeyboardInterrupt):
+      model.fit(
+        *(X, Y),
+        batch_size=8,
+        epochs=9,
+        verbose=0,
+        callbacks=[callback, Interrupt(event)],
+        validation_data=(X, Y),
+      )
+    model.optimizer.restore_fast_weights()
+    fast = _values(model)
+    with lookahead_tf.slow_weights(model):
+      expected = model.evaluate(X, Y, verbose=0)
+    found = model.evaluate(X, Y, verbose=0, callbacks=[callback])
+    self.assertAllClose(found, expected, 1e-6)
+    for a, b in zip(_values(model), fast):
+      self.assertAllEqual(a, b)
+    model.train_on_batch(X, Y)  # Not refused.
+
+  def test_a_multi_optimizer_that_was_built_in_the_interrupted_fit(self):
+    keras_optimizers.require(self, "MultiOptimizer")
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.layers.Dense(1)])
+    lookahead = Lookahead(keras.optimizers.SGD(0.1), K)
+    model.compile(keras.optimizers.MultiOptimizer(lambda v: lookahead), "mse")
+    self._interrupt(model, "train_batch_end")
+    _set_weights(model, None)
+    weights = _values(model)
+    lookahead.learning_rate = 0.0
+    _fit(model, epochs=2)
+    for found, expected in zip(_values(model), weights):
+      self.assertAllEqual(found, expected)
+
+  def test_a_variable_that_is_not_swapped(self):
+    model = _model()
+    counter = keras.Variable(1.0)
+    model.optimizer.build([*_built(model).trainable_variables, counter])
+    self._interrupt(model, "test_batch_end")
+    counter.assign(5.0)
+    _fit(model)
+    self.assertAllEqual(counter, 5.0)
 
   def test_weights_that_were_not_finite(self):
     model = _model()

@@ -241,7 +241,7 @@ class FitTest(tf.test.TestCase, parameterized.TestCase):
       self._fit()
 
 
-class StepSizeTest(tf.test.TestCase):
+class StepSizeTest(tf.test.TestCase, parameterized.TestCase):
   def test_schedule_over_periods(self):
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay(
       [0, 1], [0.2, 0.4, 1.6]
@@ -279,13 +279,15 @@ class StepSizeTest(tf.test.TestCase):
     with self.assertRaisesRegex(ValueError, "starts at 50"):
       Lookahead("sgd", slow_step_size=schedule)
 
-  def test_adaptive(self):
+  @parameterized.parameters(False, True)
+  def test_adaptive(self, inner_is_built):
     # The formula of the class, in NumPy, around NumPy's Adam.
     variables = _variables()
     phi = [w.astype("float64") for w in _values(variables)]
-    optimizer = Lookahead(
-      keras.optimizers.Adam(0.3), 3, lookahead_tf.AdaptiveStepSize(0.1)
-    )
+    adam = keras.optimizers.Adam(0.3)
+    if inner_is_built:
+      adam.build(variables[::-1])  # By other code, in another order.
+    optimizer = Lookahead(adam, 3, lookahead_tf.AdaptiveStepSize(0.1))
     inner, theta, alphas = algorithm1.Adam(0.3), phi, []
     for step in range(12):
       gradient = _gradient(theta, step)

@@ -133,6 +133,18 @@ class OptimizersOfTheirOwnTest(tf.test.TestCase, parameterized.TestCase):
     _fit(gan, [SwapSlowWeights()], validation_data=(X, Y))
     self.assertAllAllEqual(self._weights(gan), self._slow(gan))
 
+  @parameterized.parameters(
+    lambda one, two: [one, two], lambda one, two: {"d": [one], "g": (two,)}
+  )
+  def test_in_lists_and_dictionaries(self, hold):
+    gan = _gan()
+    _fit(gan)
+    gan.all_of_them = hold(gan.d_optimizer, gan.g_optimizer)
+    gan.d_optimizer, gan.g_optimizer = None, None
+    found = lookahead_tf.models.optimizers(gan)
+    lookaheads = [o for o in found if isinstance(o, Lookahead)]
+    self.assertLen(lookaheads, 2)
+
   def test_curves(self):
     folder = tempfile.mkdtemp(dir=self.get_temp_dir())
     _fit(_gan(), [LogSlowWeights(folder, update_freq=2)])

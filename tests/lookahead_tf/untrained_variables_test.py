@@ -9,7 +9,7 @@ from absl.testing import parameterized
 
 import lookahead_tf
 from lookahead_tf import Lookahead
-from tests import replicas
+from tests import replicas, xla
 
 K, ALPHA = 2, 0.5
 _rng = np.random.default_rng(0)
@@ -51,6 +51,8 @@ class UntrainedVariablesTest(tf.test.TestCase, parameterized.TestCase):
   def test_built_for_all_variables(self, **compile_arguments):
     # A batch normalization that sees the data: its statistics are those of the
     # bare optimizer, and need no other reference.
+    if "jit_compile" in compile_arguments:
+      xla.require(self)
     expected = self._statistics(_model(), "sgd", **compile_arguments)
     for inner_state in ("maintain", "interpolate", "reset"):
       model = _model()
