@@ -237,13 +237,13 @@ class Lookahead(PeriodicOptimizer):
       yield fast, slow
 
   def _trained_pairs(self):
-    """Yields (fast, slow) for each that the inner optimizer has moved.
+    """Yields (fast, slow) for each variable that the inner optimizer moves.
 
-    A variable that never had a gradient is moved by others: the statistics of
-    batch normalization, a codebook that its layer averages, a counter. Nothing
-    but a synchronization, which finds its slow weights at those of one period
-    before, may know of it. An optimizer that has made no step since it was
-    loaded goes by what Keras calls trainable.
+    A variable that never had a gradient is moved by something else: statistics
+    of batch normalization, a codebook that its layer averages, a counter. Its
+    slow weights hold its value of the last synchronization, and are not for the
+    model. Before the first step in a process gradients are not known; then
+    Keras' `trainable` decides.
     """
     for index, fast, slow in self._indexed_pairs():
       is_trained = (
