@@ -34,8 +34,10 @@ class Swap:
     self._iterations = _number(lookahead.iterations)
     kept = [*lookahead._counters()]
     kept += [fast for fast, _ in lookahead._trained_pairs()]
-    kept += batch_norm.statistics(model)
     self._restore = [backend.snapshot(variable) for variable in kept]
+    self._restore_statistics = [
+      backend.snapshot(variable) for variable in batch_norm.statistics(model)
+    ]
     lookahead._swap = self
     try:
       if lookahead._is_period_to_start():
@@ -59,7 +61,7 @@ class Swap:
     """
     if self._lookahead._swap is not self:
       return
-    for restore in self._restore:
+    for restore in self._restore + self._restore_statistics:
       restore()
     self.keep()
     now = _number(self._lookahead.iterations)
@@ -80,6 +82,7 @@ class Swap:
     if self._is_changed():
       self.keep()
     else:
+      self._restore_statistics = []  # No swap changes them.
       self.undo()
 
   def _is_changed(self):
