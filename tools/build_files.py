@@ -72,6 +72,7 @@ DATA = {
   ],
   "tests/configs/configs_test.py": ["//configs:files"],
   "tests/configs/translation_configs_test.py": ["//configs:files"],
+  "tests/trainers/overrides_test.py": ["//configs:files"],
   "tests/docs/recipes_test.py": ["//:files"],
   "tests/lookahead_tf/golden_test.py": ["//tests/lookahead_tf/golden:files"],
   "tests/lookahead_tf/tfa_test.py": [
