@@ -72,6 +72,10 @@ DATA = {
   ],
   "tests/configs/configs_test.py": ["//configs:files"],
   "tests/configs/translation_configs_test.py": ["//configs:files"],
+  "tests/experiments/compare_optimizers_test.py": [
+    "//configs:files",
+    "//experiments:compare_optimizers",
+  ],
   "tests/trainers/overrides_test.py": ["//configs:files"],
   "tests/docs/recipes_test.py": ["//:files"],
   "tests/lookahead_tf/golden_test.py": ["//tests/lookahead_tf/golden:files"],
