@@ -17,7 +17,7 @@ def check(model: Any, name: str = "model") -> None:
       a list, tuple or dictionary of these.
     name: Of the argument.
   """
-  for member in keras.tree.flatten(model) or [model]:
+  for member in [*nesting.contents(model)] or [model]:
     if is_of_keras_2(member):
       raise TypeError(
         f"`{name}` must be a model of Keras 3, which `keras` and, without "
@@ -76,7 +76,7 @@ def optimizers(model: Any) -> list[keras.optimizers.Optimizer]:
   """
   owners = [
     member
-    for member in keras.tree.flatten(model)
+    for member in nesting.contents(model)
     if isinstance(member, keras.layers.Layer) or _is_module(member)
   ]
   return _unique(

@@ -28,18 +28,18 @@ def attributes_of_kind(owner: Any, kind: type) -> list[Any]:
   """
   found = {}
   for value in vars(owner).values():
-    found |= {id(x): x for x in _contents(value) if isinstance(x, kind)}
+    found |= {id(x): x for x in contents(value) if isinstance(x, kind)}
   return list(found.values())
 
 
-def _contents(value):
-  """Yields `value`, or what it holds if it is a list or a dictionary."""
+def contents(value: Any) -> Iterator[Any]:
+  """Yields `value`, or what it holds if it is a list, tuple or dictionary."""
   # Not keras.tree: it sorts keys, and those of TensorFlow can be any objects.
   if isinstance(value, dict):
     value = [*value.values()]
   if isinstance(value, (list, tuple)):
     for element in value:
-      yield from _contents(element)
+      yield from contents(element)
   else:
     yield value
 

@@ -237,7 +237,7 @@ def find_lookaheads(model: Any, optimizer: Any = None) -> list[Lookahead]:
   optimizers = (
     models.optimizers(model)
     if optimizer is None
-    else keras.tree.flatten(optimizer)
+    else [*nesting.contents(optimizer)]
   )
   lookaheads = []
   for each in optimizers:

@@ -102,7 +102,7 @@ MODES = {
 
 
 class WaysToMakeTest(tf.test.TestCase, parameterized.TestCase):
-  def _check(self, way, inner, mode, tolerance=2e-5):
+  def assertIsAlgorithm1(self, way, inner, mode, tolerance=2e-5):
     if inner == "schedule_free":
       keras_optimizers.require(self, "ScheduleFreeAdamW")
     expected = _slow_weights_of_algorithm_1(_make(way), INNER[inner]())
@@ -114,13 +114,13 @@ class WaysToMakeTest(tf.test.TestCase, parameterized.TestCase):
 
   @parameterized.parameters(*WAYS)
   def test_each_way(self, way):
-    self._check(way, "momentum", "fit")
+    self.assertIsAlgorithm1(way, "momentum", "fit")
 
   @parameterized.product(inner=list(INNER), mode=list(MODES))
   def test_each_way_to_train(self, inner, mode):
     if "xla" in mode:
       xla.require(self)
-    self._check("deferred", inner, mode)
+    self.assertIsAlgorithm1("deferred", inner, mode)
 
   def test_each_lookahead_of_a_multi_optimizer(self):
     keras_optimizers.require(self, "MultiOptimizer")
