@@ -33,7 +33,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.model.blocks_per_stage = (2, 2, 2, 2)
   config.learning_rate.schedule = "step"
   config.learning_rate.peak = 0.05
-  config.learning_rate.decay_epochs = (60, 120, 160)
+  config.learning_rate.decay_at = (60, 120, 160)
   config.learning_rate.decay_factor = 0.2
   config.l2_penalty = 1e-3
   config.steps_per_loop = 130  # A third of an epoch.

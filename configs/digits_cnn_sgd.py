@@ -23,7 +23,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.data.std = (0.376,)
   config.data.crop_padding = 1
   config.learning_rate.schedule = "cosine"
-  config.learning_rate.warmup_epochs = 1.0
+  config.learning_rate.warmup = 1.0
   config.l2_penalty = 1e-4
   config.label_smoothing = 0.1
   config.steps_per_loop = 22  # One epoch.

@@ -44,8 +44,9 @@ def get_config() -> ml_collections.ConfigDict:
     learning_rate=dict(
       schedule="constant",
       peak=0.1,
-      warmup_epochs=0.0,
-      decay_epochs=(30, 60),
+      unit="epochs",  # Of warmup and decay_at.
+      warmup=0.0,
+      decay_at=(30.0, 60.0),
       decay_factor=0.1,
     ),
     label_smoothing=0.0,

@@ -30,7 +30,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.model.width = 16
   config.model.blocks_per_stage = (1, 1, 1)
   config.learning_rate.schedule = "cosine"
-  config.learning_rate.warmup_epochs = 1.0
+  config.learning_rate.warmup = 1.0
   config.l2_penalty = 5e-4
   config.steps_per_loop = 39
   return config

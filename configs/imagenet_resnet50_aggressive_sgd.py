@@ -20,5 +20,5 @@ def get_config() -> ml_collections.ConfigDict:
   """Returns the experiment."""
   config = imagenet_resnet50_sgd.get_config()
   config.num_epochs = 60.0
-  config.learning_rate.decay_epochs = (30, 48, 58)
+  config.learning_rate.decay_at = (30, 48, 58)
   return config

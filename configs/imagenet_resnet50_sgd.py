@@ -36,7 +36,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.model.synchronized_batch_norm = False
   config.learning_rate.schedule = "step"
   config.learning_rate.peak = 0.1
-  config.learning_rate.decay_epochs = (30, 60)
+  config.learning_rate.decay_at = (30, 60)
   config.learning_rate.decay_factor = 0.1
   config.l2_penalty = 1e-4
   config.steps_per_loop = 500  # A tenth of an epoch.

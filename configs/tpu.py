@@ -14,6 +14,6 @@ def for_node(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     config: An experiment, changed in place.
   """
   config.learning_rate.peak *= 1024 / config.global_batch_size
-  config.learning_rate.warmup_epochs = 5.0
+  config.learning_rate.warmup = 5.0
   config.global_batch_size = 1024
   return config

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from trainers import libtpu
+from trainers.tpu import libtpu
 
 # TensorFlow's own notices would bury the progress bar. Set before its import.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

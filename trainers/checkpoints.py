@@ -8,9 +8,9 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from trainers import replica_state
-from trainers.errors import UserError, first_line, writing
-from trainers.paths import check_no_pattern
+from trainers import agreement
+from trainers.errors import UserError, first_line
+from trainers.files import check_no_pattern, writing
 
 _UNFINISHED = "unfinished"
 # What a checkpoint consists of, and what TensorFlow leaves of one that fails.
@@ -72,7 +72,7 @@ class Checkpoints:
       step=self._step,
       best=self._best,
       # Keras does not show the state of its seed generators to TensorFlow.
-      seeds=[v.value for v in replica_state.seed_states(model)],
+      seeds=[v.value for v in agreement.seed_states(model)],
     )
     self.workdir = workdir
     self._directory = os.path.join(workdir, "checkpoints")
@@ -160,7 +160,7 @@ class Checkpoints:
   def save_if_best(self, step: int, result: float) -> None:
     """Saves the state if no result before was greater than `result`.
 
-    Of equal results the later one is the best: while a figure is too coarse to
+    Of equal results the later one is the best: while a metric is too coarse to
     tell them apart, as a BLEU of 0 or an accuracy of 1 are, the loss goes on to
     fall. One that is not a number is never the best.
 

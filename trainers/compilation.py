@@ -1,4 +1,4 @@
-"""How functions are traced, and whether XLA compiles them."""
+"""Whether XLA compiles the training step, and how functions are traced."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,24 +6,33 @@ from typing import Any
 import tensorflow as tf
 
 from lookahead_tf.backends import backend
+from trainers.errors import UserError
 
 
 def uses_xla(
-  wanted: bool | None, strategy: tf.distribute.Strategy, on_cpu: bool = False
+  jit_compile: bool | None, strategy: tf.distribute.Strategy, on_cpu: bool
 ) -> bool:
-  """Whether to compile one replica's step with XLA.
+  """Returns whether XLA compiles one replica's step.
 
   Args:
-    wanted: A config's `jit_compile`; None for what is fastest.
+    jit_compile: The config's field; None for what is fastest.
     strategy: The strategy.
-    on_cpu: Whether it is faster on a CPU too.
+    on_cpu: Whether the step is faster with XLA on a CPU too.
+
+  Raises:
+    UserError: for jit_compile=True with several replicas.
   """
-  if wanted is not None:
-    return wanted
-  # XLA on CPU and GPU compiles no step in which replicas meet, and on a TPU the
-  # strategy compiles by itself.
+  replicas = strategy.num_replicas_in_sync
+  if jit_compile and replicas > 1:
+    raise UserError(
+      f"jit_compile=True cannot be had with {replicas} replicas: on a TPU the "
+      "strategy compiles by itself, and XLA on CPU and GPU compiles no step in "
+      "which replicas meet. Leave it out."
+    )
+  if jit_compile is not None:
+    return jit_compile
   is_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
-  if is_tpu or strategy.num_replicas_in_sync > 1:
+  if is_tpu or replicas > 1:
     return False
   if tf.config.list_logical_devices("GPU"):
     return True

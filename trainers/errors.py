@@ -1,52 +1,108 @@
-"""Mistakes of the user, which a program reports as one sentence."""
+"""What ends a program with one sentence instead of a traceback.
+
+A mistake of the user is a UserError. A stop that the user did not ask for, such
+as a SIGTERM, is an Interrupted: the same command goes on from the last
+checkpoint.
+"""
 
 import contextlib
 import re
+import signal
+import sys
 from collections.abc import Callable, Iterator
 
 import tensorflow as tf
+
+# EX_TEMPFAIL of sysexits.h: the same command will succeed, run it again.
+EXIT_STATUS = 75
 
 
 class UserError(Exception):
   """Something that the user can put right; the message says how."""
 
 
-@contextlib.contextmanager
-def writing(
-  path: str,
-  on_error: Callable[[], None] = lambda: None,
-  resumes: bool = True,
-) -> Iterator[None]:
-  """Within it a failure to write a file, as on a full disk, is a UserError.
+class Interrupted(Exception):
+  """Training stopped, and the same command goes on; the message says why."""
 
-  Args:
-    path: What is written.
-    on_error: Called after a failure, to remove what it has left.
-    resumes: Whether the program goes on from a checkpoint when run again.
+
+@contextlib.contextmanager
+def ending_the_program() -> Iterator[None]:
+  """Returns a context manager that turns errors into the end of the program.
+
+  A UserError exits with status 1, an Interrupted with EXIT_STATUS. Both print
+  their message to stderr.
   """
   try:
     yield
-  except (OSError, tf.errors.OpError) as error:
-    with contextlib.suppress(OSError, tf.errors.OpError):
-      on_error()
-    remedy = (
-      "Make room, and run the same command again: it goes on from the last "
-      "checkpoint."
-      if resumes
-      else "Make room, or give another path."
+  except UserError as error:
+    sys.exit(f"Error: {error}")
+  except Interrupted as stop:
+    print(stop, file=sys.stderr)
+    sys.exit(EXIT_STATUS)
+
+
+class SigtermWatch:
+  """A context manager that remembers a SIGTERM instead of dying of it.
+
+  Clusters send SIGTERM before they take a machine back. Only the main thread
+  receives signals.
+
+  Attributes:
+    is_requested: Whether a SIGTERM came.
+  """
+
+  def __init__(self):
+    self.is_requested = False
+
+  def _remember(self, number, frame):
+    self.is_requested = True
+
+  def __enter__(self) -> "SigtermWatch":
+    self._before = signal.signal(signal.SIGTERM, self._remember)
+    return self
+
+  def __exit__(self, *exception):
+    signal.signal(signal.SIGTERM, self._before)
+
+
+@contextlib.contextmanager
+def interrupted_by_lost_hosts(
+  strategy: tf.distribute.Strategy,
+) -> Iterator[None]:
+  """Returns a context manager that raises Interrupted if another host is lost.
+
+  Args:
+    strategy: With a strategy of one process, errors stay as they are.
+  """
+  try:
+    yield
+  except (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.UnavailableError,
+  ) as error:
+    is_alone = isinstance(
+      strategy,
+      (tf.distribute.OneDeviceStrategy, tf.distribute.MirroredStrategy),
     )
-    raise UserError(
-      f"{path} cannot be written: {first_line(error)}. {remedy}"
+    if is_alone:
+      raise
+    raise Interrupted(
+      "Another host of this run was lost; run the same command again on all "
+      f"hosts to go on from the last checkpoint. ({type(error).__name__})"
     ) from error
 
 
 @contextlib.contextmanager
-def explaining_input(explain: Callable[[], UserError | None]) -> Iterator[None]:
-  """Within it an error of the input is what `explain` returns.
+def explaining_input(
+  find_unreadable: Callable[[], UserError | None],
+) -> Iterator[None]:
+  """Returns a context manager that explains errors which the input may cause.
 
   Args:
-    explain: Called after an error such as an unreadable file causes. Returns
-      what is wrong, or None if it is not the input; then the error goes on.
+    find_unreadable: Called after such an error. Its UserError is raised
+      instead; if it returns None, the input is not the cause and the error goes
+      on.
   """
   try:
     yield
@@ -55,11 +111,11 @@ def explaining_input(explain: Callable[[], UserError | None]) -> Iterator[None]:
     tf.errors.InvalidArgumentError,
     tf.errors.NotFoundError,
   ) as error:
-    raise explain() or error from None
+    raise find_unreadable() or error from None
 
 
 def reason(error: tf.errors.OpError) -> str:
-  """Returns what an operation says without where TensorFlow was in it."""
+  """Returns the message of an operation without its place in the graph."""
   frame = (
     r"\{\{.*?\}\} ?|Error in user-defined function .*?: \S+: |\[\[.*|\[Op:.*"
     r"|\bValueError: |(?s:\s*Traceback \(most recent call last\):.*)"
@@ -68,18 +124,5 @@ def reason(error: tf.errors.OpError) -> str:
 
 
 def first_line(error: Exception) -> str:
-  """Returns the first line of an error's message, shortened."""
+  """Returns the first line of an error's message, at most 300 characters."""
   return str(error).strip().split("\n")[0][:300]
-
-
-def describe_config_error(error: Exception) -> str:
-  """Returns in a sentence what ml_collections says of a wrong override."""
-  message = " ".join(str(error).replace("\\n", " ").split())
-  misspelt = re.fullmatch(
-    r"""["']*(?:\\')?(\w+)(?:\\')?["']*( Did .*)?""", message
-  )
-  if misspelt:
-    suggestion = (misspelt[2] or "").rstrip("'")
-    return f"the config has no field {misspelt[1]!r}.{suggestion}"
-  # Some errors go on with the whole config.
-  return f"an override does not fit the config: {message[:300]}"

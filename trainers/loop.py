@@ -12,18 +12,76 @@ import keras
 import tensorflow as tf
 import tqdm
 
-from trainers import (
-  errors,
-  interruption,
-  metrics,
-  profiling,
-  replica_state,
-  workers,
-)
+from trainers import agreement, errors, metrics, profiling
 from trainers.checkpoints import Checkpoints
+from trainers.devices import Runtime
 from trainers.errors import UserError
-from trainers.plan import Plan
-from trainers.runtime import Runtime
+from trainers.input import Input
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """What happens at which step; steps are counted from 1.
+
+  Attributes:
+    total_steps: Training steps in all.
+    steps_per_epoch: Training steps in an epoch.
+    steps_per_loop: Steps in one call of the compiled loop, after which the
+      host writes training metrics.
+    eval_every_steps: Evaluate after every so many steps, and after the last.
+    checkpoint_every_steps: Likewise for checkpoints.
+    global_batch_size: Examples in a step, over all replicas.
+    keep_checkpoints: How many of the last checkpoints to keep.
+    profile_steps: The first and the last step of a trace, or None.
+
+  Raises:
+    UserError: if the trace would begin after the last step.
+  """
+
+  total_steps: int
+  steps_per_epoch: int
+  steps_per_loop: int
+  eval_every_steps: int
+  checkpoint_every_steps: int
+  global_batch_size: int
+  keep_checkpoints: int = 2
+  profile_steps: tuple[int, int] | None = None
+
+  def __post_init__(self):
+    if self.profile_steps and self.profile_steps[0] > self.total_steps:
+      raise UserError(
+        f"--profile_steps={self.profile_steps[0]}-{self.profile_steps[1]} "
+        f"begins after the last step, which is {self.total_steps}."
+      )
+
+  def next_stop(self, step: int) -> int:
+    """Returns the first step after `step` at which the host has work."""
+    periods = (
+      self.steps_per_loop,
+      self.eval_every_steps,
+      self.checkpoint_every_steps,
+    )
+    stops = [period * (step // period + 1) for period in periods]
+    if self.profile_steps:
+      first, last = self.profile_steps
+      stops += [stop for stop in (first - 1, last) if stop > step]
+    return min(self.total_steps, *stops)
+
+  def is_evaluation_due(self, step: int) -> bool:
+    """Whether to evaluate after `step`."""
+    return self._is_due(self.eval_every_steps, step)
+
+  def is_checkpoint_due(self, step: int) -> bool:
+    """Whether to save a checkpoint after `step`."""
+    return self._is_due(self.checkpoint_every_steps, step)
+
+  def _is_due(self, period, step):
+    return step % period == 0 or step == self.total_steps
+
+
+def steps_in(epochs: float, steps_per_epoch: int) -> int:
+  """Returns the steps in so many epochs, at least one."""
+  return max(1, math.ceil(epochs * steps_per_epoch))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,33 +91,27 @@ class Task:
   Attributes:
     model: Built in the strategy's scope.
     optimizer: Built in the strategy's scope.
-    train_data: A function of the first step and a `tf.distribute.InputContext`;
-      returns a `tf.data.Dataset` of batches for one replica each, from that
-      step on, those of this host's replicas in turn, in an order that depends
-      on nothing but the step.
-    train_step: A function of such a batch, run in each replica: it updates the
-      model and returns its share of the figures of the global batch.
-    figures: Names of what `train_step` returns, scalars that are summed over
-      replicas and averaged over steps.
-    evaluate: Returns the figures of an evaluation.
-    best: The figure of an evaluation by which the best checkpoint is chosen,
-      that with the greatest.
-    counts: Those of `figures` that count something in a step: they are written
-      per second too.
-    explain: A function of (first_step, steps), called after an error that the
-      input of these steps may have caused: returns what is wrong with it, or
-      None if nothing is.
+    input: The batches to train on.
+    train_step: A function of one replica's batch, run in each replica. It
+      updates the model and returns this replica's share of the metrics of the
+      global batch.
+    metrics: Names of what `train_step` returns: float32 scalars that are summed
+      over replicas and averaged over steps.
+    evaluate: Returns the metrics of an evaluation.
+    best: The metric of an evaluation whose greatest value marks the best
+      checkpoint.
+    counts: Those of `metrics` that count something in a step, such as tokens.
+      They are written per second too.
   """
 
   model: keras.Model
   optimizer: keras.optimizers.Optimizer
-  train_data: Callable[[int, tf.distribute.InputContext], tf.data.Dataset]
+  input: Input
   train_step: Callable[[Any], Mapping[str, tf.Tensor]]
-  figures: tuple[str, ...]
+  metrics: tuple[str, ...]
   evaluate: Callable[[], Mapping[str, float]]
   best: str
   counts: tuple[str, ...] = ()
-  explain: Callable[[int, int], UserError | None] = lambda first, steps: None
 
 
 def train(task: Task, plan: Plan, runtime: Runtime) -> None:
@@ -71,7 +123,7 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
     runtime: Where and how.
 
   Raises:
-    UserError: if a figure of the training is not finite, if a file cannot be
+    UserError: if a metric of the training is not finite, if a file cannot be
       written, or if the input cannot be read.
     Interrupted: after a SIGTERM, when all is saved.
   """
@@ -85,22 +137,18 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
     plan.is_checkpoint_due,
   )
   step = checkpoints.restore()
-  gather = workers.make_gather(strategy)
-  workers.check_same_step(gather, step)
-  replica_state.give_replicas_own_seeds(task.model, strategy)
-  # 3. the figures up to that step; 4. the input from that step on.
+  gather = agreement.make_gather(strategy)
+  agreement.check_same_step(gather, step)
+  agreement.give_replicas_own_seeds(task.model, strategy)
+  # 3. the metrics up to that step; 4. the input from that step on.
   writer = metrics.open_writer(runtime.workdir, step, runtime.is_chief)
-  batches = iter(
-    strategy.distribute_datasets_from_function(
-      lambda context: task.train_data(step, context)
-    )
-  )
-  run_steps = make_loop(task.train_step, task.figures, strategy)
+  batches = iter(task.input.batches(step))
+  run_steps = make_loop(task.train_step, task.metrics, strategy)
   host = _Host(task, plan, runtime, checkpoints, writer, step)
   with contextlib.ExitStack() as stack:
     stack.callback(writer.close)
-    stack.enter_context(interruption.of_lost_hosts(strategy))
-    watch = stack.enter_context(interruption.Watch())
+    stack.enter_context(errors.interrupted_by_lost_hosts(strategy))
+    watch = stack.enter_context(errors.SigtermWatch())
     profiler = stack.enter_context(_profiler(plan, runtime))
     progress = stack.enter_context(_progress_bar(plan, step, runtime))
     while step < plan.total_steps:
@@ -108,10 +156,10 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
       count = plan.next_stop(step) - step
       started = time.perf_counter()
       with errors.explaining_input(
-        functools.partial(task.explain, step, count)
+        functools.partial(task.input.find_unreadable, step, count)
       ):
-        figures, finite = run_steps(batches, tf.constant(count))
-      values = {f"train/{name}": float(v) for name, v in figures.items()}
+        means, finite = run_steps(batches, tf.constant(count))
+      values = {f"train/{name}": float(v) for name, v in means.items()}
       seconds = time.perf_counter() - started
       host.check_finite(values, step, count, int(finite))
       step += count
@@ -130,7 +178,7 @@ class _Host:
     self._task, self._plan = task, plan
     self._is_chief = runtime.is_chief
     self._checkpoints, self._writer = checkpoints, writer
-    self._average_statistics = replica_state.make_average_statistics(
+    self._average_statistics = agreement.make_average_statistics(
       task.model, runtime.strategy
     )
     self._evaluated = {}
@@ -197,7 +245,7 @@ class _Host:
     if (saves or stops) and self._is_chief:
       self._checkpoints.save(step)
     if stops:
-      raise interruption.Interrupted(
+      raise errors.Interrupted(
         f"Stopped by SIGTERM after step {step} of {plan.total_steps}, with a "
         "checkpoint: run the same command again to go on."
       )
@@ -209,26 +257,26 @@ class _Host:
 
 def make_loop(
   train_step: Callable[[Any], Mapping[str, tf.Tensor]],
-  figures: Sequence[str],
+  names: Sequence[str],
   strategy: tf.distribute.Strategy,
 ) -> Callable[[Any, tf.Tensor], tuple[Mapping[str, tf.Tensor], tf.Tensor]]:
-  """Returns a function that makes training steps and averages their figures.
+  """Returns a function that makes training steps and averages their metrics.
 
   Args:
     train_step: One replica's step, as in `Task`.
-    figures: Names of what it returns.
+    names: Names of what it returns.
     strategy: The one to run it with.
 
   Returns:
     A tf.function of an iterator over distributed batches and the number of
     steps, an integer scalar. All steps are made in the graph. It returns the
-    figures' means over them, float32 scalars, and the number of steps before
-    the first whose figures were not finite, int32.
+    means of the metrics, float32 scalars, and the number of steps before
+    the first whose metrics were not finite, int32.
   """
 
   @tf.function
   def run_steps(batches, count):
-    sums = {name: tf.zeros([]) for name in figures}
+    sums = {name: tf.zeros([]) for name in names}
     # Nothing waits for it: a GPU gets the next step while this one runs.
     finite = tf.constant(0)
     for _ in tf.range(count):

@@ -1,12 +1,55 @@
-"""What a run measured: metrics.jsonl for programs, events for TensorBoard."""
+"""Metrics: means over a split, metrics.jsonl, and events for TensorBoard."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 
-from trainers import workdir as workdir_lib
-from trainers.errors import writing
+from trainers import compilation, files
+from trainers.files import writing
+
+
+def make_means(
+  measure: Callable[[Any], tuple[tf.Tensor, tf.Tensor, tf.Tensor]],
+  batches: Iterable[Any],
+  strategy: tf.distribute.Strategy,
+  jit_compile: bool,
+) -> Callable[[], dict[str, float]]:
+  """Returns a function that gives the mean loss and accuracy.
+
+  Args:
+    measure: A function of one replica's batch: returns losses, whether they are
+      of right answers (1 or 0), and weights, each float32 of one shape. What
+      only fills up a batch has weight 0.
+    batches: Distributed batches, gone through at each call.
+    strategy: The one to measure with.
+    jit_compile: Whether XLA compiles one replica's part.
+  """
+
+  @tf.function(jit_compile=jit_compile)
+  def sums_of(batch):
+    losses, correct, weights = measure(batch)
+    return tf.stack(
+      [
+        tf.reduce_sum(losses * weights),
+        tf.reduce_sum(correct * weights),
+        tf.reduce_sum(weights),
+      ]
+    )
+
+  @compilation.concrete
+  @tf.function
+  def sum_over_replicas(batch):
+    parts = strategy.run(sums_of, args=(batch,))
+    return strategy.reduce(tf.distribute.ReduceOp.SUM, parts, axis=None)
+
+  def means():
+    sums = sum(sum_over_replicas(batch) for batch in batches)
+    loss, correct, count = sums.numpy().tolist()
+    return {"loss": loss / count, "accuracy": correct / count}
+
+  return means
 
 
 class MetricsWriter:
@@ -30,7 +73,7 @@ class MetricsWriter:
       )
       if tf.io.gfile.exists(self._path):
         kept = [line for line in read(workdir) if line["step"] <= step]
-        workdir_lib.write_whole(self._path, "".join(map(_line, kept)))
+        files.write_whole(self._path, "".join(map(_line, kept)))
 
   def write(self, step: int, epoch: float, values: Mapping[str, float]) -> None:
     """Writes `values`, named like "train/loss" or "eval/accuracy".
@@ -84,7 +127,7 @@ def column(
 
   Args:
     lines: As `read` returns them.
-    name: Of a figure, such as "eval/accuracy".
+    name: Of a metric, such as "eval/accuracy".
   """
   pairs = [(line["epoch"], line[name]) for line in lines if name in line]
   return [epoch for epoch, _ in pairs], [value for _, value in pairs]

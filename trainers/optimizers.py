@@ -1,41 +1,61 @@
-"""From a config to an inner optimizer, and to Lookahead around it."""
+"""Optimizers by name, Lookahead around them, clipping, and what to evaluate."""
 
 import contextlib
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import keras
-import ml_collections
+import tensorflow as tf
 
 from lookahead_tf import Lookahead, slow_weights
 from lookahead_tf.backends import backend
-from trainers import gradients, runtime
+from trainers import devices
 from trainers.errors import UserError
+
+# The arguments of a Keras optimizer that limit the gradient, in Keras' order.
+LIMITS = ("clipnorm", "global_clipnorm", "clipvalue")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+  """The optimizer of an experiment, by name.
+
+  Attributes:
+    name: Name of a class of `keras.optimizers`, in any case.
+    arguments: Arguments of that class, without the learning rate.
+    lookahead: Arguments of the Lookahead around that optimizer, or None for no
+      Lookahead.
+  """
+
+  name: str
+  arguments: Mapping[str, Any]
+  lookahead: Mapping[str, Any] | None = None
 
 
 def make_optimizer(
-  config: ml_collections.ConfigDict,
+  recipe: Recipe,
   learning_rate: keras.optimizers.schedules.LearningRateSchedule,
   replicas: int = 1,
 ) -> keras.optimizers.Optimizer:
-  """Returns the optimizer of an experiment.
+  """Returns the optimizer of a recipe, not built.
 
-  With several replicas it has no limits of the gradient: `gradients.Clipping`
-  has them. With float16 a LossScaleOptimizer goes around it.
+  With several replicas the optimizer has no limits of the gradient: `Clipping`
+  applies them. With float16 a LossScaleOptimizer is around the optimizer.
 
   Args:
-    config: `config.optimizer.name` is the name of a Keras optimizer and
-      `config.optimizer.arguments` its arguments; `config.lookahead` holds the
-      arguments of Lookahead around it, or is None for none.
+    recipe: What to make.
     learning_rate: Schedule over inner updates.
     replicas: Number of replicas.
 
   Raises:
     UserError: if there is no such optimizer, or for a wrong argument.
   """
-  arguments = config.optimizer.arguments.to_dict()
-  _check_averaging(arguments, config.lookahead, replicas)
-  is_float16 = runtime.precision() == "float16"
+  arguments = dict(recipe.arguments)
+  _check_averaging(arguments, recipe.lookahead, replicas)
+  is_float16 = devices.precision() == "float16"
   if replicas > 1:
-    for limit in gradients.LIMITS:
+    for limit in LIMITS:
       arguments.pop(limit, None)
     if is_float16:
       # Keras looks for an overflow in the gradient of the first replica alone.
@@ -48,16 +68,16 @@ def make_optimizer(
     for name, value in vars(keras.optimizers).items()
     if isinstance(value, type)
   }
-  name = config.optimizer.name.lower()
+  name = recipe.name.lower()
   if name not in classes:
     raise UserError(
       "optimizer.name must be the name of a Keras optimizer, such as 'sgd' or "
-      f"'adamw'. Received: {config.optimizer.name!r}"
+      f"'adamw'. Received: {recipe.name!r}"
     )
   try:
     optimizer = classes[name](learning_rate=learning_rate, **arguments)
-    if config.lookahead is not None:
-      optimizer = Lookahead(optimizer, **config.lookahead.to_dict())
+    if recipe.lookahead is not None:
+      optimizer = Lookahead(optimizer, **recipe.lookahead)
   except (TypeError, ValueError) as error:
     raise UserError(f"The optimizer of the config: {error}") from error
   if is_float16:
@@ -82,17 +102,72 @@ def _check_averaging(arguments, lookahead, replicas):
     )
 
 
+class Clipping:
+  """The limits of an optimizer's gradient, the same for any number of replicas.
+
+  Keras clips the gradient of each replica before Keras sums them, so that a
+  limit would depend on the number of replicas. With several replicas
+  `make_optimizer` leaves the limits out, and this class applies them to the
+  sum. That costs a second reduction, since `apply` sums whatever it is given.
+
+  Args:
+    arguments: Those of the optimizer: `clipnorm` limits the norm of each
+      gradient, `global_clipnorm` that of all together, `clipvalue` each number.
+    replicas: Number of replicas. With one, Keras' own clipping stays.
+
+  Raises:
+    UserError: if there is more than one limit, or one that is not positive.
+  """
+
+  def __init__(self, arguments: Mapping[str, Any], replicas: int):
+    self._replicas = replicas
+    self._limits = {
+      name: arguments[name]
+      for name in LIMITS
+      if arguments.get(name) is not None
+    }
+    if len(self._limits) > 1 or any(v <= 0 for v in self._limits.values()):
+      raise UserError(
+        "optimizer.arguments may hold one positive limit of the gradient, "
+        f"{', '.join(LIMITS)}. Received: {self._limits}"
+      )
+
+  def __call__(self, gradients: list[Any]) -> list[Any]:
+    """Returns the gradients for the optimizer, which sums them over replicas.
+
+    Call it in the replica context.
+
+    Args:
+      gradients: This replica's part of the gradient, None where there is none.
+    """
+    if not self._limits or self._replicas == 1:
+      return gradients
+    context = tf.distribute.get_replica_context()
+    present = [tf.convert_to_tensor(g) for g in gradients if g is not None]
+    total = context.all_reduce(tf.distribute.ReduceOp.SUM, present)
+    clipped = iter([g / self._replicas for g in self._clip(total)])
+    return [None if g is None else next(clipped) for g in gradients]
+
+  def _clip(self, gradients):
+    ((name, limit),) = self._limits.items()
+    if name == "clipnorm":
+      return [tf.clip_by_norm(g, limit) for g in gradients]
+    if name == "global_clipnorm":
+      return tf.clip_by_global_norm(gradients, limit)[0]
+    return [tf.clip_by_value(g, -limit, limit) for g in gradients]
+
+
 def weights_to_evaluate(
   model: keras.Model, optimizer: keras.optimizers.Optimizer
 ) -> contextlib.AbstractContextManager:
-  """Within it `model` holds what to evaluate and to export.
+  """Returns a context manager in which `model` holds the weights to evaluate.
 
-  These are the slow weights if there is a Lookahead, since Algorithm 1 returns
-  them, the moving average of the weights if the optimizer has one (Polyak
-  averaging), and else the weights as they are. The statistics of batch
-  normalization stay those of training.
+  With Lookahead these are the slow weights, which Algorithm 1 returns. With an
+  optimizer that averages (Polyak averaging) these are the moving averages. Else
+  the weights stay as they are. The statistics of batch normalization stay those
+  of training.
 
-  After it the model has the same bits as before.
+  After the context manager the model has the same bits as before.
   """
   inner = optimizer
   if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
@@ -106,7 +181,7 @@ def weights_to_evaluate(
 
 @contextlib.contextmanager
 def _moving_averages(optimizer):
-  """Within it the trained variables hold their moving averages."""
+  """Returns a context manager that assigns moving averages to the variables."""
   averages = [
     (variable, average)
     for variable, average in zip(

@@ -10,15 +10,16 @@ from typing import Any
 
 import tensorflow as tf
 
+from trainers import files
 from trainers.errors import UserError
 
 
 @contextlib.contextmanager
 def locked(workdir: str) -> Iterator[None]:
-  """Within it no other process can have the lock of `workdir`.
+  """Returns a context manager that holds the lock of `workdir`.
 
-  The operating system frees it however a process ends. A directory that is not
-  on a local disk (gs://...) has no lock; one of a network file system without
+  The operating system frees the lock however the process ends. A directory that
+  is not on a local disk (gs://...) has no lock; a network file system without
   locks warns.
 
   Args:
@@ -70,7 +71,7 @@ def claim(workdir: str, **records: Mapping[str, Any]) -> None:
     with _using(workdir, path):
       if not tf.io.gfile.exists(path):
         tf.io.gfile.makedirs(workdir)
-        write_whole(path, _text(record))
+        files.write_whole(path, _text(record))
 
 
 def check(workdir: str, **records: Mapping[str, Any]) -> None:
@@ -109,7 +110,7 @@ def read(workdir: str, name: str) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def _using(workdir, path):
-  """Within it a failure is a UserError that names a file of the workdir."""
+  """Returns a context manager that turns a failure into a UserError."""
   try:
     yield
   except (tf.errors.OpError, json.JSONDecodeError) as error:
@@ -120,23 +121,6 @@ def _using(workdir, path):
 
 def _text(record):
   return json.dumps(record, indent=2, sort_keys=True) + "\n"
-
-
-def write_whole(path: str, content: str | bytes) -> None:
-  """Writes a file so that a reader sees all of it or nothing.
-
-  A failure leaves nothing of it.
-  """
-  temporary = f"{path}.tmp"
-  mode = "wb" if isinstance(content, bytes) else "w"
-  try:
-    with tf.io.gfile.GFile(temporary, mode) as file:
-      file.write(content)
-    tf.io.gfile.rename(temporary, path, overwrite=True)
-  except tf.errors.OpError:
-    with contextlib.suppress(tf.errors.OpError):
-      tf.io.gfile.remove(temporary)
-    raise
 
 
 def _flatten(value, prefix):

@@ -1,13 +1,21 @@
 """Trains an image classifier: the paper's section 5.1 and 5.2.
 
 python -m trainers.image_classification \
-    --config=configs/digits_cnn_lookahead.py --workdir=/tmp/digits
+    --config=configs/digits.py --workdir=/tmp/digits
 """
 
+import functools
+
 from trainers import flags
-from trainers.image_classification import train
+from trainers.image_classification import experiment, train
+
+TRAINER = flags.Trainer(
+  load=experiment.load,
+  unpack=experiment.unpack,
+  source_to_compile=experiment.source_to_compile,
+  train=train.train,
+  make_step=train.make_step,
+)
 
 if __name__ == "__main__":
-  flags.run(
-    train.train, compile_for_tpu=train.compile_for_tpu, has_fake_data=True
-  )
+  flags.run(functools.partial(flags.train, TRAINER), flags.define_training)

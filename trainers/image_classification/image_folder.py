@@ -1,18 +1,35 @@
-"""Images in class folders: SPLIT/CLASS/*.jpg."""
+"""Images in class folders, SPLIT/CLASS/*.jpg, and what else lies there.
 
+Names that begin with a dot are no data, as those of .ipynb_checkpoints and of
+macOS' ._NAME.jpg.
+"""
+
+import collections
+import dataclasses
 import os
 import warnings
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
+import tqdm
 
-from trainers.errors import UserError
-from trainers.image_classification import image_files
-from trainers.image_classification.splits import (
-  EncodedSplit,
-  Example,
-  Source,
+from trainers.errors import UserError, first_line
+from trainers.image_classification.splits import Example, Source, Split
+
+# By their names: which format it is an image file's contents say.
+READABLE = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif")
+if hasattr(tf.io, "decode_webp"):  # Not before TensorFlow 2.20.
+  READABLE += (".webp",)
+# Images too, so that a class of nothing else is a mistake.
+_UNREADABLE = (
+  *(".webp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2"),
+  *(".ppm", ".pgm", ".pnm", ".svg", ".ico", ".tga", ".psd", ".dng", ".npy"),
 )
+# What file managers, archives and network disks put into folders of images.
+_OF_SYSTEMS = ("thumbs.db", "desktop.ini", "__macosx", "@eadir")
+_LINK = "links that lead nowhere"
+_CLASSES_TOLD = 5
 
 
 def load(root: str | None, train_split: str, validation_split: str) -> Source:
@@ -28,7 +45,7 @@ def load(root: str | None, train_split: str, validation_split: str) -> Source:
 
   Raises:
     UserError: if a directory is missing or empty, or holds a class that the
-      other split lacks; and as for `image_files.find`.
+      other split lacks; and as for `find`.
   """
   layout = f"{train_split}/CLASS/*.jpg and {validation_split}/CLASS/*.jpg"
   if not root:
@@ -42,7 +59,7 @@ def load(root: str | None, train_split: str, validation_split: str) -> Source:
       raise UserError(
         f"{path} is not a directory: --data_dir must hold {layout}."
       )
-    folders = image_files.find(path)
+    folders = find(path)
     files[split] = folders.files
     left_out = folders.describe_left_out()
     if left_out:
@@ -50,7 +67,7 @@ def load(root: str | None, train_split: str, validation_split: str) -> Source:
     if not files[split]:
       raise UserError(
         f"{path} holds no images: --data_dir must hold {layout}, with names "
-        f"that end in one of {image_files.READABLE}."
+        f"that end in one of {READABLE}."
       )
   for one, other in (
     (train_split, validation_split),
@@ -63,14 +80,14 @@ def load(root: str | None, train_split: str, validation_split: str) -> Source:
         f"none in {os.path.join(root, other)}."
       )
   return Source(
-    _split(files[train_split]),
-    _split(files[validation_split]),
+    _make_split(files[train_split]),
+    _make_split(files[validation_split]),
     class_names=tuple(files[train_split]),
     channels=3,
   )
 
 
-def _split(files):
+def _make_split(files):
   paths = np.array([p.encode() for group in files.values() for p in group])
   labels = np.repeat(
     np.arange(len(files), dtype="int32"), [len(g) for g in files.values()]
@@ -88,9 +105,171 @@ def _split(files):
       max(1, len(own[0])), seed=seed, reshuffle_each_iteration=False
     )
 
-  return EncodedSplit(
+  return Split(
     len(paths),
     records,
     load=lambda path, label: Example(tf.io.read_file(path), label),
     name=lambda path, label: path,
   )
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassFolders:
+  """What a folder of class folders holds.
+
+  Attributes:
+    directory: The folder.
+    files: Paths of the images of each class, at any depth, both sorted.
+    left_out: For each class folder how many of its files are no images that can
+      be decoded, by the ends of their names.
+    without_class: How many images lie beside the class folders.
+    empty: Names of the folders without images, which are no classes.
+  """
+
+  directory: str
+  files: Mapping[str, list[str]]
+  left_out: Mapping[str, Mapping[str, int]]
+  without_class: int
+  empty: tuple[str, ...]
+
+  def describe_left_out(self) -> str:
+    """Returns sentences on what is no data, or "" if all is."""
+    sentences = []
+    if self.left_out:
+      total = sum(sum(kinds.values()) for kinds in self.left_out.values())
+      told = [
+        f"{name!r}: {_describe(kinds)}"
+        for name, kinds in [*self.left_out.items()][:_CLASSES_TOLD]
+      ]
+      more = len(self.left_out) - len(told)
+      told += [f"and {more} more classes"] * (more > 0)
+      sentences.append(
+        f"{total:,} files are left out, which are no images that TensorFlow "
+        f"{tf.__version__} decodes ({'; '.join(told)})."
+      )
+    if self.without_class:
+      sentences.append(
+        f"{self.without_class:,} images beside the class folders have no class."
+      )
+    if self.empty:
+      sentences.append(
+        f"The folders {[*self.empty]} hold no images, and are no classes."
+      )
+    return f"{self.directory}: {' '.join(sentences)}" if sentences else ""
+
+
+def find(directory: str) -> ClassFolders:
+  """Returns the images below each folder in `directory`.
+
+  Args:
+    directory: On a disk, where symbolic links are followed, or gs://...
+
+  Raises:
+    UserError: if a folder cannot be listed, if a link leads nowhere, or if a
+      class has images in formats alone that cannot be decoded.
+  """
+  files, left_out, without_class, empty = {}, {}, 0, []
+  for name, is_folder in tqdm.tqdm(
+    _entries(directory), desc=f"Listing {directory}", unit="class", delay=2
+  ):
+    if not is_folder:
+      without_class += name.lower().endswith(READABLE)
+      continue
+    folder = os.path.join(directory, name)
+    images, others = _images(folder)
+    _check(folder, images, others)
+    if images:
+      files[name] = images
+    else:
+      empty.append(name)
+    if others:
+      left_out[name] = collections.Counter(map(_kind, others))
+  return ClassFolders(directory, files, left_out, without_class, tuple(empty))
+
+
+def _images(folder):
+  """Returns the paths of the images below a folder, and of all other files."""
+  images, others = [], []
+  for path in _walk(folder, frozenset()):
+    (images if path.lower().endswith(READABLE) else others).append(path)
+  return sorted(images), sorted(others)
+
+
+def _check(folder, images, others):
+  """Raises a UserError for images that are not there, or cannot be read."""
+  broken = [path for path in (*images, *others) if _leads_nowhere(path)]
+  if broken:
+    raise UserError(
+      f"{folder} holds {len(broken):,} {_LINK}, such as {broken[0]}."
+    )
+  unreadable = [p for p in others if p.lower().endswith(_UNREADABLE)]
+  if unreadable and not images:
+    counts = _describe(collections.Counter(map(_kind, unreadable)))
+    raise UserError(
+      f"{folder} holds no image that TensorFlow {tf.__version__} decodes, but "
+      f"{counts}: convert its files to one of {READABLE}, or move it away."
+    )
+
+
+def _leads_nowhere(path):
+  return "://" not in path and os.path.islink(path) and not os.path.exists(path)
+
+
+def _walk(folder, parents) -> Iterator[str]:
+  """Yields the paths of all files below a folder.
+
+  Args:
+    folder: Where to begin.
+    parents: The real paths of the folders that it was reached by: a link to one
+      of these is not followed, which would have no end.
+  """
+  if "://" not in folder:
+    here = os.path.realpath(folder)
+    if here in parents:
+      return
+    parents = parents | {here}
+  for name, is_folder in _entries(folder):
+    path = os.path.join(folder, name)
+    if is_folder:
+      yield from _walk(path, parents)
+    else:
+      yield path
+
+
+def _entries(folder) -> list[tuple[str, bool]]:
+  """Returns sorted pairs (name, whether it is a folder) of what may be data."""
+  try:
+    if "://" in folder:
+      entries = [_remote_entry(folder, n) for n in tf.io.gfile.listdir(folder)]
+    else:
+      with os.scandir(folder) as found:
+        entries = [(entry.name, entry.is_dir()) for entry in found]
+  except (OSError, tf.errors.OpError) as error:
+    raise UserError(
+      f"{folder} cannot be listed: {first_line(error)}"
+    ) from error
+  return sorted(
+    (name, is_folder)
+    for name, is_folder in entries
+    if name and not name.startswith(".") and name.lower() not in _OF_SYSTEMS
+  )
+
+
+def _remote_entry(folder, name):
+  """Returns (name, whether it is a folder), asking only where it is not told.
+
+  In a bucket each question is a request, and names of folders end in a slash.
+  """
+  if name.endswith("/"):
+    return name.rstrip("/"), True
+  is_image = name.lower().endswith(READABLE + _UNREADABLE)
+  is_folder = not is_image and tf.io.gfile.isdir(os.path.join(folder, name))
+  return name, is_folder
+
+
+def _kind(path):
+  return os.path.splitext(path)[1].lower() or "without an ending"
+
+
+def _describe(kinds):
+  return ", ".join(f"{kinds[kind]:,} {kind}" for kind in sorted(kinds))

@@ -1,105 +1,137 @@
 """Models of images."""
 
+import dataclasses
+from typing import Any
+
 import keras
-import ml_collections
+import tensorflow as tf
 from keras import layers
 
-from trainers.errors import UserError
-from trainers.image_classification import (
-  batch_norm,
-  imagenet_resnet,
-  initialization,
-)
 
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+  """What a model of images is made of.
 
-def make_model(
-  config: ml_collections.ConfigDict,
-  *,
-  image_shape: tuple[int, int, int],
-  num_classes: int,
-  synchronized: bool = False,
-) -> keras.Model:
-  """Returns the model that `config`, a config's `model`, describes.
-
-  Args:
-    config: Fields `name` ("cnn", "cifar_resnet" or "imagenet_resnet"), `width`
-      and, for a ResNet, `blocks_per_stage`.
+  Attributes:
+    name: "cnn", "cifar_resnet" or "imagenet_resnet", a key of FEATURES.
+    width: Channels of the first stage; 64 in an "imagenet_resnet".
+    blocks_per_stage: Of a ResNet. (3, 4, 6, 3) makes the ResNet-50 of an
+      "imagenet_resnet", (3, 8, 36, 3) its ResNet-152.
     image_shape: (height, width, channels).
     num_classes: Number of labels.
-    synchronized: Normalize with the statistics of the global batch, not of one
-      replica's part: then the number of replicas does not change the model.
-
-  Returns:
-    A model from float32 images (batch, height, width, channels) to float32
-    logits (batch, num_classes).
-
-  Raises:
-    UserError: if there is no such model, or not of that width.
+    synchronized: Whether to normalize with the statistics of the global batch,
+      not of one replica's part: then the number of replicas does not change the
+      model.
   """
-  makers = {
-    "cnn": _cnn,
-    "cifar_resnet": _cifar_resnet,
-    "imagenet_resnet": imagenet_resnet.make_features,
-  }
-  if config.name not in makers:
-    raise UserError(
-      f"model.name must be one of {sorted(makers)}. Received: {config.name!r}"
-    )
-  inputs = keras.Input(image_shape, dtype="float32", name="image")
-  features = makers[config.name](inputs, config, synchronized)
+
+  name: str
+  width: int
+  blocks_per_stage: tuple[int, ...]
+  image_shape: tuple[int, int, int]
+  num_classes: int
+  synchronized: bool = False
+
+
+def make_model(architecture: Architecture) -> keras.Model:
+  """Returns the model of an architecture.
+
+  The model takes float32 images (batch, height, width, channels) and returns
+  float32 logits (batch, num_classes).
+  """
+  name = architecture.name
+  inputs = keras.Input(architecture.image_shape, dtype="float32", name="image")
+  features = FEATURES[name](inputs, architecture)
   features = layers.GlobalAveragePooling2D()(features)
   initializers = {}
-  if config.name == "imagenet_resnet":
-    initializers = initialization.of_linear(features.shape[-1])
+  if name == "imagenet_resnet":
+    initializers = _of_linear(features.shape[-1])
   logits = layers.Dense(
-    num_classes, dtype="float32", name="logits", **initializers
+    architecture.num_classes, dtype="float32", name="logits", **initializers
   )(features)
-  return keras.Model(inputs, logits, name=config.name)
+  return keras.Model(inputs, logits, name=name)
 
 
-def _cnn(x, config, synchronized):
+def _cnn(x, architecture):
   """Three 3x3 convolutions with one pooling: enough for 8x8 digits."""
   for i, factor in enumerate((1, 2, 2)):
-    x = _convolution(x, config.width * factor, name=f"conv{i}")
-    x = _normalized(x, synchronized, name=f"conv{i}")
+    x = _convolution(x, architecture.width * factor, name=f"conv{i}")
+    x = _normalized(x, architecture, name=f"conv{i}")
     x = layers.ReLU()(x)
     if i == 1:
       x = layers.MaxPooling2D()(x)
   return x
 
 
-def _cifar_resnet(x, config, synchronized):
+def _cifar_resnet(x, architecture):
   """ResNet of basic blocks for 32x32 images (He et al. 2016, section 4.2).
 
   Width 64 and (2, 2, 2, 2) blocks is the wide CIFAR form of ResNet-18: a 3x3
   stem without pooling, then 64, 128, 256 and 512 channels.
   """
-  x = _convolution(x, config.width, name="stem")
-  x = layers.ReLU()(_normalized(x, synchronized, name="stem"))
-  for stage, blocks in enumerate(config.blocks_per_stage):
+  x = _convolution(x, architecture.width, name="stem")
+  x = layers.ReLU()(_normalized(x, architecture, name="stem"))
+  return _stages(x, architecture, _basic_block)
+
+
+def _imagenet_resnet(x, architecture):
+  """ResNet of bottleneck blocks for photos (He et al. 2016, table 1).
+
+  As in PyTorch's ImageNet example: the stride of a block is in its 3x3
+  convolution, padding is on both sides, convolutions have no bias, and batch
+  normalization has momentum .9 and epsilon 1e-5.
+  """
+  x = _convolution(x, architecture.width, kernel_size=7, strides=2, name="stem")
+  x = layers.ReLU()(_normalized(x, architecture, name="stem"))
+  x = layers.MaxPooling2D(3, 2)(layers.ZeroPadding2D(1)(x))
+  return _stages(x, architecture, _bottleneck_block)
+
+
+def _stages(x, architecture, make_block):
+  """Returns the blocks of all stages; each but the first halves the size."""
+  for stage, blocks in enumerate(architecture.blocks_per_stage):
     for block in range(blocks):
-      x = _basic_block(
+      x = make_block(
         x,
-        config.width * 2**stage,
-        strides=2 if stage > 0 and block == 0 else 1,
-        synchronized=synchronized,
+        architecture.width * 2**stage,
+        2 if stage > 0 and block == 0 else 1,
+        architecture,
         name=f"stage{stage}_block{block}",
       )
   return x
 
 
-def _basic_block(x, filters, strides, synchronized, name):
-  shortcut = x
-  if strides != 1 or x.shape[-1] != filters:
-    shortcut = _convolution(
-      x, filters, kernel_size=1, strides=strides, name=f"{name}_shortcut"
-    )
-    shortcut = _normalized(shortcut, synchronized, name=f"{name}_shortcut")
+def _basic_block(x, filters, strides, architecture, *, name):
+  """Two 3x3 convolutions around which the input is added."""
+  shortcut = _shortcut(x, filters, strides, architecture, name)
   x = _convolution(x, filters, strides=strides, name=f"{name}_conv0")
-  x = layers.ReLU()(_normalized(x, synchronized, name=f"{name}_conv0"))
+  x = layers.ReLU()(_normalized(x, architecture, name=f"{name}_conv0"))
   x = _convolution(x, filters, name=f"{name}_conv1")
-  x = _normalized(x, synchronized, name=f"{name}_conv1")
+  x = _normalized(x, architecture, name=f"{name}_conv1")
   return layers.ReLU(name=name)(layers.Add()([x, shortcut]))
+
+
+def _bottleneck_block(x, filters, strides, architecture, *, name):
+  """A 1x1, a 3x3 and a 1x1 convolution; the last has 4 x `filters` channels."""
+  shortcut = _shortcut(x, 4 * filters, strides, architecture, name)
+  for i, (size, stride, channels) in enumerate(
+    ((1, 1, filters), (3, strides, filters), (1, 1, 4 * filters))
+  ):
+    conv = f"{name}_conv{i}"
+    x = _convolution(x, channels, kernel_size=size, strides=stride, name=conv)
+    x = _normalized(x, architecture, name=conv)
+    if i < 2:
+      x = layers.ReLU()(x)
+  return layers.ReLU(name=name)(layers.Add()([x, shortcut]))
+
+
+def _shortcut(x, filters, strides, architecture, name):
+  """Returns the input of a block in the shape of its output."""
+  if strides == 1 and x.shape[-1] == filters:
+    return x
+  x = _convolution(
+    x, filters, kernel_size=1, strides=strides, name=f"{name}_shortcut"
+  )
+  return _normalized(x, architecture, name=f"{name}_shortcut")
 
 
 def _convolution(x, filters, *, kernel_size=3, strides=1, name):
@@ -116,12 +148,97 @@ def _convolution(x, filters, *, kernel_size=3, strides=1, name):
     strides=strides,
     padding=padding,
     use_bias=False,
-    kernel_initializer=initialization.of_convolution(),
+    # He's normal distribution by fan-out (He et al. 2015, equation 14), as
+    # PyTorch's image classification examples have it.
+    kernel_initializer=keras.initializers.VarianceScaling(
+      2.0, mode="fan_out", distribution="untruncated_normal"
+    ),
     name=name,
   )(x)
 
 
-def _normalized(x, synchronized, *, name):
-  return batch_norm.FusedBatchNormalization(
-    momentum=0.9, epsilon=1e-5, synchronized=synchronized, name=f"{name}_norm"
+def _normalized(x, architecture, *, name):
+  return FusedBatchNormalization(
+    momentum=0.9,
+    epsilon=1e-5,
+    synchronized=architecture.synchronized,
+    name=f"{name}_norm",
   )(x)
+
+
+def _of_linear(fan_in):
+  """Returns arguments of a Dense layer for the default of PyTorch's Linear.
+
+  Kernel and bias are uniform between -1/sqrt(fan_in) and 1/sqrt(fan_in).
+  """
+  limit = fan_in**-0.5
+  return {
+    f"{name}_initializer": keras.initializers.RandomUniform(-limit, limit)
+    for name in ("kernel", "bias")
+  }
+
+
+FEATURES = {
+  "cnn": _cnn,
+  "cifar_resnet": _cifar_resnet,
+  "imagenet_resnet": _imagenet_resnet,
+}
+
+
+class FusedBatchNormalization(keras.layers.BatchNormalization):
+  """Keras' layer for images, which trains faster on one device.
+
+  Keras computes the mean, the variance and the normalization one after another:
+  without XLA each is passes over the feature maps, forward and backward. Here
+  one operation does all. The results are Keras', up to rounding.
+
+  It takes tensors of shape (batch, height, width, channels). Synchronized, or
+  with a mask, and for inference it is Keras' own.
+  """
+
+  def call(
+    self,
+    inputs: tf.Tensor,
+    training: bool | None = None,
+    mask: tf.Tensor | None = None,
+  ) -> tf.Tensor:
+    """Returns normalized `inputs`; in training the statistics follow."""
+    if (
+      not training
+      or not self.trainable
+      or self.synchronized
+      or mask is not None
+    ):
+      return super().call(inputs, training=training, mask=mask)
+    result = tf.raw_ops.FusedBatchNormV3(
+      x=inputs,
+      scale=self.gamma.value,
+      offset=self.beta.value,
+      mean=tf.zeros([0]),
+      variance=tf.zeros([0]),
+      epsilon=self.epsilon,
+      is_training=True,
+    )
+    # That of the population, which the operation estimates from the batch's.
+    count = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
+    variance = result.batch_variance * (count - 1.0) / count
+    for moving, value in (
+      (self.moving_mean, result.batch_mean),
+      (self.moving_variance, variance),
+    ):
+      moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
+    return result.y
+
+
+def with_layers_of_keras(model: Any) -> keras.Model:
+  """Returns a copy of a functional model that Keras alone can load."""
+
+  def copy(layer):
+    kind = type(layer)
+    if kind is FusedBatchNormalization:
+      kind = keras.layers.BatchNormalization
+    return kind.from_config(layer.get_config())
+
+  plain = keras.models.clone_model(model, clone_function=copy)
+  plain.set_weights(model.get_weights())
+  return plain

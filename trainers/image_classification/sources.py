@@ -1,65 +1,141 @@
 """Where images and labels come from."""
 
-import ml_collections
 import numpy as np
 import tensorflow as tf
 from sklearn import datasets, model_selection
 
-from trainers.image_classification import (
-  fake_images,
-  image_folder,
-  tfds_images,
-  tfrecords,
-)
-from trainers.image_classification.splits import Source, Split
+from trainers.errors import UserError
+from trainers.image_classification import image_folder, tfds_images, tfrecords
+from trainers.image_classification.splits import Example, Source, Split
+
+# Sizes of data that is made up: examples to train on and to evaluate on,
+# classes, channels.
+_SIZES = {
+  "cifar10": (50_000, 10_000, 10, 3),
+  "cifar100": (50_000, 10_000, 100, 3),
+  "digits": (1_437, 360, 10, 1),
+  "imagenet2012": (1_281_167, 50_000, 1000, 3),
+}
+# Names that do not say how much data there is: as if they were ImageNet.
+_LIKE_IMAGENET = ("image_folder", "tfrecords")
 
 
 def load(
-  config: ml_collections.ConfigDict,
-  data_dir: str | None,
+  name: str,
+  data_dir: str | None = None,
+  train_split: str = "train",
+  validation_split: str = "validation",
   fake_data: bool = False,
 ) -> Source:
-  """Returns the source that `config`, a config's `data`, names.
+  """Returns the data set of that name.
 
   Args:
-    config: Fields `name` ("digits", "image_folder", "tfrecords" or the name of
-      a TFDS data set), `train_split` and `validation_split`.
+    name: "digits", "image_folder", "tfrecords" or the name of a TFDS data set.
     data_dir: The folder of images or TFRecords, or TFDS's data_dir (None for
       its default).
+    train_split: Name of the split to train on; of "digits" there is one only.
+    validation_split: Name of the split to evaluate on, likewise.
     fake_data: Whether to make up as much data instead.
 
   Raises:
     UserError: if there is no such data set, or no data in it.
   """
-  splits = config.train_split, config.validation_split
   if fake_data:
-    return fake_images.load(config)
-  if config.name == "digits":
+    return made_up(name)
+  if name == "digits":
     return _digits()
-  if config.name == "image_folder":
-    return image_folder.load(data_dir, *splits)
-  if config.name == "tfrecords":
-    return tfrecords.load(data_dir, *splits)
-  return tfds_images.load(config.name, data_dir, *splits)
+  if name == "image_folder":
+    return image_folder.load(data_dir, train_split, validation_split)
+  if name == "tfrecords":
+    return tfrecords.load(data_dir, train_split, validation_split)
+  return tfds_images.load(name, data_dir, train_split, validation_split)
+
+
+def of_arrays(images: np.ndarray, labels: np.ndarray) -> Split:
+  """Returns a split of images that are in memory.
+
+  Args:
+    images: uint8 of shape (examples, height, width, channels).
+    labels: Integers of shape (examples,), from 0.
+  """
+
+  def records(host, hosts, seed, buffer):
+    own = images[host::hosts], labels[host::hosts].astype("int32")
+    dataset = tf.data.Dataset.from_tensor_slices(own)
+    if seed is None:
+      return dataset
+    del buffer  # All of them, whatever the buffer: they are in memory.
+    return dataset.shuffle(
+      max(1, len(own[0])), seed=seed, reshuffle_each_iteration=False
+    )
+
+  return Split(
+    len(images),
+    records,
+    load=Example,
+    name=lambda image, label: tf.constant("An image in memory"),
+    channels=images.shape[-1],
+    is_encoded=False,
+  )
 
 
 def _digits():
   """scikit-learn's 1,797 handwritten digits of 8x8 pixels, 360 to validate."""
   digits = datasets.load_digits()
   images = np.rint(digits.images[..., np.newaxis] * (255 / 16)).astype("uint8")
-  labels = digits.target.astype("int32")
   # The same split in every run, whatever its seed.
   train, validation = model_selection.train_test_split(
-    np.arange(len(labels)), test_size=360, random_state=0, stratify=labels
+    np.arange(len(images)),
+    test_size=360,
+    random_state=0,
+    stratify=digits.target,
   )
   return Source(
-    *(
-      Split(
-        tf.data.Dataset.from_tensor_slices((images[rows], labels[rows])),
-        len(rows),
-      )
-      for rows in (train, validation)
-    ),
+    of_arrays(images[train], digits.target[train]),
+    of_arrays(images[validation], digits.target[validation]),
     class_names=tuple(str(name) for name in digits.target_names),
     channels=1,
+  )
+
+
+def made_up(name: str) -> Source:
+  """Returns noise in place of a data set, as many examples as that has.
+
+  Made-up data is for benchmarks, and for steps that are only compiled. Its
+  images are all one, of one pixel; `pipelines.MadeUpImages` makes batches of
+  any size.
+
+  Args:
+    name: As in `load`.
+
+  Raises:
+    UserError: if the size of that data set is not known.
+  """
+  size_of = "imagenet2012" if name in _LIKE_IMAGENET else name
+  if size_of not in _SIZES:
+    raise UserError(
+      f"--fake_data has the sizes of {[*_SIZES]}, and for {_LIKE_IMAGENET} "
+      f"that of ImageNet, but not of data.name={name!r}."
+    )
+  *sizes, classes, channels = _SIZES[size_of]
+
+  def split(size):
+    image = np.zeros((1, 1, 1, channels), "uint8")
+    one = of_arrays(image, np.zeros(1, "int32"))
+    return Split(
+      size,
+      lambda host, hosts, seed, buffer: one.records(0, 1, None, 1).repeat(
+        len(range(host, size, hosts))
+      ),
+      load=one.load,
+      name=one.name,
+      channels=channels,
+      is_encoded=False,
+    )
+
+  return Source(
+    *map(split, sizes),
+    class_names=tuple(map(str, range(classes))),
+    channels=channels,
+    is_made_up=True,
   )

@@ -1,33 +1,22 @@
-"""What a data set is to the input: splits of labelled images."""
+"""What a data set is to the input pipelines: splits of labelled images."""
 
 import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
+import tqdm
 
-from trainers.image_classification import decoding
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-  """One part of a data set, of images that are decoded.
-
-  Attributes:
-    examples: Pairs (image, label) in a fixed order: uint8 of shape (height,
-      width, channels), which may differ between images, and an integer scalar.
-    size: Number of examples.
-  """
-
-  examples: tf.data.Dataset
-  size: int
+from trainers.errors import UserError, reason
+from trainers.image_classification import pixels
 
 
 class Example(NamedTuple):
   """A labelled image as it was found.
 
   Attributes:
-    image: An image file's contents, a string scalar; see `decoding.decode`.
+    image: The contents of an image file, a string scalar (see `pixels.decode`),
+      or pixels, uint8 of shape (height, width, channels).
     label: int32 scalar, from 0.
   """
 
@@ -36,8 +25,8 @@ class Example(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class EncodedSplit:
-  """One part of a data set, of images that are still to be decoded.
+class Split:
+  """One part of a data set.
 
   Attributes:
     size: Number of records.
@@ -49,7 +38,8 @@ class EncodedSplit:
     load: A function of a record's components; returns its Example.
     name: A function of a record's components; returns where it is from, for
       messages, a string scalar.
-    channels: Channels to decode, 1 or 3.
+    channels: Channels of the pixels, 1 or 3.
+    is_encoded: Whether the images of `load` are contents of files, not pixels.
     find_damage: Returns a sentence on a file in which no records can be found,
       or None. Reads all of them.
   """
@@ -59,34 +49,64 @@ class EncodedSplit:
   load: Callable[..., Example]
   name: Callable[..., tf.Tensor]
   channels: int = 3
+  is_encoded: bool = True
   find_damage: Callable[[], str | None] = lambda: None
+
+  def decode(self, *record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns (image, label) of a record's components.
+
+    The image is uint8 of shape (height, width, channels), the label an int32
+    scalar.
+    """
+    image, label = self.load(*record)
+    if self.is_encoded:
+      image = pixels.decode(image, self.channels)
+    return image, label
 
   @property
   def examples(self) -> tf.data.Dataset:
-    """Pairs (image, label), decoded, as those of a Split."""
-
-    def decode(*record):
-      example = self.load(*record)
-      return decoding.decode(example.image, self.channels), example.label
-
+    """All pairs (image, label) in a fixed order, as `decode` returns them."""
     return self.records(0, 1, None, 1).map(
-      decode, num_parallel_calls=tf.data.AUTOTUNE
+      self.decode, num_parallel_calls=tf.data.AUTOTUNE
     )
 
+  def find_unreadable(self, records: tf.data.Dataset) -> UserError | None:
+    """Reads and decodes records up to the first for which that fails.
 
-@dataclasses.dataclass(frozen=True)
-class FakeSplit:
-  """One part of a data set that does not exist.
+    An operation that fails does not say on what. To let each image carry its
+    name costs time in every step; to look again does only after an error.
 
-  Attributes:
-    size: Number of examples that it would have.
-    num_classes: Labels are less than this.
-    channels: Channels of the images, 1 or 3.
-  """
+    Args:
+      records: Those to look at, in the order in which to.
 
-  size: int
-  num_classes: int
-  channels: int
+    Returns:
+      An error with the name of the image, or None if all can be read.
+    """
+    heights = records.map(
+      lambda *record: tf.shape(self.decode(*record)[0])[0],
+      num_parallel_calls=tf.data.AUTOTUNE,
+      deterministic=True,
+    )
+    readable = 0
+    try:
+      for _ in tqdm.tqdm(
+        heights, desc="Looking for what cannot be read", unit="image"
+      ):
+        readable += 1
+    except tf.errors.OpError as error:
+      name = self._name_of_first(records.skip(readable))
+      if name is not None:
+        return UserError(f"{name} cannot be read: {reason(error)}")
+      return UserError(self.find_damage() or reason(error))
+    return None
+
+  def _name_of_first(self, records):
+    """Returns the name of the first record, or None if it has none itself."""
+    try:
+      for name in records.take(1).map(self.name):
+        return name.numpy().decode(errors="replace")
+    except tf.errors.OpError:
+      return None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,12 +118,14 @@ class Source:
     validation: The examples to evaluate on.
     class_names: Names of the labels 0, 1, ...
     channels: Channels of the images, 1 or 3.
+    is_made_up: Whether the images are noise; see `sources.made_up`.
   """
 
-  train: Split | EncodedSplit | FakeSplit
-  validation: Split | EncodedSplit | FakeSplit
+  train: Split
+  validation: Split
   class_names: tuple[str, ...]
   channels: int
+  is_made_up: bool = False
 
   def describe(self) -> dict[str, Any]:
     """Returns what tells this source from another, JSON-like."""
@@ -113,6 +135,6 @@ class Source:
       "class_names": list(self.class_names),
       "channels": self.channels,
     }
-    if isinstance(self.train, FakeSplit):
+    if self.is_made_up:
       description["fake"] = True
     return description

@@ -3,16 +3,12 @@
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from trainers import tfds_builders
-from trainers.array_records import ArrayRecords
+from trainers import tfds_data
 from trainers.errors import UserError
-from trainers.image_classification import record_files
-from trainers.image_classification.record_files import Extent
-from trainers.image_classification.splits import (
-  EncodedSplit,
-  Example,
-  Source,
-)
+from trainers.image_classification import tfrecords
+from trainers.image_classification.splits import Example, Source, Split
+from trainers.image_classification.tfrecords import Extent
+from trainers.tfds_data import ArrayRecords
 
 
 def load(
@@ -30,7 +26,7 @@ def load(
     UserError: if there is no such data set or split, if it is not prepared, or
       if it is not one of images to classify.
   """
-  builder = tfds_builders.load(
+  builder = tfds_data.load(
     name, data_dir, other_names=("digits", "image_folder", "tfrecords")
   )
   features = builder.info.features
@@ -93,8 +89,8 @@ def _make_parsers(features, image_key, label_key):
 
 
 def _split(builder, field, name, parsers, channels):
-  split = tfds_builders.split(builder, f"data.{field}", name)
-  if tfds_builders.is_array_record(builder):
+  split = tfds_data.split(builder, f"data.{field}", name)
+  if tfds_data.is_array_record(builder):
     return _split_of_array_records(
       ArrayRecords(builder, name), *parsers, channels
     )
@@ -105,11 +101,11 @@ def _split(builder, field, name, parsers, channels):
   read_file = tfds.core.file_adapters.ADAPTER_FOR_FORMAT[
     builder.info.file_format
   ].make_tf_data
-  return record_files.make_split(
+  return tfrecords.make_split(
     extents,
     lambda record, path, index: load(record),
     lambda record, path, index: (
-      name_of(record) if name_of else record_files.name_of(path, index)
+      name_of(record) if name_of else tfrecords.name_of(path, index)
     ),
     channels,
     read_file,
@@ -122,13 +118,13 @@ def _split_of_array_records(records, load, name_of, channels):
   def name(number):
     if name_of:
       return name_of(records.read(number))
-    return record_files.name_of(*records.place(number))
+    return tfrecords.name_of(*records.place(number))
 
   def numbers(host, hosts, seed, buffer):
     del buffer  # All of them, whatever the buffer: they are numbers.
     return records.numbers(host, hosts, seed).map(lambda number: (number,))
 
-  return EncodedSplit(
+  return Split(
     len(records),
     numbers,
     lambda number: load(records.read(number)),

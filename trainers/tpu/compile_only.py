@@ -7,14 +7,15 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import ml_collections
 import tensorflow as tf
 import tqdm
 
-from trainers import tpu_chips, tpu_program, tpu_report
 from trainers.errors import UserError
-from trainers.tpu_chips import Cost
-from trainers.tpu_report import Failure, Result
+from trainers.tpu import chips as chips_lib
+from trainers.tpu import program as program_lib
+from trainers.tpu import report as report_lib
+from trainers.tpu.chips import Cost
+from trainers.tpu.report import Failure, Result
 
 # Returns one replica's training step, and the specs of its batch.
 MakeStep = Callable[[tf.distribute.Strategy], tuple[Callable[[Any], Any], Any]]
@@ -28,34 +29,6 @@ _ENVIRONMENT = {
   "TPU_WORKER_HOSTNAMES": "localhost",
   "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
-
-
-def report_config(
-  make_step: Callable[[ml_collections.ConfigDict, tf.distribute.Strategy], Any],
-  config: ml_collections.ConfigDict,
-  slices: Sequence[str],
-  global_batch_size: int,
-  unit: str = "examples",
-) -> int:
-  """Does what `report` does, with the step of a config.
-
-  Args:
-    make_step: As in `compile_step`, but a function of the config too.
-    config: An experiment.
-    slices: As in `compile_step`.
-    global_batch_size: As in `report`.
-    unit: As in `report`.
-  """
-  inner = ml_collections.ConfigDict(config)
-  with inner.unlocked():
-    inner.lookahead = None
-  return report(
-    functools.partial(make_step, config),
-    functools.partial(make_step, inner) if config.lookahead else None,
-    slices,
-    global_batch_size,
-    unit,
-  )
 
 
 def report(
@@ -84,7 +57,7 @@ def report(
     UserError: if there is no such slice, if the extra is not installed, or if
       the step cannot be made for any slice.
   """
-  table = tpu_report.Table(global_batch_size, unit)
+  table = report_lib.Table(global_batch_size, unit)
   results, waiting = {}, []
   try:
     for result in compile_step(make_step, make_inner_step, slices):
@@ -98,7 +71,7 @@ def report(
       raise UserError(waiting[0].step.message)
   finally:
     if not waiting and results:
-      _print("\n" + tpu_report.format_notes(list(results.values())))
+      _print("\n" + report_lib.format_notes(list(results.values())))
   return int(any(r.verdict() != "compiles" for r in results.values()))
 
 
@@ -122,7 +95,7 @@ def compile_step(
       run under the strategy it is given.
     make_inner_step: Makes the same step with the inner optimizer alone, or
       None if the optimizer is no Lookahead.
-    slices: Names of TPU slices, keys of `tpu_chips.SLICES`.
+    slices: Names of TPU slices, keys of `chips_lib.SLICES`.
 
   Yields:
     For each slice the result of the step; then, if the step compiled and there
@@ -131,7 +104,7 @@ def compile_step(
   Raises:
     UserError: if there is no such slice, or the extra is not installed.
   """
-  found = tpu_chips.find(slices)
+  found = chips_lib.find(slices)
   compiler = _load_compiler()
   lower = functools.cache(_lower)  # Slices of as many devices share it.
 
@@ -140,7 +113,7 @@ def compile_step(
       return compiler.compile_program(lower(make, len(devices)), devices)
     except UserError as error:
       return Failure(str(error), is_mistake=True)
-    except (tpu_program.LoweringError, compiler.CompileError) as error:
+    except (program_lib.LoweringError, compiler.CompileError) as error:
       return Failure(str(error))
 
   programs = 2 if make_inner_step else 1
@@ -163,19 +136,19 @@ def compile_step(
 
 
 def _lower(make_step, replicas):
-  strategy = tpu_program.CompiledReplicas(replicas)
+  strategy = program_lib.CompiledReplicas(replicas)
   step, batch_spec = make_step(strategy)
-  return tpu_program.stablehlo(step, batch_spec, strategy)
+  return program_lib.stablehlo(step, batch_spec, strategy)
 
 
 def _load_compiler():
-  """Returns the module `tpu_compiler`, whose imports not everyone has."""
+  """Returns the module `compiler`, whose imports not everyone has."""
   for name in ("jax", "libtpu"):
     if importlib.util.find_spec(name) is None:
       raise UserError(
         f"tpu_compile_only needs {name}: pip install -e '.[tpu-compile]'"
       )
   os.environ.update(_ENVIRONMENT)
-  from trainers import tpu_compiler
+  from trainers.tpu import compiler
 
-  return tpu_compiler
+  return compiler

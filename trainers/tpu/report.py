@@ -5,8 +5,8 @@ import math
 import re
 from collections.abc import Sequence
 
-from trainers import tpu_chips
-from trainers.tpu_chips import Cost
+from trainers.tpu import chips as chips_lib
+from trainers.tpu.chips import Cost
 
 _HEAD = (
   "slice",
@@ -47,7 +47,7 @@ class Result:
   """What became of one slice.
 
   Attributes:
-    name: The slice, a key of `tpu_chips.SLICES`.
+    name: The slice, a key of `chips_lib.SLICES`.
     devices: How many it has, or 0 if the compiler does not know the slice.
     step: The cost of the training step.
     inner_step: That of the step with the inner optimizer alone, or None if it
@@ -70,7 +70,7 @@ class Result:
     if isinstance(self.step, Failure):
       is_full = re.search("RESOURCE_EXHAUSTED|out of memory", self.step.message)
       return "does not fit" if is_full else "does not compile"
-    fits = self.step.total <= tpu_chips.SLICES[self.name].hbm_gib * 2**30
+    fits = self.step.total <= chips_lib.SLICES[self.name].hbm_gib * 2**30
     return "compiles" if fits else "does not fit"
 
 
@@ -136,11 +136,11 @@ def shorten(error: str, length: int = 300) -> str:
 def _row(result, global_batch_size):
   devices = str(result.devices or "")
   start = (result.name, devices, "training", result.verdict())
-  chips = tpu_chips.SLICES[result.name]
+  chips = chips_lib.SLICES[result.name]
   cost = result.step
   if isinstance(cost, Failure):
     return (*start, "", "", "", f"{chips.hbm_gib * 1024:,.0f}", "", "", "", "")
-  seconds = tpu_chips.least_seconds(chips, cost)
+  seconds = chips_lib.least_seconds(chips, cost)
   return (
     *start,
     _mib(cost.arguments),

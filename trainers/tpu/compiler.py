@@ -1,7 +1,7 @@
 """The ahead-of-time compiler of libtpu, which needs no TPU.
 
 Importing this takes the extra `tpu-compile` and the environment variables that
-`tpu_compile` sets. JAX is here for its way to libtpu only.
+`compile_only` sets. JAX is here for its way to libtpu only.
 """
 
 import math
@@ -14,7 +14,7 @@ from jax.extend.mlir import ir
 from jax.interpreters import mlir
 from jaxlib import xla_client
 
-from trainers.tpu_chips import Cost, Slice
+from trainers.tpu.chips import Cost, Slice
 
 
 class CompileError(Exception):

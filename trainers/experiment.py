@@ -1,0 +1,127 @@
+"""What all configs have in common, unpacked into plain values and checked.
+
+The `experiment.py` of each trainer builds on this module. Together with
+`flags.py` they are the only modules of the trainers that know ml_collections:
+everything else takes what it needs by name.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import ml_collections
+import tensorflow as tf
+
+from trainers import optimizers
+from trainers.errors import UserError
+from trainers.learning_rates import SCHEDULES, UNITS, LearningRate
+
+# A field such as "data.size", a condition on its value, and the condition in
+# words.
+Range = tuple[str, Callable[[Any], bool], str]
+
+POSITIVE = (lambda value: value > 0, "positive")
+NOT_NEGATIVE = (lambda value: value >= 0, "0 or more")
+FRACTION = (lambda value: 0 <= value < 1, "in [0, 1)")
+SEED: Range = ("seed", lambda v: 0 <= v < 2**32 - 1, "in [0, 2**32 - 2]")
+
+_LEARNING_RATE = (
+  ("learning_rate.schedule", lambda v: v in SCHEDULES, f"one of {SCHEDULES}"),
+  ("learning_rate.unit", lambda v: v in UNITS, f"one of {UNITS}"),
+  ("learning_rate.peak", *POSITIVE),
+  ("learning_rate.warmup", *NOT_NEGATIVE),
+)
+
+
+def check_ranges(
+  config: ml_collections.ConfigDict, ranges: Sequence[Range]
+) -> None:
+  """Raises a UserError for the first field whose value breaks its condition."""
+  for field, is_right, description in ranges:
+    value = config
+    for name in field.split("."):
+      value = value[name]
+    if not is_right(value):
+      raise UserError(f"{field} must be {description}. Received: {value!r}")
+
+
+def read_learning_rate(
+  config: ml_collections.ConfigDict, steps_per_epoch: int, total_steps: int
+) -> LearningRate:
+  """Returns the learning rate that `config.learning_rate` describes.
+
+  Args:
+    config: An experiment. In `config.learning_rate`, `warmup` and `decay_at`
+      are lengths in `unit`, "epochs" or "steps"; the other fields are those of
+      LearningRate.
+    steps_per_epoch: Training steps in an epoch.
+    total_steps: Training steps in all.
+
+  Raises:
+    UserError: for a value that makes no sense.
+  """
+  check_ranges(config, _LEARNING_RATE)
+  rate = config.learning_rate
+  places = tuple(rate.decay_at)
+  if rate.schedule == "step" and (
+    not places or places != tuple(sorted(set(places)))
+  ):
+    raise UserError(
+      "learning_rate.decay_at must be increasing for schedule='step', such as "
+      f"(60, 120, 160). Received: {places}"
+    )
+  if rate.schedule == "rsqrt" and (len(places) != 1 or places[0] <= 0):
+    raise UserError(
+      "learning_rate.decay_at must hold one positive length for "
+      f"schedule='rsqrt', after which the rate falls. Received: {places}"
+    )
+  scale = steps_per_epoch if rate.unit == "epochs" else 1
+  return LearningRate(
+    schedule=rate.schedule,
+    peak=rate.peak,
+    warmup=rate.warmup * scale,
+    decay_at=tuple(place * scale for place in places),
+    decay_factor=rate.decay_factor,
+    total_steps=total_steps,
+  )
+
+
+def read_optimizer(
+  config: ml_collections.ConfigDict,
+  learning_rate: LearningRate,
+  strategy: tf.distribute.Strategy,
+) -> tuple[keras.optimizers.Optimizer, optimizers.Clipping]:
+  """Returns the optimizer of an experiment, not built, and its clipping.
+
+  Args:
+    config: An experiment. `config.optimizer.name` is the name of a Keras
+      optimizer, `config.optimizer.arguments` its arguments; `config.lookahead`
+      holds the arguments of the Lookahead around it, or is None for none.
+    learning_rate: From `read_learning_rate`.
+    strategy: The strategy to train with.
+
+  Raises:
+    UserError: for a wrong name or argument.
+  """
+  replicas = strategy.num_replicas_in_sync
+  recipe = optimizers.Recipe(
+    name=config.optimizer.name,
+    arguments=config.optimizer.arguments.to_dict(),
+    lookahead=None if config.lookahead is None else config.lookahead.to_dict(),
+  )
+  clipping = optimizers.Clipping(recipe.arguments, replicas)
+  with strategy.scope():
+    optimizer = optimizers.make_optimizer(
+      recipe, learning_rate.make_schedule(), replicas
+    )
+  return optimizer, clipping
+
+
+def without_lookahead(
+  config: ml_collections.ConfigDict,
+) -> ml_collections.ConfigDict:
+  """Returns a copy of an experiment with the inner optimizer alone."""
+  copy = ml_collections.ConfigDict(config)
+  with copy.unlocked():
+    copy.lookahead = None
+  return copy

@@ -1,0 +1,92 @@
+"""Files and paths: written whole or not at all, and not taken for patterns."""
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterator
+
+import tensorflow as tf
+
+from trainers.errors import UserError, first_line
+
+# Characters that have a meaning of their own in a pattern of file names.
+_SPECIAL = re.compile(r"[][*?\\]")
+
+
+def expand(path: str) -> str:
+  """Returns a path whose leading `~` or `~USER` is that home directory.
+
+  A shell leaves the `~` of --workdir=~/runs as it is. A directory of that name
+  is ./~.
+  """
+  return os.path.expanduser(path)
+
+
+def check_no_pattern(**paths: str | None) -> None:
+  r"""Raises a UserError for a path that TensorFlow would take for a pattern.
+
+  TensorFlow looks for the files of a checkpoint, and so of a saved model, by a
+  pattern: it does not find the files of exp[12], and reads those of exp1
+  instead (https://github.com/tensorflow/tensorflow/issues/34290).
+
+  Args:
+    **paths: Where a checkpoint or a saved model is or will be, by the names of
+      the flags. None is no path.
+  """
+  for name, path in paths.items():
+    if path and (found := sorted(set(_SPECIAL.findall(path)))):
+      raise UserError(
+        f"--{name}={path} must be a path without {' and '.join(found)}: "
+        "TensorFlow takes the path of a checkpoint for a pattern of file "
+        r"names, in which [ ] * ? \ mean something else."
+      )
+
+
+@contextlib.contextmanager
+def writing(
+  path: str,
+  on_error: Callable[[], None] = lambda: None,
+  resumes: bool = True,
+) -> Iterator[None]:
+  """Returns a context manager that turns a failed write into a UserError.
+
+  Args:
+    path: The file, named in the message.
+    on_error: Called after a failure, such as a full disk, to remove what the
+      failure left.
+    resumes: Whether the program goes on from a checkpoint when run again.
+  """
+  try:
+    yield
+  except (OSError, tf.errors.OpError) as error:
+    with contextlib.suppress(OSError, tf.errors.OpError):
+      on_error()
+    remedy = (
+      "Make room, and run the same command again: it goes on from the last "
+      "checkpoint."
+      if resumes
+      else "Make room, or give another path."
+    )
+    raise UserError(
+      f"{path} cannot be written: {first_line(error)}. {remedy}"
+    ) from error
+
+
+def write_whole(path: str, content: str | bytes) -> None:
+  """Writes a file so that a reader sees all of it or nothing.
+
+  A failure leaves nothing behind.
+
+  Raises:
+    tf.errors.OpError: if the file cannot be written; see `writing`.
+  """
+  temporary = f"{path}.tmp"
+  mode = "wb" if isinstance(content, bytes) else "w"
+  try:
+    with tf.io.gfile.GFile(temporary, mode) as file:
+      file.write(content)
+    tf.io.gfile.rename(temporary, path, overwrite=True)
+  except tf.errors.OpError:
+    with contextlib.suppress(tf.errors.OpError):
+      tf.io.gfile.remove(temporary)
+    raise

@@ -1,0 +1,326 @@
+"""An image classification config, unpacked into plain values and checked."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import ml_collections
+import tensorflow as tf
+
+from trainers import compilation, devices, loop, optimizers
+from trainers.errors import UserError
+from trainers.experiment import (
+  FRACTION,
+  NOT_NEGATIVE,
+  POSITIVE,
+  SEED,
+  check_ranges,
+  read_learning_rate,
+  read_optimizer,
+)
+from trainers.image_classification import sources
+from trainers.image_classification.model import FEATURES, Architecture
+from trainers.image_classification.pipelines import (
+  KINDS,
+  Batching,
+  ImagePipeline,
+  MadeUpImages,
+)
+from trainers.image_classification.pixels import Cut
+from trainers.image_classification.splits import Source, Split
+from trainers.image_classification.step import Objective
+
+_IMAGENET_WIDTH = 64  # The only one of an "imagenet_resnet".
+
+# Fields, what they must be, and how that is told.
+_RANGES = (
+  SEED,
+  ("num_epochs", *POSITIVE),
+  ("global_batch_size", *POSITIVE),
+  ("steps_per_loop", *POSITIVE),
+  ("eval_every_epochs", *POSITIVE),
+  ("checkpoint_every_epochs", *POSITIVE),
+  ("keep_checkpoints", *POSITIVE),
+  ("label_smoothing", *FRACTION),
+  ("l2_penalty", *NOT_NEGATIVE),
+  ("data.pipeline", lambda v: v in KINDS, f"one of {[*KINDS]}"),
+  ("data.image_size", *POSITIVE),
+  ("data.crop_padding", *NOT_NEGATIVE),
+  ("data.shuffle_buffer", *POSITIVE),
+  ("data.std", lambda v: min(v) > 0, "positive"),
+  ("model.name", lambda v: v in FEATURES, f"one of {[*FEATURES]}"),
+  ("model.width", *POSITIVE),
+)
+
+# The kind of pipeline that uses a field, and the value for the others.
+_FIELDS_OF_A_KIND = {
+  "antialias": ("large_images", None),
+  "crop_padding": ("small_images", 0),
+  "cache": ("small_images", None),
+  "crop_area": ("large_images", None),
+  "crop_aspect_ratio": ("large_images", None),
+  "eval_resize": ("large_images", None),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+  """What a config describes, on a data set and with a strategy.
+
+  Attributes:
+    seed: Seed of the model and of what a step draws, in [0, 2**32 - 2].
+    source: The data set.
+    make_pipeline: A function of a split and a `tf.distribute.InputContext`;
+      returns the pipeline of that host.
+    architecture: Of the model.
+    optimizer: Not built.
+    clipping: Of the gradients.
+    objective: What is minimized.
+    plan: What the loop does at which step.
+    jit_compile: Whether XLA compiles one replica's step.
+    records: All that decides the result of the run, JSON-like dictionaries.
+  """
+
+  seed: int
+  source: Source
+  make_pipeline: Callable[[Split, tf.distribute.InputContext], ImagePipeline]
+  architecture: Architecture
+  optimizer: keras.optimizers.Optimizer
+  clipping: optimizers.Clipping
+  objective: Objective
+  plan: loop.Plan
+  jit_compile: bool
+  records: Mapping[str, Mapping[str, Any]]
+
+
+def load(config: ml_collections.ConfigDict, run: devices.Runtime) -> Experiment:
+  """Returns the experiment of a config, on the data that it names.
+
+  Args:
+    config: An experiment, as in configs/.
+    run: Where the data is, and which devices to use.
+
+  Raises:
+    UserError: for a value that cannot be trained with, and for data that is not
+      there or does not go with the config.
+  """
+  _check_fields(config, run.strategy)
+  source = _load_source(config.data, run.data_dir, run.fake_data)
+  return unpack(config, source, run.strategy, run.profile_steps)
+
+
+def source_to_compile(
+  config: ml_collections.ConfigDict,
+  data_dir: str | None = None,
+  fake_data: bool = False,
+) -> Source:
+  """Returns the source for `unpack` when the step is compiled only.
+
+  The data is read: its size and its classes count.
+
+  Raises:
+    UserError: as `load` does.
+  """
+  check_ranges(config, _RANGES)
+  return _load_source(config.data, data_dir, fake_data)
+
+
+def unpack(
+  config: ml_collections.ConfigDict,
+  source: Source,
+  strategy: tf.distribute.Strategy,
+  profile_steps: tuple[int, int] | None = None,
+) -> Experiment:
+  """Returns the experiment of a config on a source.
+
+  Args:
+    config: An experiment, as in configs/.
+    source: The data set.
+    strategy: The strategy to train with.
+    profile_steps: As in `loop.Plan`.
+
+  Raises:
+    UserError: for a value that cannot be trained with.
+  """
+  _check_fields(config, strategy)
+  _check_source(config, source)
+  replicas = strategy.num_replicas_in_sync
+  plan = make_plan(config, source.train.size, profile_steps)
+  optimizer, clipping = read_optimizer(
+    config,
+    read_learning_rate(config, plan.steps_per_epoch, plan.total_steps),
+    strategy,
+  )
+  data = config.data
+  return Experiment(
+    seed=config.seed,
+    source=source,
+    make_pipeline=functools.partial(
+      _pipeline_class(data.pipeline, source), batching=read_batching(config)
+    ),
+    architecture=Architecture(
+      name=config.model.name,
+      width=config.model.width,
+      blocks_per_stage=tuple(config.model.blocks_per_stage),
+      image_shape=(data.image_size, data.image_size, source.channels),
+      num_classes=len(source.class_names),
+      synchronized=config.model.synchronized_batch_norm and replicas > 1,
+    ),
+    optimizer=optimizer,
+    clipping=clipping,
+    objective=Objective(
+      global_batch_size=config.global_batch_size,
+      mean=tuple(data.mean),
+      std=tuple(data.std),
+      label_smoothing=config.label_smoothing,
+      l2_penalty=config.l2_penalty,
+    ),
+    plan=plan,
+    jit_compile=compilation.uses_xla(
+      config.jit_compile, strategy, on_cpu=False
+    ),
+    records={
+      "config": config.to_dict(),
+      "source": source.describe(),
+      "runtime": {"precision": devices.precision()},
+    },
+  )
+
+
+def make_plan(
+  config: ml_collections.ConfigDict,
+  train_size: int,
+  profile_steps: tuple[int, int] | None = None,
+) -> loop.Plan:
+  """Returns the plan of an experiment on `train_size` examples."""
+  steps_per_epoch = train_size // config.global_batch_size
+
+  def steps_in(epochs):
+    return max(1, math.ceil(epochs * steps_per_epoch))
+
+  return loop.Plan(
+    total_steps=steps_in(config.num_epochs),
+    steps_per_epoch=steps_per_epoch,
+    steps_per_loop=config.steps_per_loop,
+    eval_every_steps=steps_in(config.eval_every_epochs),
+    checkpoint_every_steps=steps_in(config.checkpoint_every_epochs),
+    global_batch_size=config.global_batch_size,
+    keep_checkpoints=config.keep_checkpoints,
+    profile_steps=profile_steps,
+  )
+
+
+def read_batching(config: ml_collections.ConfigDict) -> Batching:
+  """Returns how the examples of an experiment become batches."""
+  data = config.data
+  defaults = Cut(data.image_size)
+  return Batching(
+    global_batch_size=config.global_batch_size,
+    seed=config.seed,
+    shuffle_buffer=data.shuffle_buffer,
+    cut=Cut(
+      data.image_size,
+      horizontal_flip=data.horizontal_flip,
+      crop_area=tuple(data.crop_area or defaults.crop_area),
+      crop_aspect_ratio=tuple(
+        data.crop_aspect_ratio or defaults.crop_aspect_ratio
+      ),
+      eval_resize=_eval_resize(data),
+      antialias=bool(data.antialias),
+    ),
+    crop_padding=data.crop_padding,
+    cache=data.cache is not False,
+  )
+
+
+def _load_source(data, data_dir, fake_data):
+  return sources.load(
+    data.name, data_dir, data.train_split, data.validation_split, fake_data
+  )
+
+
+def _pipeline_class(kind, source):
+  """Returns a function of (split, context, batching)."""
+  if source.is_made_up:
+    return functools.partial(MadeUpImages, num_classes=len(source.class_names))
+  return KINDS[kind]
+
+
+def _eval_resize(data):
+  """Returns the length of the shorter side before the central crop."""
+  return data.eval_resize or round(data.image_size * 256 / 224)
+
+
+def _check_fields(config, strategy):
+  """Raises a UserError for a value that no data can be trained with."""
+  check_ranges(config, _RANGES)
+  _check_pipeline(config.data)
+  model = config.model
+  if model.name == "imagenet_resnet" and model.width != _IMAGENET_WIDTH:
+    raise UserError(
+      f"model.width must be {_IMAGENET_WIDTH} for "
+      f"model.name='imagenet_resnet'. Received: {model.width}"
+    )
+  replicas = strategy.num_replicas_in_sync
+  if config.global_batch_size % replicas:
+    raise UserError(
+      f"global_batch_size={config.global_batch_size} must be a multiple of the "
+      f"number of replicas, which is {replicas}."
+    )
+  compilation.uses_xla(config.jit_compile, strategy, on_cpu=False)
+
+
+def _check_pipeline(data):
+  """Raises a UserError for what the chosen pipeline has no use for."""
+  for field, (kind, unused) in _FIELDS_OF_A_KIND.items():
+    if data.pipeline != kind and data[field] != unused:
+      raise UserError(
+        f"data.{field}={data[field]} goes with data.pipeline={kind!r}. With "
+        f"{data.pipeline!r} it must be {unused}."
+      )
+  if data.pipeline == "large_images":
+    resize = _eval_resize(data)
+    if resize < data.image_size:
+      raise UserError(
+        f"data.eval_resize={resize} must not be less than data.image_size="
+        f"{data.image_size}, which is cut out of it."
+      )
+    for field, least, greatest in (
+      ("crop_area", 0, 1),
+      ("crop_aspect_ratio", 0, math.inf),
+    ):
+      values = data[field]
+      is_range = values is None or (
+        len(values) == 2 and least < values[0] <= values[1] <= greatest
+      )
+      if not is_range:
+        raise UserError(
+          f"data.{field} must be the least and the greatest value, above "
+          f"{least} and at most {greatest}. Received: {values}"
+        )
+
+
+def _check_source(config, source):
+  """Raises a UserError if the data does not go with the config."""
+  if config.global_batch_size > source.train.size:
+    raise UserError(
+      f"global_batch_size={config.global_batch_size} is more than the "
+      f"{source.train.size} training examples."
+    )
+  is_made_of_files = source.train.is_encoded or source.is_made_up
+  if config.data.pipeline == "large_images" and not is_made_of_files:
+    raise UserError(
+      "data.pipeline='large_images' decodes image files, and "
+      f"data.name={config.data.name!r} has none: use 'small_images'."
+    )
+  for field in ("mean", "std"):
+    values = tuple(config.data[field])
+    if len(values) not in (1, source.channels):
+      raise UserError(
+        f"data.{field} must hold one number, or one for each channel of "
+        f"{config.data.name}, of which there are {source.channels}. "
+        f"Received: {values}"
+      )

@@ -1,0 +1,344 @@
+"""From labelled images to batches for training and evaluation.
+
+There are two kinds of pipelines, which `data.pipeline` names: SmallImages and
+LargeImages. Both give whole numbers, a quarter of the bytes of floats;
+`step.normalize` is the first thing that a step does with them.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from trainers.errors import UserError
+from trainers.image_classification import pixels
+from trainers.image_classification.pixels import Cut
+from trainers.image_classification.splits import Split
+from trainers.input import Pipeline
+
+
+@dataclasses.dataclass(frozen=True)
+class Batching:
+  """How examples become batches.
+
+  Attributes:
+    global_batch_size: Examples in a step over all replicas; the remainder of an
+      epoch is dropped.
+    seed: Seed of shuffling and augmentation.
+    shuffle_buffer: How many examples to shuffle among.
+    cut: What is cut out of images; SmallImages needs its `image_size` and
+      `horizontal_flip` alone.
+    crop_padding: Of SmallImages: pixels of black on each side before a crop.
+    cache: Of SmallImages: whether to keep the decoded images in memory.
+  """
+
+  global_batch_size: int
+  seed: int
+  shuffle_buffer: int
+  cut: Cut
+  crop_padding: int = 0
+  cache: bool = True
+
+
+class ImagePipeline(Pipeline):
+  """What the pipelines of images share.
+
+  Batches to train on are pairs (images, labels): uint8 of shape (batch,
+  image_size, image_size, channels), and int32 of shape (batch,). Batches to
+  evaluate on are triples (images, labels, weights): weights are float32, 1 for
+  an example and 0 for a black image that fills up the last batch.
+
+  Args:
+    split: What to read.
+    batching: How examples become batches.
+    context: Which host this is of how many, and how many replicas there are.
+  """
+
+  def __init__(
+    self,
+    split: Split,
+    batching: Batching,
+    context: tf.distribute.InputContext,
+  ):
+    self._split, self._batching = split, batching
+    self._hosts, self._host = (
+      context.num_input_pipelines,
+      context.input_pipeline_id,
+    )
+    self._size = batching.global_batch_size  # Over all replicas.
+    self._host_size = self._size // self._hosts
+    self._replica_size = context.get_per_replica_batch_size(self._size)
+
+  def batches(self, first_step: int) -> tf.data.Dataset:
+    """Returns shuffled and augmented batches, one for each replica in turn.
+
+    The order of an epoch comes from its number, augmentation from the step's or
+    the image's. Of each global batch every host has its own part.
+    """
+    return self._batches(first_step).prefetch(tf.data.AUTOTUNE)
+
+  def examples(self) -> tf.data.Dataset:
+    """Returns batches with every example once, one for each replica in turn.
+
+    Every host has examples of its own.
+    """
+    examples = self._examples().map(lambda image, label: (image, label, 1.0))
+    largest_part = -(-self._split.size // self._hosts)
+    filling = tf.data.Dataset.from_tensors(
+      tuple(tf.zeros(spec.shape, spec.dtype) for spec in examples.element_spec)
+    )
+    return (
+      examples.concatenate(filling.repeat())
+      .take(-(-largest_part // self._host_size) * self._host_size)
+      .batch(self._replica_size, drop_remainder=True)
+      .prefetch(tf.data.AUTOTUNE)
+    )
+
+  def find_unreadable(
+    self, first_step: int | None = None, steps: int = 0
+  ) -> UserError | None:
+    """Returns what is wrong with an image of these steps, or None."""
+    if first_step is None:
+      records = self._own_records()
+    else:
+      records = self._records_of(first_step, steps)
+    return self._split.find_unreadable(records)
+
+  def _own_records(self):
+    """Returns the records that this host evaluates on, in a fixed order."""
+    return self._split.records(self._host, self._hosts, None, 1)
+
+  def _batches(self, first_step):
+    """Returns what `batches` does, without prefetching."""
+    raise NotImplementedError
+
+  def _examples(self):
+    """Returns this host's pairs (image, label) to evaluate on."""
+    raise NotImplementedError
+
+  def _records_of(self, first_step, steps):
+    """Returns the records that are read for so many steps."""
+    raise NotImplementedError
+
+
+class SmallImages(ImagePipeline):
+  """Small images: decoded once, kept in memory, cropped after padding.
+
+  As for CIFAR: all images become squares of one size before they are cached,
+  and are shuffled and augmented as pixels. What a step trains on does not
+  depend on the number of hosts: each shuffles all examples, and takes its own
+  rows of each global batch.
+  """
+
+  def _batches(self, first_step):
+    batching = self._batching
+    examples = self._prepare(self._split.examples)
+
+    def epoch_batches(seed):
+      shuffled = examples.shuffle(
+        min(self._split.size, batching.shuffle_buffer),
+        seed=seed,
+        reshuffle_each_iteration=False,
+      )
+      return shuffled.batch(self._size, drop_remainder=True)
+
+    first = self._host * self._host_size
+    rows = slice(first, first + self._host_size)
+
+    def augment(step, batch):
+      images, labels = batch
+      images = pixels.shift_and_flip(
+        images,
+        tf.stack([tf.cast(batching.seed, tf.int64), step]),
+        rows,
+        batching.crop_padding,
+        batching.cut.horizontal_flip,
+      )
+      return images, labels[rows]
+
+    return (
+      endless(
+        epoch_batches,
+        seed=batching.seed,
+        items_per_epoch=self._split.size // self._size,
+        first_item=first_step,
+      )
+      .map(augment, num_parallel_calls=tf.data.AUTOTUNE)
+      .rebatch(self._replica_size, drop_remainder=True)
+    )
+
+  def _examples(self):
+    return self._prepare(self._split.examples.shard(self._hosts, self._host))
+
+  def _records_of(self, first_step, steps):
+    del first_step, steps  # All is read and cached, whatever the steps.
+    return self._split.records(0, 1, None, 1)
+
+  def _prepare(self, examples):
+    """Returns the examples resized, and cached unless that is not wanted."""
+    size = self._batching.cut.image_size
+
+    def resize(image, label):
+      height, width = tf.shape(image)[0], tf.shape(image)[1]
+      if_needed = tf.logical_or(height != size, width != size)
+      image = tf.cond(
+        if_needed, lambda: pixels.central_square(image, size), lambda: image
+      )
+      image.set_shape((size, size, image.shape[-1]))
+      return image, tf.cast(label, tf.int32)
+
+    examples = examples.map(resize, num_parallel_calls=tf.data.AUTOTUNE)
+    return examples.cache() if self._batching.cache else examples
+
+
+class LargeImages(ImagePipeline):
+  """Large images: shuffled as files are, decoded last, and only where needed.
+
+  As for ImageNet: each host reads its own records, which stay encoded while
+  they are shuffled and skipped. So what a step trains on depends on the number
+  of hosts.
+  """
+
+  def _batches(self, first_step):
+    split, batching = self._split, self._batching
+
+    def augment(number, record):
+      example = split.load(*record)
+      # Another one on each host: they count their own records.
+      seed = tf.stack(
+        [
+          tf.cast(batching.seed, tf.int64),
+          number * self._hosts + self._host,
+        ]
+      )
+      image = pixels.random_crop(
+        example.image, split.channels, batching.cut, seed
+      )
+      return image, example.label
+
+    return (
+      self._numbered_records(first_step)
+      .map(augment, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+      .batch(self._replica_size, drop_remainder=True)
+    )
+
+  def _examples(self):
+    def load(*record):
+      example = self._split.load(*record)
+      image = pixels.central_crop(
+        example.image, self._split.channels, self._batching.cut
+      )
+      return image, example.label
+
+    return self._own_records().map(
+      load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+
+  def _records_of(self, first_step, steps):
+    numbered = self._numbered_records(first_step)
+    # The iterator may be ahead of the steps by what goes to other replicas.
+    return numbered.take((steps + 1) * self._host_size).map(
+      lambda number, record: record
+    )
+
+  def _numbered_records(self, first_step):
+    """Returns pairs (number, record) to train on, from a step on."""
+
+    def read(seed):
+      return self._split.records(
+        self._host, self._hosts, seed, self._batching.shuffle_buffer
+      )
+
+    return endless(
+      read,
+      seed=self._batching.seed,
+      items_per_epoch=self._split.size // self._size * self._host_size,
+      first_item=first_step * self._host_size,
+    )
+
+
+class MadeUpImages(ImagePipeline):
+  """One batch of noise again and again, in place of images that are read.
+
+  Args:
+    split: Its size and channels count.
+    batching: How large images and batches are.
+    context: As for ImagePipeline.
+    num_classes: Labels are less than this.
+  """
+
+  def __init__(
+    self,
+    split: Split,
+    batching: Batching,
+    context: tf.distribute.InputContext,
+    num_classes: int,
+  ):
+    super().__init__(split, batching, context)
+    self._num_classes = num_classes
+
+  def _batches(self, first_step):
+    del first_step  # All are alike.
+    noise = self._noise(self._replica_size, self._batching.seed)
+    return tf.data.Dataset.from_tensors(noise).repeat()
+
+  def _examples(self):
+    images, labels = self._noise(1, seed=0)
+    example = tf.data.Dataset.from_tensors((images[0], labels[0]))
+    return example.repeat(len(range(self._host, self._split.size, self._hosts)))
+
+  def _records_of(self, first_step, steps):
+    del first_step, steps
+    return self._own_records()
+
+  def _noise(self, count, seed):
+    random = np.random.default_rng(seed)
+    side = self._batching.cut.image_size
+    shape = (count, side, side, self._split.channels)
+    images = random.integers(256, size=shape, dtype="uint8")
+    return images, random.integers(self._num_classes, size=count, dtype="int32")
+
+
+KINDS = {"small_images": SmallImages, "large_images": LargeImages}
+
+
+def endless(
+  read: Callable[[tf.Tensor], tf.data.Dataset],
+  *,
+  seed: int,
+  items_per_epoch: int,
+  first_item: int,
+) -> tf.data.Dataset:
+  """Returns numbered items from any one on, epoch after epoch, for ever.
+
+  Args:
+    read: A function of a seed, an int64 scalar tensor: returns an epoch's items
+      in an order that the seed decides.
+    seed: The experiment's seed.
+    items_per_epoch: What an epoch has beyond that is left out.
+    first_item: Number of the first item, counted from 0 over all epochs. Those
+      before it in its epoch are read and dropped.
+
+  Returns:
+    Pairs (number, item); the number is an int64 scalar.
+  """
+  first_epoch, skipped = divmod(first_item, items_per_epoch)
+  return (
+    tf.data.Dataset.range(first_epoch, tf.int64.max)
+    .flat_map(
+      lambda epoch: read(_epoch_seed(seed, epoch)).take(items_per_epoch)
+    )
+    .skip(skipped)
+    .enumerate(first_item)
+  )
+
+
+def _epoch_seed(seed, epoch):
+  """Returns another number for each pair of a seed and an epoch."""
+  return tf.random.stateless_uniform(
+    (),
+    tf.stack([tf.cast(seed, tf.int64), epoch]),
+    maxval=tf.int64.max,
+    dtype=tf.int64,
+  )

@@ -1,0 +1,158 @@
+"""What one replica does with a batch of images: training and evaluation."""
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from trainers import errors, metrics, optimizers
+from trainers.input import Input
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+  """What is minimized.
+
+  Attributes:
+    global_batch_size: Examples in a step over all replicas.
+    mean: Subtracted from images in [0, 1], one number or one for each channel.
+    std: Divides them then, likewise.
+    label_smoothing: In [0, 1), the share of the target that all classes divide.
+    l2_penalty: See `l2_penalty`.
+  """
+
+  global_batch_size: int
+  mean: tuple[float, ...]
+  std: tuple[float, ...]
+  label_smoothing: float = 0.0
+  l2_penalty: float = 0.0
+
+
+def make_train_step(
+  model: keras.Model,
+  optimizer: keras.optimizers.Optimizer,
+  objective: Objective,
+  clipping: optimizers.Clipping,
+  *,
+  replicas: int,
+  jit_compile: bool,
+) -> Callable[[tuple[tf.Tensor, tf.Tensor]], dict[str, tf.Tensor]]:
+  """Returns one replica's training step.
+
+  The step takes a batch (images, labels) of an ImagePipeline, updates the
+  model, and returns the replica's share of the loss and the accuracy of the
+  global batch, float32 scalars.
+
+  Args:
+    model: From `model.make_model`.
+    optimizer: Built.
+    objective: What is minimized.
+    clipping: Applied to the gradients.
+    replicas: Number of replicas.
+    jit_compile: Whether XLA compiles the step.
+  """
+
+  @tf.function(jit_compile=jit_compile)
+  def train_step(batch):
+    images, labels = batch
+    images = normalize(images, objective)
+    with tf.GradientTape() as tape:
+      logits = model(images, training=True)
+      losses = cross_entropy(logits, labels, objective.label_smoothing)
+      # The optimizer sums gradients over replicas.
+      loss = tf.reduce_sum(losses) / objective.global_batch_size
+      penalty = l2_penalty(model, objective.l2_penalty) / replicas
+      scaled = optimizer.scale_loss(loss + penalty)
+    variables = model.trainable_variables
+    optimizer.apply(clipping(tape.gradient(scaled, variables)), variables)
+    correct = tf.reduce_sum(is_correct(logits, labels))
+    return {"loss": loss, "accuracy": correct / objective.global_batch_size}
+
+  return train_step
+
+
+def make_evaluation(
+  model: keras.Model,
+  optimizer: keras.optimizers.Optimizer,
+  objective: Objective,
+  validation: Input,
+  strategy: tf.distribute.Strategy,
+  *,
+  jit_compile: bool,
+) -> Callable[[], dict[str, float]]:
+  """Returns a function that evaluates the model on every example of a split.
+
+  The function returns the mean loss and accuracy over all examples, with the
+  weights of `optimizers.weights_to_evaluate`: the slow weights of a Lookahead.
+
+  Args:
+    model: From `model.make_model`.
+    optimizer: Built.
+    objective: How images are normalized.
+    validation: What to evaluate on.
+    strategy: The strategy that the model was made for.
+    jit_compile: Whether XLA compiles one replica's part.
+
+  Raises:
+    UserError: by that function, if an image cannot be read.
+  """
+
+  def measure(batch):
+    images, labels, weights = batch
+    logits = model(normalize(images, objective), training=False)
+    losses = cross_entropy(logits, labels)
+    return losses, is_correct(logits, labels), weights
+
+  means = metrics.make_means(
+    measure, validation.examples(), strategy, jit_compile
+  )
+
+  def evaluate():
+    with (
+      optimizers.weights_to_evaluate(model, optimizer),
+      errors.explaining_input(validation.find_unreadable),
+    ):
+      return means()
+
+  return evaluate
+
+
+def normalize(images: tf.Tensor, objective: Objective) -> tf.Tensor:
+  """Returns uint8 images as float32, scaled to [0, 1], minus mean, over std."""
+  images = tf.cast(images, tf.float32) / 255.0
+  return (images - tf.constant(objective.mean)) / tf.constant(objective.std)
+
+
+def cross_entropy(
+  logits: tf.Tensor, labels: tf.Tensor, label_smoothing: float = 0.0
+) -> tf.Tensor:
+  """Returns the cross entropy of each example, float32 of shape (batch,)."""
+  classes = logits.shape[-1]
+  targets = tf.one_hot(
+    labels,
+    classes,
+    on_value=1.0 - label_smoothing + label_smoothing / classes,
+    off_value=label_smoothing / classes,
+  )
+  return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+
+
+def l2_penalty(model: keras.Model, coefficient: float) -> tf.Tensor:
+  """Returns coefficient / 2 times the squared norm of all parameters.
+
+  Its gradient is the `weight_decay` of PyTorch's SGD, which the paper's image
+  experiments use: it goes through the momentum, and batch norm parameters and
+  biases are not exempt.
+  """
+  if not coefficient:
+    return tf.constant(0.0)
+  return coefficient * tf.add_n(
+    [tf.nn.l2_loss(v.value) for v in model.trainable_variables]
+  )
+
+
+def is_correct(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+  """Returns 1 for each example that is classified rightly, else 0, float32."""
+  predictions = tf.argmax(logits, axis=-1, output_type=tf.int32)
+  return tf.cast(predictions == labels, tf.float32)

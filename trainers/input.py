@@ -1,0 +1,94 @@
+"""Input pipelines: one for each host, and all of a process as one object."""
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from trainers.errors import UserError
+
+
+class Pipeline(abc.ABC):
+  """The input of one host's replicas, from one split of a data set."""
+
+  @abc.abstractmethod
+  def batches(self, first_step: int) -> tf.data.Dataset:
+    """Returns the batches to train on from a step on, without end.
+
+    What step i trains on depends on the seed and on i alone, so that a resumed
+    run sees what it would have seen.
+
+    Args:
+      first_step: The step to begin with, counted from 0.
+
+    Returns:
+      Batches of one replica each, those of this host's replicas in turn.
+    """
+
+  @abc.abstractmethod
+  def examples(self) -> tf.data.Dataset:
+    """Returns every example of the split once, to evaluate on.
+
+    Returns:
+      Batches of one shape, of one replica each; each host has as many. What
+      only fills up a batch has the weight 0.
+    """
+
+  def find_unreadable(
+    self, first_step: int | None = None, steps: int = 0
+  ) -> UserError | None:
+    """Returns what is wrong with the data that was read, or None.
+
+    Args:
+      first_step: The first step whose batches may be the cause, or None to look
+        at all of `examples`.
+      steps: How many steps it may be.
+    """
+    del first_step, steps
+    return None
+
+
+class Input:
+  """The input of all replicas: a Pipeline for each host of this process.
+
+  Args:
+    make_pipeline: Returns the pipeline of one host, given the
+      `tf.distribute.InputContext` that says which host it is of how many.
+    strategy: The strategy whose replicas get the batches.
+  """
+
+  def __init__(
+    self,
+    make_pipeline: Callable[[tf.distribute.InputContext], Pipeline],
+    strategy: tf.distribute.Strategy,
+  ):
+    self._make_pipeline, self._strategy = make_pipeline, strategy
+    self._pipelines = {}
+
+  def batches(self, first_step: int) -> Any:
+    """Returns distributed batches to train on; see Pipeline."""
+    return self._distribute(lambda pipeline: pipeline.batches(first_step))
+
+  def examples(self) -> Any:
+    """Returns distributed batches to evaluate on; see Pipeline."""
+    return self._distribute(lambda pipeline: pipeline.examples())
+
+  def find_unreadable(
+    self, first_step: int | None = None, steps: int = 0
+  ) -> UserError | None:
+    """Returns the first thing wrong on any of these hosts; see Pipeline."""
+    mistakes = (
+      pipeline.find_unreadable(first_step, steps)
+      for pipeline in self._pipelines.values()
+    )
+    return next(filter(None, mistakes), None)
+
+  def _distribute(self, read):
+    def read_of_host(context):
+      host = context.input_pipeline_id
+      if host not in self._pipelines:
+        self._pipelines[host] = self._make_pipeline(context)
+      return read(self._pipelines[host])
+
+    return self._strategy.distribute_datasets_from_function(read_of_host)
