@@ -22,8 +22,9 @@ def get_config() -> ml_collections.ConfigDict:
   config.model.dropout = 0.0
   config.model.relu_dropout = 0.0
   config.model.attention_dropout = 0.0
-  config.learning_rate.constant = 3e-3
-  config.learning_rate.warmup_steps = 200
+  config.learning_rate.peak = 3e-3
+  config.learning_rate.warmup = 200
+  config.learning_rate.decay_at = (200,)
   config.eval_every_steps = 1_000
   config.eval_beam_size = 1
   config.checkpoint_every_steps = 1_000

@@ -22,9 +22,12 @@ def get_config() -> ml_collections.ConfigDict:
     ),
     lookahead=None,
     learning_rate=dict(
-      factors="constant*linear_warmup*rsqrt_normalized_decay",
-      constant=1e-3,
-      warmup_steps=100,
+      schedule="rsqrt",
+      peak=1e-3,
+      unit="steps",  # Of warmup and decay_at.
+      warmup=100,
+      decay_at=(100,),
+      decay_factor=0.1,
     ),
     label_smoothing=0.1,
     decoding=_decoding(),

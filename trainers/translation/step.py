@@ -1,38 +1,42 @@
-"""One replica's training step of a Transformer, and its loss."""
+"""What one replica does with a batch of rows: training and evaluation."""
 
 import math
 from collections.abc import Callable, Mapping
 
 import keras
-import ml_collections
 import tensorflow as tf
 
-from trainers import compilation, gradients
+from trainers import metrics, optimizers
+from trainers.input import Input
 
 Batch = Mapping[str, tf.Tensor]
-BATCH_KEYS = tuple(
-  f"{side}{suffix}"
-  for side in ("source", "target")
-  for suffix in ("", "_segments", "_positions")
-)
 
 
 def make_train_step(
   model: keras.Model,
   optimizer: keras.optimizers.Optimizer,
-  config: ml_collections.ConfigDict,
-  strategy: tf.distribute.Strategy,
+  label_smoothing: float,
+  clipping: optimizers.Clipping,
+  *,
+  replicas: int,
+  jit_compile: bool,
 ) -> Callable[[Batch], dict[str, tf.Tensor]]:
   """Returns one replica's training step.
 
-  It takes a batch as `Transformer.call` does, updates the model, and returns
-  the replica's share of the loss and the accuracy of all target tokens of the
-  global batch, and the number of these.
-  """
-  replicas = strategy.num_replicas_in_sync
-  clip = gradients.Clipping(config.optimizer.arguments, replicas)
+  The step takes a batch of a RowsPipeline, updates the model, and returns the
+  replica's share of the loss and the accuracy of all target tokens of the
+  global batch, and the number of its own, float32 scalars.
 
-  @tf.function(jit_compile=uses_xla(config, strategy))
+  Args:
+    model: From `model.make_model`.
+    optimizer: Built.
+    label_smoothing: In [0, 1); see `smoothed_cross_entropy`.
+    clipping: Applied to the gradients.
+    replicas: Number of replicas.
+    jit_compile: Whether XLA compiles the step.
+  """
+
+  @tf.function(jit_compile=jit_compile)
   def train_step(batch):
     is_token = tf.cast(batch["target_segments"] > 0, tf.float32)
     count = tf.reduce_sum(is_token)
@@ -44,14 +48,12 @@ def make_train_step(
     share = is_token / tf.maximum(global_count, 1.0)
     with tf.GradientTape() as tape:
       logits = model(batch, training=True)
-      losses = smoothed_cross_entropy(
-        logits, batch["target"], config.label_smoothing
-      )
+      losses = smoothed_cross_entropy(logits, batch["target"], label_smoothing)
       # The optimizer sums gradients over replicas.
       loss = tf.reduce_sum(losses * share)
-      objective = optimizer.scale_loss(loss)
+      scaled = optimizer.scale_loss(loss)
     variables = model.trainable_variables
-    optimizer.apply(clip(tape.gradient(objective, variables)), variables)
+    optimizer.apply(clipping(tape.gradient(scaled, variables)), variables)
     correct = is_correct(logits, batch["target"])
     return {
       "loss": loss,
@@ -62,11 +64,34 @@ def make_train_step(
   return train_step
 
 
-def uses_xla(
-  config: ml_collections.ConfigDict, strategy: tf.distribute.Strategy
-) -> bool:
-  """Whether XLA compiles one replica's training step."""
-  return compilation.uses_xla(config.jit_compile, strategy, on_cpu=True)
+def make_loss(
+  model: keras.Model,
+  validation: Input,
+  strategy: tf.distribute.Strategy,
+  *,
+  jit_compile: bool,
+) -> Callable[[], dict[str, float]]:
+  """Returns a function that evaluates the weights that the model has then.
+
+  The function returns the mean loss, the cross entropy in nats without label
+  smoothing, and the accuracy, over all target tokens and ends of sentences.
+
+  Args:
+    model: From `model.make_model`.
+    validation: What to evaluate on.
+    strategy: The strategy that the model was made for.
+    jit_compile: Whether XLA compiles one replica's part.
+  """
+
+  def measure(batch):
+    logits = model(batch, training=False)
+    losses = smoothed_cross_entropy(logits, batch["target"], 0.0)
+    correct = is_correct(logits, batch["target"])
+    return losses, correct, tf.cast(batch["target_segments"] > 0, tf.float32)
+
+  return metrics.make_means(
+    measure, validation.examples(), strategy, jit_compile
+  )
 
 
 def smoothed_cross_entropy(

@@ -1,4 +1,4 @@
-"""Text as rows of tokens, made once and kept in the workdir."""
+"""Sentence pairs as rows of tokens: packed, made once, kept in the workdir."""
 
 import dataclasses
 import hashlib
@@ -13,14 +13,17 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from trainers import errors, workdir
+from trainers import files
 from trainers.errors import UserError
-from trainers.translation import packing
 from trainers.translation.sources import Split
 from trainers.translation.vocabulary import PAD, Vocabulary
 
 _PAIRS = 4096  # Tokenized at once.
 _FORMAT = 1  # Of the rows in a file; other numbers are not read.
+# Pairs that are packed among themselves. More would fill rows no better.
+_WINDOW = 512
+# Windows at a time, which bounds memory.
+_WINDOWS = 512
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Rows:
     return float(np.mean(self.tokens == PAD))
 
   def describe(self) -> dict[str, Any]:
-    """Returns the figures of it, JSON-like."""
+    """Returns how much it holds, JSON-like."""
     rows, _, length = self.tokens.shape
     return {
       "pairs": self.pairs,
@@ -148,8 +151,8 @@ def _pack(split, vocabulary, max_length, *, cut, is_chief):
   # Neighbours in the text should not always be neighbours in a row.
   shuffled = np.random.default_rng(0).permutation(len(lengths))
   rows = np.empty(len(lengths), np.int64)
-  rows[shuffled] = packing.assign_rows(lengths[shuffled], max_length)
-  tokens = packing.fill_rows(sides, lengths, rows, max_length)
+  rows[shuffled] = assign_rows(lengths[shuffled], max_length)
+  tokens = fill_rows(sides, lengths, rows, max_length)
   return Rows(tokens, len(lengths), empty, too_long)
 
 
@@ -178,9 +181,9 @@ def _write(path, rows):
   """Writes the figures, then the tokens: a file of these is a whole one."""
   temporary = f"{path}.tmp"
   counts = {"pairs": rows.pairs, "empty": rows.empty, "too_long": rows.too_long}
-  with errors.writing(path, on_error=lambda: tf.io.gfile.remove(temporary)):
+  with files.writing(path, on_error=lambda: tf.io.gfile.remove(temporary)):
     tf.io.gfile.makedirs(os.path.dirname(path))
-    workdir.write_whole(f"{path}.json", json.dumps(counts) + "\n")
+    files.write_whole(f"{path}.json", json.dumps(counts) + "\n")
     with tf.io.gfile.GFile(temporary, "wb") as file:
       np.save(file, rows.tokens, allow_pickle=False)
     tf.io.gfile.rename(temporary, f"{path}.npy", overwrite=True)
@@ -201,3 +204,96 @@ def _read(path):
     return Rows(tokens, **counts)
   except (EOFError, OSError, ValueError, TypeError, tf.errors.OpError):
     return None
+
+
+def assign_rows(lengths: np.ndarray, row_length: int) -> np.ndarray:
+  """Returns the row that each pair goes into.
+
+  First-fit decreasing: within windows of 512 pairs, the longest first, each
+  goes into the first row of its window with room for both of its sides.
+
+  Args:
+    lengths: Tokens of the two sides, int of shape (pairs, 2), each at most
+      `row_length`.
+    row_length: Tokens that a row holds of each side.
+
+  Returns:
+    int64 of shape (pairs,): rows are numbered from 0 without a gap.
+  """
+  rows = np.empty(len(lengths), np.int64)
+  used = 0
+  step = _WINDOW * _WINDOWS
+  for start in range(0, len(lengths), step):
+    part = _assign_rows(lengths[start : start + step], row_length)
+    rows[start : start + step] = part + used
+    used += part.max() + 1
+  return rows
+
+
+def _assign_rows(lengths, row_length):
+  """The same for as many pairs as are packed at once."""
+  windows = -(-len(lengths) // _WINDOW)
+  # Pairs without tokens fill up the last window; they fit anywhere.
+  sizes = np.zeros((windows * _WINDOW, 2), np.int32)
+  sizes[: len(lengths)] = lengths
+  sizes = sizes.reshape(windows, _WINDOW, 2)
+  order = np.argsort(-sizes.max(axis=2), axis=1, kind="stable")
+  every = np.arange(windows)
+  # Room in the rows of each window, which all take their next pair together.
+  room = np.full((2, windows, 8), row_length, np.int32)
+  rows = np.empty((windows, _WINDOW), np.int64)
+  for pair in order.T:
+    source, target = sizes[every, pair].T
+    fits = (room[0] >= source[:, None]) & (room[1] >= target[:, None])
+    row = fits.argmax(axis=1)
+    if not fits[every, row].all():
+      empty = np.full_like(room, row_length)
+      row = np.where(fits[every, row], row, room.shape[2])
+      room = np.concatenate([room, empty], axis=2)
+    room[0, every, row] -= source
+    room[1, every, row] -= target
+    rows[every, pair] = row
+  rows += np.concatenate([[0], np.cumsum(rows.max(axis=1) + 1)[:-1]])[:, None]
+  return rows.reshape(-1)[: len(lengths)]
+
+
+def fill_rows(
+  tokens: tuple[np.ndarray, np.ndarray],
+  lengths: np.ndarray,
+  rows: np.ndarray,
+  row_length: int,
+) -> np.ndarray:
+  """Returns the rows that hold the tokens of all pairs.
+
+  Args:
+    tokens: Of the two sides, each all sentences one after another.
+    lengths: Tokens of each sentence, int of shape (pairs, 2).
+    rows: From `assign_rows`.
+    row_length: As there.
+
+  Returns:
+    An array of the tokens' dtype and shape (rows, 2, row_length), with zeros
+    behind the last sentence. Pairs of a row keep their order.
+  """
+  packed = np.zeros((rows.max() + 1, 2, row_length), tokens[0].dtype)
+  order = np.argsort(rows, kind="stable")
+  is_first = np.diff(rows[order], prepend=-1) > 0
+  for side in (0, 1):
+    ends = np.cumsum(lengths[order, side])
+    begins = ends - lengths[order, side]
+    # Where in its row each pair begins: behind those before it in that row.
+    row_begins = np.maximum.accumulate(np.where(is_first, begins, 0))
+    offsets = np.empty_like(begins)
+    offsets[order] = begins - row_begins
+    starts = np.cumsum(lengths[:, side]) - lengths[:, side]
+    for first in range(0, len(rows), 1 << 16):  # Bounds memory.
+      part = slice(first, first + (1 << 16))
+      length = lengths[part, side]
+      # Every token: its row, and its place in it.
+      within = np.arange(length.sum()) - np.repeat(
+        np.cumsum(length) - length, length
+      )
+      text = tokens[side][starts[first] : starts[first] + length.sum()]
+      places = np.repeat(offsets[part], length) + within
+      packed[np.repeat(rows[part], length), side, places] = text
+  return packed
