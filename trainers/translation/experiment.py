@@ -169,7 +169,7 @@ def load(config: ml_collections.ConfigDict, run: devices.Runtime) -> Experiment:
   _check_fake_data(run.fake_data)
   # Told before the text is read, which may take minutes.
   experiment = unpack(config, None, run.strategy, run.profile_steps)
-  source = sources.load(_read_data(config.data), run.data_dir)
+  source = sources.load(read_data(config.data), run.data_dir)
   language = config.data.target_language
   texts = Texts(
     source,
@@ -295,6 +295,19 @@ def make_model_and_slots(
   return model
 
 
+def read_data(data: ml_collections.ConfigDict) -> sources.Data:
+  """Returns what names the data set, from a config's `data`."""
+  return sources.Data(
+    name=data.name,
+    languages=(data.source_language, data.target_language),
+    splits={name: data[f"{name}_split"] for name in sources.SPLITS},
+    text_files={
+      name: tuple(data[f"{name}_{side}"] for side in sources.SIDES)
+      for name in sources.SPLITS
+    },
+  )
+
+
 def count_rows(global_batch_tokens: int, row_length: int, replicas: int) -> int:
   """Returns how many rows of `row_length` target tokens a global batch has.
 
@@ -311,18 +324,6 @@ def count_rows(global_batch_tokens: int, row_length: int, replicas: int) -> int:
       f"{f'{below} or ' if below else ''}{below + unit} would do."
     )
   return rows
-
-
-def _read_data(data):
-  return sources.Data(
-    name=data.name,
-    languages=(data.source_language, data.target_language),
-    splits={name: data[f"{name}_split"] for name in sources.SPLITS},
-    text_files={
-      name: tuple(data[f"{name}_{side}"] for side in sources.SIDES)
-      for name in sources.SPLITS
-    },
-  )
 
 
 def _check_fake_data(fake_data):

@@ -4,10 +4,8 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 
-from tests.trainers.translation import small_text
-from trainers.errors import UserError
-from trainers.translation import input_pipeline
-from trainers.translation.prepared import Rows
+from trainers.translation.pipelines import RowsPipeline
+from trainers.translation.rows import Rows
 
 _LENGTH = 7
 
@@ -30,13 +28,8 @@ def _context(replicas=1, hosts=1, host=0):
 
 def _train(number, rows=None, first_step=0, context=None, seed=0, batch=4):
   """The first batches, as NumPy arrays."""
-  batches = input_pipeline.train_batches(
-    rows or _rows(),
-    seed=seed,
-    global_batch_size=batch,
-    first_step=first_step,
-    context=context or _context(),
-  )
+  pipeline = RowsPipeline(rows or _rows(), batch, seed, context or _context())
+  batches = pipeline.batches(first_step)
   return list(itertools.islice(batches.as_numpy_iterator(), number))
 
 
@@ -52,9 +45,8 @@ class SegmentsTest(tf.test.TestCase):
     rows[0, 1] = [7, 1, 8, 8, 8, 9, 1]
     rows[1, 0] = [1, 1, 7, 1, 0, 0, 0]  # Sentences without text.
     rows[1, 1] = [7, 7, 7, 7, 7, 7, 1]
-    (batch,) = input_pipeline.evaluation_batches(
-      Rows(rows, 3, 0, 0), global_batch_size=3, context=_context()
-    ).as_numpy_iterator()
+    pipeline = RowsPipeline(Rows(rows, 3, 0, 0), 3, 0, _context())
+    (batch,) = pipeline.examples().as_numpy_iterator()
     self.assertAllEqual(batch["source"], rows[:, 0])
     self.assertAllEqual(batch["target"], rows[:, 1])
     self.assertAllEqual(
@@ -77,9 +69,7 @@ class SegmentsTest(tf.test.TestCase):
 
   def test_against_a_loop_over_tokens(self):
     rows = _rows(50)
-    batches = input_pipeline.evaluation_batches(
-      rows, global_batch_size=50, context=_context()
-    )
+    batches = RowsPipeline(rows, 50, 0, _context()).examples()
     (batch,) = batches.as_numpy_iterator()
     for side, name in enumerate(("source", "target")):
       for row in range(50):
@@ -120,13 +110,7 @@ class TrainBatchesTest(tf.test.TestCase, parameterized.TestCase):
       self.assertAllEqual(batch["target"], rows.tokens[chosen, 1])
 
   def test_shapes_are_static(self):
-    batches = input_pipeline.train_batches(
-      _rows(),
-      seed=0,
-      global_batch_size=4,
-      first_step=0,
-      context=_context(replicas=2),
-    )
+    batches = RowsPipeline(_rows(), 4, 0, _context(replicas=2)).batches(0)
     for spec in batches.element_spec.values():
       self.assertEqual(spec, tf.TensorSpec((2, _LENGTH), tf.int32))
 
@@ -152,9 +136,8 @@ class TrainBatchesTest(tf.test.TestCase, parameterized.TestCase):
 class EvaluationBatchesTest(tf.test.TestCase, parameterized.TestCase):
   @parameterized.parameters(1, 3, 4, 10, 16)
   def test_every_row_once_in_batches_of_one_shape(self, batch):
-    batches = input_pipeline.evaluation_batches(
-      _rows(), global_batch_size=2 * batch, context=_context(replicas=2)
-    )
+    context = _context(replicas=2)
+    batches = RowsPipeline(_rows(), 2 * batch, 0, context).examples()
     seen = []
     for values in batches.as_numpy_iterator():
       self.assertEqual(values["target"].shape, (batch, _LENGTH))
@@ -183,88 +166,12 @@ class HostsTest(tf.test.TestCase):
 
   def test_evaluation(self):
     def numbers(context):
-      return _numbers(
-        input_pipeline.evaluation_batches(
-          _rows(), global_batch_size=8, context=context
-        ).as_numpy_iterator()
-      )
+      pipeline = RowsPipeline(_rows(), 8, 0, context)
+      return _numbers(pipeline.examples().as_numpy_iterator())
 
     self.assertParts(
       numbers(_context(4)), [numbers(_context(4, 2, host)) for host in (0, 1)]
     )
-
-
-class DecodingBatchesTest(tf.test.TestCase, parameterized.TestCase):
-  def _batches(self, sentences, **arguments):
-    self.words = small_text.make_vocabulary()
-    return input_pipeline.decoding_batches(
-      sentences,
-      self.words,
-      **{"max_length": 64, "batch_tokens": 64, **arguments},
-    )
-
-  @parameterized.parameters(1, 2, 3)
-  def test_every_sentence_once_in_batches_of_few_shapes(self, replicas):
-    sentences = ["The old man " * n for n in (6, 1, 3, 1, 5, 2, 4, 1, 2, 1)]
-    batches = self._batches(sentences, replicas=replicas)
-    expected = self.words.tokenize(sentences).to_list()
-    seen = []
-    for batch in batches:
-      rows, length = batch["source"].shape
-      self.assertIn(length, (16, 32, 64))
-      per_replica = {16: 4, 32: 2, 64: 1}[length] // replicas
-      self.assertEqual(rows, max(1, per_replica) * replicas)
-      self.assertEqual(batch["source"].dtype, np.int32)
-      for index, source in zip(batch["index"], batch["source"]):
-        if index < 0:
-          self.assertFalse(source.any())
-          continue
-        tokens = expected[index]
-        self.assertAllEqual(source, tokens + [0] * (length - len(tokens)))
-        self.assertTrue(length == 16 or len(tokens) > length // 2)
-        seen.append(int(index))
-    self.assertCountEqual(seen, range(10))
-    lengths = [len(expected[i]) for i in seen]
-    self.assertEqual(lengths, sorted(lengths))
-
-  def test_empty_sentences_are_left_out(self):
-    batches = self._batches(["", "The old man", " \t\u00a0", ""])
-    self.assertLen(batches, 1)
-    self.assertAllEqual(batches[0]["index"], [1, -1, -1, -1])
-    self.assertEmpty(self._batches([]))
-    self.assertEmpty(self._batches(["", ""]))
-
-  def test_long_sentences_are_cut_with_a_warning(self):
-    long = "The old man " * 10_000
-    with self.assertWarnsRegex(UserWarning, "1 of 2 sentences have more than"):
-      batches = self._batches(["The king", long], max_length=40)
-    self.assertEqual([b["source"].shape[1] for b in batches], [16, 40])
-    tokens = self.words.tokenize([long]).to_list()[0]
-    self.assertAllEqual(batches[1]["source"], [[*tokens[:39], 1]])
-
-  @parameterized.parameters((8, [8]), (16, [16]), (17, [16, 17]))
-  def test_lengths(self, most, expected):
-    sentences = ["The man", "The old man sees the old king " * 3]
-    self.assertEqual(
-      [b["source"].shape[1] for b in self._batches(sentences, max_length=most)],
-      expected,
-    )
-
-
-class RowsPerBatchTest(tf.test.TestCase, parameterized.TestCase):
-  def test_right(self):
-    self.assertEqual(input_pipeline.rows_per_batch(16_384, 256, 8), 64)
-    self.assertEqual(input_pipeline.rows_per_batch(64, 64, 1), 1)
-
-  @parameterized.parameters(
-    (16_384, 250, 8, "multiple of 2000.* 16000 or 18000"),
-    (512, 256, 8, "multiple of 2048.* replicas. 2048 would do"),
-    (256 * 12, 256, 8, "2048 or 4096"),
-    (0, 64, 1, "64 would do"),
-  )
-  def test_wrong(self, tokens, length, replicas, message):
-    with self.assertRaisesRegex(UserError, message):
-      input_pipeline.rows_per_batch(tokens, length, replicas)
 
 
 if __name__ == "__main__":

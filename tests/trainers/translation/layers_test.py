@@ -4,7 +4,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from tests import xla
-from trainers.translation.dropout import Dropout
+from trainers.translation.layers import Dropout
 
 
 class DropoutTest(tf.test.TestCase, parameterized.TestCase):

@@ -2,12 +2,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
-from ml_collections import config_dict
 
 from tests import replicas, xla
 from tests.trainers.translation import tiny
 from tests.trainers.translation.numpy_transformer import NumpyTransformer
-from trainers.translation import training_step
+from trainers import optimizers
+from trainers.translation import step as step_lib
 
 _PAIRS = (
   ([3, 7, 2, 1], [5, 5, 9, 10, 1]),
@@ -16,17 +16,6 @@ _PAIRS = (
 )
 # Two replicas of one row each, with 10 target tokens and with 2.
 _BATCH = tiny.rows(_PAIRS, [_PAIRS[2]])
-
-
-def _config(**fields):
-  return config_dict.create(
-    **{
-      "optimizer": {"name": "sgd", "arguments": {}},
-      "label_smoothing": 0.1,
-      "jit_compile": False,
-      **fields,
-    }
-  )
 
 
 def _smoothed(log_probabilities, targets, smoothing):
@@ -38,7 +27,7 @@ def _smoothed(log_probabilities, targets, smoothing):
   return -(wanted * log_probabilities).sum(-1) - least
 
 
-class TrainingStepTest(tf.test.TestCase, parameterized.TestCase):
+class StepTest(tf.test.TestCase, parameterized.TestCase):
   @parameterized.parameters(0.0, 0.1, 0.5)
   def test_smoothed_cross_entropy(self, smoothing):
     random = np.random.default_rng(0)
@@ -46,7 +35,7 @@ class TrainingStepTest(tf.test.TestCase, parameterized.TestCase):
     targets = random.integers(0, 7, size=6)
     log_probabilities = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     self.assertAllClose(
-      training_step.smoothed_cross_entropy(
+      step_lib.smoothed_cross_entropy(
         tf.constant(logits), tf.constant(targets, tf.int32), smoothing
       ),
       _smoothed(log_probabilities, targets, smoothing),
@@ -55,22 +44,30 @@ class TrainingStepTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_the_least_is_0(self):
     probabilities = np.array([[0.02, 0.9, 0.02, 0.02, 0.02, 0.02]], "float32")
-    losses = training_step.smoothed_cross_entropy(
+    losses = step_lib.smoothed_cross_entropy(
       tf.constant(np.log(probabilities)), tf.constant([1]), 0.1
     )
     self.assertAllClose(losses, [0.0], atol=1e-6)
 
-  def _step(self, strategy, config, batches):
-    """Returns summed figures and the weights after a step of each batch."""
+  def _step(self, strategy, batches, jit_compile=False):
+    """Returns summed metrics and the weights after a step of each batch."""
     with strategy.scope():
       model = tiny.model(num_layers=1)
       optimizer = keras.optimizers.SGD(0.5)
       optimizer.build(model.trainable_variables)
-    step = training_step.make_train_step(model, optimizer, config, strategy)
+    count = strategy.num_replicas_in_sync
+    step = step_lib.make_train_step(
+      model,
+      optimizer,
+      0.1,
+      optimizers.Clipping({}, count),
+      replicas=count,
+      jit_compile=jit_compile,
+    )
 
     @tf.function
     def run():
-      figures = strategy.run(
+      metrics = strategy.run(
         step,
         args=(
           strategy.experimental_distribute_values_from_function(
@@ -82,43 +79,40 @@ class TrainingStepTest(tf.test.TestCase, parameterized.TestCase):
       )
       return {
         name: strategy.reduce("SUM", value, axis=None)
-        for name, value in figures.items()
+        for name, value in metrics.items()
       }
 
-    before = NumpyTransformer(model, tiny.config(num_layers=1))
+    before = NumpyTransformer(model, tiny.architecture(num_layers=1))
     return before, run(), [np.array(v) for v in model.trainable_variables]
 
-  def test_figures_are_those_of_all_tokens(self):
+  def test_metrics_are_those_of_all_tokens(self):
     strategy = tf.distribute.OneDeviceStrategy("CPU:0")
-    before, figures, _ = self._step(strategy, _config(), [_BATCH])
+    before, metrics, _ = self._step(strategy, [_BATCH])
     losses, correct = [], []
     for source, target in (*_PAIRS, _PAIRS[2]):
       log_probabilities = before.log_probabilities(source, target)
       losses.extend(_smoothed(log_probabilities, target, 0.1))
       correct.extend(log_probabilities.argmax(-1) == target)
-    self.assertAllClose(figures["loss"], np.mean(losses), rtol=1e-5)
-    self.assertAllClose(figures["accuracy"], np.mean(correct))
-    self.assertEqual(float(figures["target_tokens"]), 12)
+    self.assertAllClose(metrics["loss"], np.mean(losses), rtol=1e-5)
+    self.assertAllClose(metrics["accuracy"], np.mean(correct))
+    self.assertEqual(float(metrics["target_tokens"]), 12)
 
   def test_two_replicas_equal_one(self):
     one = tf.distribute.OneDeviceStrategy("CPU:0")
-    _, figures, weights = self._step(one, _config(), [_BATCH])
+    _, metrics, weights = self._step(one, [_BATCH])
     parts = [
       {k: tf.constant(v[i : i + 1]) for k, v in _BATCH.items()} for i in (0, 1)
     ]
-    _, two_figures, two_weights = self._step(
-      replicas.mirrored(), _config(), parts
-    )
-    self.assertAllClose(figures, two_figures, rtol=1e-5)
+    _, two_metrics, two_weights = self._step(replicas.mirrored(), parts)
+    self.assertAllClose(metrics, two_metrics, rtol=1e-5)
     self.assertAllClose(weights, two_weights, atol=1e-5)
 
   def test_xla_changes_nothing(self):
     xla.require(self)
     one = tf.distribute.OneDeviceStrategy("CPU:0")
-    _, figures, weights = self._step(one, _config(), [_BATCH])
-    config = _config(jit_compile=True)
-    _, xla_figures, xla_weights = self._step(one, config, [_BATCH])
-    self.assertAllClose(figures, xla_figures, rtol=1e-5)
+    _, metrics, weights = self._step(one, [_BATCH])
+    _, xla_metrics, xla_weights = self._step(one, [_BATCH], jit_compile=True)
+    self.assertAllClose(metrics, xla_metrics, rtol=1e-5)
     self.assertAllClose(weights, xla_weights, atol=1e-5)
 
   def test_gradients_are_dense(self):
