@@ -278,8 +278,8 @@ class Attention(keras.layers.Layer):
 
   It is tensor2tensor's: four square matrices without biases, and dropout of the
   weights. keras.layers.MultiHeadAttention has tensors of rank 3 instead, for
-  which Glorot's initialization and Adafactor's factors come out otherwise, and
-  keras_hub's CachedMultiHeadAttention copies all of its cache in each step of a
+  which Glorot's initialization and Adafactor's factors come out otherwise; and
+  keras-hub's CachedMultiHeadAttention copies all of its cache in each step of a
   decoding. Scores and their softmax are float32 in any precision.
 
   Args:

@@ -8,10 +8,10 @@ import sys
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
-from trainers.runtime import Runtime
 
 from tests.trainers.translation import small_run
 from trainers.checkpoints import Checkpoints
+from trainers.devices import Runtime
 from trainers.errors import UserError
 from trainers.translation import (
   experiment,
