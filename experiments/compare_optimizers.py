@@ -5,11 +5,14 @@ python -m experiments.compare_optimizers --workdir=runs/digits
 The default is the handwritten digits with SGD and with Lookahead around the
 same SGD, three seeds each. The work directory keeps each run, the table
 results.md and the figure curves.png; the same command goes on where it stopped.
+The runs of --config=configs/cifar.py:sgd,cifar100 are called cifar_cifar100_sgd,
+with the words in alphabetical order.
 With --learning_rate_factors=0.3,1,3 each config is trained at that many times
 its learning rate, and learning_rates.png shows what comes of which rate. With
 --trainer=translation configs are those of translation models.
 """
 
+import argparse
 import ast
 import dataclasses
 import os
@@ -52,10 +55,11 @@ _TRAINERS = {
 _TRAINER = flags.DEFINE_enum(
   "trainer", "image_classification", list(_TRAINERS), "Whose the configs are."
 )
-_CONFIGS = flags.DEFINE_list(
-  "configs",
-  ["configs/digits_cnn_sgd.py", "configs/digits_cnn_lookahead.py"],
-  "Config files to compare.",
+_CONFIGS = flags.DEFINE_multi_string(
+  "config",
+  ["configs/digits.py:sgd", "configs/digits.py:lookahead"],
+  "Experiment to compare, as for the trainer: a file and words. Give the flag "
+  "once for each.",
 )
 _SEEDS = flags.DEFINE_integer(
   "seeds", 3, "Runs of each config, with seeds 0, 1, ...", lower_bound=1
@@ -84,12 +88,14 @@ def main(arguments: list[str]) -> None:
   logging.set_verbosity(logging.WARNING)
   with interruption.ending_the_program():
     paths.check_no_pattern(workdir=_WORKDIR.value)
-    for path in _CONFIGS.value:
-      paths.check_no_pattern(configs=_name(path))  # A directory of its runs.
+    for experiment in _CONFIGS.value:
+      paths.check_no_pattern(config=_name(experiment))  # A directory.
+      _load_config(experiment)  # Mistakes are told before anything is trained.
     factors = [_parse_factor(text) for text in _FACTORS.value]
     strategy = distribution.make_strategy()
     runs = {
-      _name(path): _run_all(path, factors, strategy) for path in _CONFIGS.value
+      _name(experiment): _run_all(experiment, factors, strategy)
+      for experiment in _CONFIGS.value
     }
   report.write(runs, _TRAINERS[_TRAINER.value].score, _WORKDIR.value)
 
@@ -107,13 +113,15 @@ def _parse_factor(text):
   return factor
 
 
-def _name(path):
-  """Returns what the runs of a config file are called."""
-  return os.path.splitext(os.path.basename(path))[0]
+def _name(experiment):
+  """Returns what the runs of a value of --config are called."""
+  path, _, text = experiment.partition(":")
+  words = sorted(word.strip() for word in text.split(",") if word.strip())
+  return "_".join([os.path.splitext(os.path.basename(path))[0], *words])
 
 
-def _run_all(path, factors, strategy):
-  """Trains the config in the file `path` at each learning rate and seed.
+def _run_all(experiment, factors, strategy):
+  """Trains the config of a value of --config at each learning rate and seed.
 
   Returns:
     For each learning rate the work directories of its runs, by seed.
@@ -122,23 +130,31 @@ def _run_all(path, factors, strategy):
   workdirs = {}
   for factor in factors:
     for seed in range(_SEEDS.value):
-      config = _load_config(path)
+      config = _load_config(experiment)
       config.seed = seed
       # Without the digits that a product of floats has at its end.
       rate = float(f"{factor * config.learning_rate[trainer.rate]:g}")
       config.learning_rate[trainer.rate] = rate
       workdir = os.path.join(
-        _WORKDIR.value, _name(path), f"learning_rate_{rate:g}", f"seed_{seed}"
+        _WORKDIR.value,
+        _name(experiment),
+        f"learning_rate_{rate:g}",
+        f"seed_{seed}",
       )
       trainer.train(config, Runtime(strategy, workdir, _DATA_DIR.value))
       workdirs.setdefault(rate, []).append(workdir)
   return workdirs
 
 
-def _load_config(path) -> ml_collections.ConfigDict:
+def _load_config(experiment) -> ml_collections.ConfigDict:
+  """Returns the config of a value of --config, with the overrides."""
+  path, *words = experiment.split(":", 1)
   if not os.path.exists(path):
-    raise UserError(f"--configs: there is no file {path}.")
-  config = runpy.run_path(path)["get_config"]().lock()
+    raise UserError(f"--config: there is no file {path}.")
+  try:
+    config = runpy.run_path(path)["get_config"](*words).lock()
+  except argparse.ArgumentTypeError as error:  # Of configs/words.py.
+    raise UserError(f"--config={experiment}: {error}") from error
   for override in _OVERRIDES.value:
     field, _, value = override.partition("=")
     try:
@@ -147,7 +163,9 @@ def _load_config(path) -> ml_collections.ConfigDict:
       overrides.resolve_none(config, values)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
       message = describe_config_error(error)
-      raise UserError(f"--override={override} for {path}: {message}") from error
+      raise UserError(
+        f"--override={override} for {experiment}: {message}"
+      ) from error
   return config
 
 

@@ -1,5 +1,6 @@
 """The command line that all trainers share."""
 
+import argparse
 import dataclasses
 import sys
 import types
@@ -55,8 +56,9 @@ class Mode:
 overrides.register_parsers()
 _CONFIG = config_flags.DEFINE_config_file(
   "config",
-  help_string="Experiment to run, a file such as configs/NAME.py. Its fields "
-  "are overridden as in --config.num_epochs=3.",
+  help_string="Experiment to run: a file and words, such as "
+  "configs/cifar.py:cifar100,sgd. The word help prints what there is. Fields are "
+  "overridden as in --config.num_epochs=3.",
   lock_config=True,
 )
 _WORKDIR = flags.DEFINE(
@@ -270,6 +272,8 @@ def _parse(arguments):
       values = config_flags.get_override_values(flags.FLAGS["config"])
       overrides.resolve_none(_CONFIG.value, values)
     return arguments
+  except argparse.ArgumentTypeError as error:  # Of configs/words.py.
+    sys.exit(f"Error: --config: {error}")
   except UserError as error:
     sys.exit(f"Error: {error}")
   except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:

@@ -1,7 +1,5 @@
 """Every translation config trains on data of its format, and is the paper's."""
 
-import glob
-import importlib
 import os
 
 import keras
@@ -11,28 +9,17 @@ import tensorflow_datasets as tfds
 from absl.testing import parameterized
 
 from lookahead_tf import Lookahead
+from tests.configs import experiments
 from tests.trainers.translation import small_run
 from trainers import metrics
 from trainers.runtime import Runtime
 from trainers.translation import experiment, train
 
-_DIRECTORY = os.path.join(
-  os.path.dirname(os.path.dirname(os.path.dirname(__file__))), "configs"
-)
-NAMES = sorted(
-  os.path.splitext(os.path.basename(path))[0]
-  for path in glob.glob(os.path.join(_DIRECTORY, "*_transformer_*.py"))
-)
-OF_THE_PAPER = [name for name in NAMES if name.startswith("wmt14_")]
 _KINDS = {
   "adam": keras.optimizers.Adam,
   "adafactor": keras.optimizers.Adafactor,
   "lookahead": Lookahead,
 }
-
-
-def _get(name):
-  return importlib.import_module(f"configs.{name}").get_config()
 
 
 def _shrink(config):
@@ -95,9 +82,9 @@ class TranslationConfigsTest(tf.test.TestCase, parameterized.TestCase):
         )
     _write_wmt14(cls.data_dir)
 
-  @parameterized.parameters(NAMES)
-  def test_trains(self, name):
-    config = _shrink(_get(name).lock())
+  @parameterized.parameters(*experiments.in_tables(*experiments.TRANSLATIONS))
+  def test_trains(self, name, text):
+    config = _shrink(experiments.get(name, text).lock())
     workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
     strategy = tf.distribute.OneDeviceStrategy("CPU:0")
     train.train(config, Runtime(strategy, workdir, self.data_dir))
@@ -106,29 +93,22 @@ class TranslationConfigsTest(tf.test.TestCase, parameterized.TestCase):
     for figure in ("train/loss", "eval/loss", "eval/bleu"):
       self.assertTrue(np.isfinite(last[figure]))
     is_scored = os.path.exists(os.path.join(workdir, "test.translations"))
-    self.assertEqual(is_scored, not name.startswith("multi30k_"))
+    self.assertEqual(is_scored, name != "multi30k")
 
-  @parameterized.parameters(NAMES)
-  def test_optimizer(self, name):
-    config = _shrink(_get(name))
+  @parameterized.parameters(*experiments.all_of(*experiments.TRANSLATIONS))
+  def test_optimizer(self, name, text):
+    config = _shrink(experiments.get(name, text))
     strategy = tf.distribute.OneDeviceStrategy("CPU:0")
     _, optimizer = experiment.make_model_and_optimizer(config, 50, strategy)
-    self.assertIsInstance(optimizer, _KINDS[name.rpartition("_")[2]])
+    (kind,) = {*text.split(",")} & {*_KINDS}
+    self.assertIsInstance(optimizer, _KINDS[kind])
     if isinstance(optimizer, Lookahead):
       self.assertIsInstance(optimizer.inner_optimizer, keras.optimizers.Adam)
 
-  @parameterized.parameters(NAMES)
-  def test_docstring_gives_the_command(self, name):
-    text = importlib.import_module(f"configs.{name}").__doc__
-    self.assertIn(f"--config=configs/{name}.py", text)
-    if name in OF_THE_PAPER:
-      self.assertIn("Here: not run", " ".join(text.split()))
-      self.assertIn("--data_dir=DIR", text)
-
-  @parameterized.parameters(OF_THE_PAPER)
-  def test_the_papers_values(self, name):
-    config = _get(name)
-    is_big = "_big_" in name
+  @parameterized.parameters(*experiments.all_of("wmt14"))
+  def test_the_papers_values(self, name, text):
+    config = experiments.get(name, text)
+    is_big = "big" in text.split(",")
     self.assertEqual(config.global_batch_tokens, 8 * 2048)
     self.assertEqual(config.vocabulary.size, 32_000)
     self.assertEqual(config.label_smoothing, 0.1)
@@ -143,7 +123,7 @@ class TranslationConfigsTest(tf.test.TestCase, parameterized.TestCase):
       self.assertIn(config.learning_rate.constant, (0.02, 0.04, 0.06))
     has_warmup = "linear_warmup" in config.learning_rate.factors
     self.assertEqual(
-      has_warmup, "no_warmup" not in name and "adafactor" not in name
+      has_warmup, "no_warmup" not in text and "adafactor" not in text
     )
 
 

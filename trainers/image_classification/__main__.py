@@ -1,7 +1,7 @@
 """Trains an image classifier: the paper's section 5.1 and 5.2.
 
 python -m trainers.image_classification \
-    --config=configs/digits_cnn_lookahead.py --workdir=/tmp/digits
+    --config=configs/digits.py --workdir=/tmp/digits
 """
 
 from trainers import flags

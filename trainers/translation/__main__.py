@@ -1,7 +1,7 @@
 """Trains a translation model, and translates with it: the paper's section 5.4.
 
 python -m trainers.translation \
-    --config=configs/cldr_transformer_lookahead.py --workdir=/tmp/cldr
+    --config=configs/phrases.py --workdir=/tmp/cldr
 python -m trainers.translation --mode=translate --workdir=/tmp/cldr \
     --input=FILE --output=FILE
 python -m trainers.translation --mode=export --workdir=/tmp/cldr --output=DIR

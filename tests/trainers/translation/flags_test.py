@@ -35,7 +35,7 @@ class FlagsTest(tf.test.TestCase, parameterized.TestCase):
       "--input is not for --mode=export",
     ),
     (
-      ["--config=configs/cldr_transformer_adam.py", "--beam_size=1"],
+      ["--config=configs/phrases.py:adam", "--beam_size=1"],
       "--beam_size is not for --mode=train: training does without it.",
     ),
     (
