@@ -29,7 +29,7 @@ from benchmarks import (
   photo_folder,
   results,
 )
-from configs import imagenet_resnet50_sgd
+from configs import imagenet
 
 matplotlib.use("Agg")  # There may be no screen.
 from matplotlib import pyplot as plt
@@ -72,7 +72,7 @@ _INPUTS = (_OURS, _OURS_AS_FLOATS, _TORCHVISION)
 def _datasets(folder):
   """Returns what is timed of ours, by name."""
   split = image_datasets.load(folder)
-  config = imagenet_resnet50_sgd.get_config().data
+  config = imagenet.get_config().data
   counts = _BATCH_SIZE.value, _STEPS.value
   ours = image_datasets.training(split, config, *counts)
   return {
@@ -101,7 +101,7 @@ def _start_torchvision(folder):
     "torchvision_input",
     warmup_steps=_STEPS.value,
     folder=folder,
-    image_size=imagenet_resnet50_sgd.get_config().data.image_size,
+    image_size=imagenet.get_config().data.image_size,
     batch_size=_BATCH_SIZE.value,
     workers=results.cores(),
   )

@@ -19,7 +19,7 @@ import tensorflow as tf
 from absl import app, flags
 
 from benchmarks import results, speed, training_speed
-from configs import cifar10_resnet18_sgd, imagenet_resnet50_sgd
+from configs import cifar, imagenet
 from trainers import optimizers, schedules
 from trainers.image_classification import model as image_model
 from trainers.image_classification import training_step
@@ -55,10 +55,10 @@ class Case:
 
 def _case(name):
   title, config, classes, batch_size = {
-    "resnet18": ("wide ResNet-18, 32x32", cifar10_resnet18_sgd, 10, 64),
-    "resnet50": ("ResNet-50, 224x224", imagenet_resnet50_sgd, 1000, 8),
+    "resnet18": ("wide ResNet-18, 32x32", cifar, 10, 64),
+    "resnet50": ("ResNet-50, 224x224", imagenet, 1000, 8),
   }[name]
-  config = config.get_config()
+  config = config.get_config("sgd")
   config.global_batch_size = _BATCH_SIZE.value or batch_size
   return Case(title, config, classes, config.global_batch_size)
 

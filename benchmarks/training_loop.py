@@ -7,7 +7,7 @@ figures. Prints images per second, and writes the table and a picture to
 --workdir.
 
 python -m benchmarks.training_loop --data_dir=FOLDER --workdir=runs/loop \
-    --config=configs/image_folder_resnet8_lookahead.py
+    --config=configs/image_folder.py
 """
 
 import itertools

@@ -6,7 +6,7 @@ WMT14 has, with lengths like those of its sentences. Prints the tables, and
 writes table.md and results.json.
 
 python -m benchmarks.translation_input --workdir=runs/translation_input \
-    --config=configs/cldr_transformer_adam.py
+    --config=configs/phrases.py
 """
 
 import itertools

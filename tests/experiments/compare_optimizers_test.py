@@ -10,8 +10,8 @@ _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
 
 class CompareOptimizersTest(tf.test.TestCase, parameterized.TestCase):
   @parameterized.parameters(
-    ("runs[1]", "configs/digits_cnn_sgd.py", "runs[1]"),
-    ("runs", "configs/digits_cnn_sgd.py,exp[1].py", "--configs=exp[1]"),
+    ("runs[1]", ("configs/digits.py:sgd",), "runs[1]"),
+    ("runs", ("configs/digits.py:sgd", "exp[1].py"), "--config=exp[1]"),
   )
   def test_paths_that_are_patterns(self, workdir, configs, value):
     directory = os.path.join(self.get_temp_dir(), self.id().split()[0])
@@ -21,7 +21,7 @@ class CompareOptimizersTest(tf.test.TestCase, parameterized.TestCase):
         "-m",
         "experiments.compare_optimizers",
         f"--workdir={os.path.join(directory, workdir)}",
-        f"--configs={configs}",
+        *(f"--config={config}" for config in configs),
       ],
       cwd=_ROOT,
       capture_output=True,
@@ -39,7 +39,7 @@ class CompareOptimizersTest(tf.test.TestCase, parameterized.TestCase):
       "from absl import flags\n"
       "from experiments import compare_optimizers\n"
       "flags.FLAGS(sys.argv)\n"
-      "path = 'configs/wmt14_transformer_base_adam.py'\n"
+      "path = 'configs/wmt14.py:base,adam'\n"
       "config = compare_optimizers._load_config(path)\n"
       "print(config.data.test_split, config.eval_sentences, config.num_steps)"
     )

@@ -53,7 +53,7 @@ class FlagsTest(tf.test.TestCase, parameterized.TestCase):
   def test_a_mistake_ends_with_one_sentence(self, arguments, message):
     workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
     finished = _run(
-      "--config=configs/digits_cnn_lookahead.py",
+      "--config=configs/digits.py:lookahead",
       f"--workdir={workdir}",
       *arguments,
     )
@@ -64,7 +64,7 @@ class FlagsTest(tf.test.TestCase, parameterized.TestCase):
     self.assertFalse(os.path.exists(os.path.join(_ROOT, "exp[lr=0.1]")))
 
   def test_workdir_is_required(self):
-    finished = _run("--config=configs/digits_cnn_lookahead.py")
+    finished = _run("--config=configs/digits.py:lookahead")
     self.assertNotEqual(finished.returncode, 0)
     self.assertIn("--workdir", finished.stderr)
 

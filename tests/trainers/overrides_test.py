@@ -1,10 +1,10 @@
 import pathlib
-import runpy
 
 import tensorflow as tf
 from absl import flags
 from ml_collections import config_dict, config_flags
 
+from tests.configs import experiments
 from trainers import overrides
 from trainers.errors import UserError
 
@@ -40,15 +40,19 @@ class OverridesTest(tf.test.TestCase):
     super().setUp()
     overrides.register_parsers()
     self.paths = [
-      str(path)
-      for path in sorted(_ROOT.glob("configs/*.py"))
-      if "def get_config()" in path.read_text()
+      f"{experiments.DIRECTORY}/{name}.py:{text}"
+      for name, text in experiments.all_of(
+        *experiments.IMAGES,
+        *experiments.TRANSLATIONS,
+        "image_classification",
+        "translation",
+      )
     ]
 
   def test_none_unsets_every_optional_field_of_every_config(self):
     checked = set()
     for path in self.paths:
-      config = runpy.run_path(path)["get_config"]()
+      config = _parse(path)
       optional = [
         field
         for field, value in _fields(config)

@@ -30,7 +30,7 @@ def start(
   """
   return start_program(
     "trainers.image_classification",
-    "--config=configs/digits_cnn_lookahead.py",
+    "--config=configs/digits.py:lookahead",
     f"--workdir={workdir}",
     "--config.model.width=8",
     *arguments,

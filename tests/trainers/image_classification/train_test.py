@@ -8,7 +8,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 from sklearn import datasets
 
-from configs import digits_cnn_lookahead
+from configs import digits
 from tests import replicas, xla
 from tests.trainers.image_classification.image_folder_test import write_image
 from trainers import metrics, runtime, tpu_compile, tpu_program
@@ -18,7 +18,7 @@ from trainers.runtime import Runtime
 
 
 def _config(**fields):
-  config = digits_cnn_lookahead.get_config()
+  config = digits.get_config("lookahead")
   config.update_from_flattened_dict(
     {
       "num_epochs": 1.0,

@@ -26,7 +26,7 @@ _PROGRAMS = {
   "translate": (translate.main, translate.define_flags),
   "export": (export.main, trained.define_flags),
 }
-_CONFIG = "--config=configs/cldr_transformer_adam.py"
+_CONFIG = "--config=configs/phrases.py:adam"
 
 
 class FlagsTest(tf.test.TestCase, parameterized.TestCase):
