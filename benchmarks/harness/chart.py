@@ -2,6 +2,7 @@
 
 import dataclasses
 import statistics
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
 
 import matplotlib
@@ -168,7 +169,7 @@ def draw_speeds(
       axis.barh(name, statistics.median(speeds), color=color, alpha=0.6)
       axis.plot(speeds, [name] * len(speeds), "o", color=color, markersize=3)
     axis.invert_yaxis()
-    axis.set_title(title, fontsize=10)
+    axis.set_title(textwrap.fill(title, 45), fontsize=10)
     axis.set_xlabel("per second (dots: rounds)")
     axis.spines[["top", "right"]].set_visible(False)
   figure.savefig(path)
