@@ -1,14 +1,13 @@
-"""A chart of ratios: bars from 1, with whiskers and with lines for bounds.
-
-A bar is a median, its whisker the 95 % interval of it.
-"""
+"""Charts of ratios and of speeds."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import statistics
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
 
 import matplotlib
 
-from benchmarks.interleaved import Ratio
+from benchmarks.harness.interleaving import Ratio
 
 matplotlib.use("Agg")  # There may be no screen.
 from matplotlib import pyplot as plt
@@ -18,12 +17,12 @@ _LINE_STYLES = ("--", ":")
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-  """Bars side by side.
+  """Bars of ratios side by side.
 
   Attributes:
-    label: What they have in common, below them.
-    bars: Ratios by the name that the legend has for them.
-    lines: Values to compare them with, by name.
+    label: Text below the bars.
+    bars: Ratios by their names in the legend.
+    lines: Values to compare the ratios with, by their names in the legend.
   """
 
   label: str
@@ -31,21 +30,24 @@ class Group:
   lines: Mapping[str, float]
 
 
-def draw(
+def draw_ratios(
   panels: Mapping[str, Sequence[Group]],
   path: str,
   label: str,
   least_top: float,
 ) -> None:
-  """Draws the panels side by side, in rows of two.
+  """Draws bars from 1, with whiskers and with lines for bounds.
+
+  A bar is a median, its whisker the 95 % interval of the median. Panels are
+  side by side, in rows of two.
 
   Args:
     panels: Groups by the title of their panel.
     path: File to write, a PNG.
-    label: Of the vertical axis.
+    label: Label of the vertical axis.
     least_top: The axis ends there or, if a bar of the first two names is
-      higher, above that. A bar that does not fit is cut off, with an arrow. All
-      bars below 1 fit, but long whiskers may not.
+      higher, above that bar. A bar that does not fit is cut off, with an arrow.
+      All bars below 1 fit, but long whiskers may not.
   """
   groups = [group for panel in panels.values() for group in panel]
   names = list(dict.fromkeys(name for group in groups for name in group.bars))
@@ -133,3 +135,42 @@ def _draw_legend(figure, names, lines):
     fontsize=8,
     frameon=False,
   )
+
+
+def draw_speeds(
+  panels: Mapping[str, Mapping[str, Sequence[float]]],
+  path: str,
+  others: Collection[str] = (),
+) -> None:
+  """Draws a bar for the median speed of each variant, and a dot for each round.
+
+  Args:
+    panels: By the title of a panel, which says what its speeds count, such as
+      "images": for each variant the seconds of one unit, one a round.
+    path: File to write, a PNG.
+    others: Variants to be drawn in gray, such as those of other libraries.
+  """
+  columns = min(3, len(panels))
+  rows = -(-len(panels) // columns)
+  figure, axes = plt.subplots(
+    rows,
+    columns,
+    figsize=(max(6, 4.6 * columns), 2.8 * rows),
+    dpi=120,
+    squeeze=False,
+    layout="constrained",
+  )
+  for axis in axes.flat[len(panels) :]:
+    axis.set_visible(False)
+  for axis, (title, seconds) in zip(axes.flat, panels.items()):
+    for name, values in seconds.items():
+      speeds = [1 / value for value in values]
+      color = "C7" if name in others else "C0"
+      axis.barh(name, statistics.median(speeds), color=color, alpha=0.6)
+      axis.plot(speeds, [name] * len(speeds), "o", color=color, markersize=3)
+    axis.invert_yaxis()
+    axis.set_title(textwrap.fill(title, 45), fontsize=10)
+    axis.set_xlabel("per second (dots: rounds)")
+    axis.spines[["top", "right"]].set_visible(False)
+  figure.savefig(path)
+  plt.close(figure)

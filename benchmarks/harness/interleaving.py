@@ -1,8 +1,8 @@
-"""Times variants in turn, and compares them round by round.
+"""Measures variants in turn, and compares them round by round.
 
-The speed of a machine drifts with its temperature and with whatever else runs.
-Variants that take turns meet the same drift, and the ratio of neighbours is
-free of most of it. Of many rounds the median is free of single interruptions.
+The speed of a machine drifts with its temperature and with other programs.
+Variants that take turns meet the same drift, and the ratio of two neighbours is
+free of most of it. The median of many rounds is free of single interruptions.
 """
 
 import dataclasses
@@ -40,16 +40,16 @@ def measure(
 ) -> Measurement:
   """Runs every variant once a round, and shows progress on standard error.
 
-  A group during which other programs were busy is measured again, once they are
-  quiet: threads that wait for one another suffer from others' out of
-  proportion, and not alike in each library.
+  A group during which other programs were busy is measured again, once these
+  programs are quiet: a library whose threads wait for one another suffers from
+  other programs out of proportion, and not every library suffers alike.
 
   Args:
     groups: Variants to be compared with one another: functions that do some
       work and return its time in seconds. They may let child processes work.
-    rounds: Number of rounds. Every second one is in reverse order, so that
-      none always comes first.
-    description: Of the progress bar.
+    rounds: Number of rounds. Every second round has the reverse order, so that
+      no variant always comes first.
+    description: Text of the progress bar.
     patience: Seconds that may be lost to waiting and measuring again; after
       that disturbed measurements count as well.
   """
@@ -96,7 +96,7 @@ def _watch_others(function):
 
 
 def _seconds_of_others():
-  """Returns the CPU time that others than this program used until now."""
+  """Returns the CPU time that other programs than this used until now."""
   with open("/proc/stat") as file:
     times = [int(ticks) for ticks in file.readline().split()[1:9]]
   user, nice, system, _, _, *rest = times  # Idle and waiting are left out.
@@ -109,7 +109,7 @@ def _seconds_of_others():
 
 
 def _descendants(process):
-  """Yields the running child processes, theirs, and so on."""
+  """Yields the running child processes, their child processes, and so on."""
   with open(f"/proc/{process}/task/{process}/children") as file:
     children = file.read().split()
   for child in children:
@@ -122,9 +122,9 @@ class Ratio:
   """How the times of one variant compare with those of another.
 
   Attributes:
-    median: Of the ratios of each round.
+    median: Median of the ratios of all rounds.
     low: Lower end of a 95 % confidence interval of the median.
-    high: Upper end of it.
+    high: Upper end of this interval.
     least: The least ratio of a round.
     greatest: The greatest ratio of a round.
   """
@@ -164,8 +164,8 @@ def _rank_of_interval(size):
   """Returns how many of `size` sorted values to leave out at either end.
 
   Each value is above the median with probability 1/2 whatever its distribution:
-  the number of those above is binomial. With fewer than 6 values all of them
-  are too few for 95 %, and none is left out.
+  the number of values above the median is binomial. Fewer than 6 values are too
+  few for 95 %, and none is left out.
   """
   rank = 0
   tail = 0.5**size
@@ -176,14 +176,49 @@ def _rank_of_interval(size):
     rank += 1
 
 
+def compare_speeds(
+  seconds: Mapping[str, Sequence[float]],
+  unit: str,
+  references: Sequence[str],
+) -> list[tuple[str, ...]]:
+  """Returns the rows of a table, its head first, with a row for each variant.
+
+  Columns are the median speed, and for each reference the ratio of the speeds,
+  taken round by round, with its 95 % interval.
+
+  Args:
+    seconds: For each variant the seconds of one unit, one a round.
+    unit: What the speed counts, such as "images".
+    references: Variants to compare with; those that were not measured are left
+      out.
+  """
+  references = [name for name in references if name in seconds]
+  head = ["", f"{unit}/s, median", "least to greatest"]
+  for name in references:
+    head += [f"times {name}", "95 % interval"]
+  rows = [tuple(head)]
+  for name, values in seconds.items():
+    speeds = [1 / value for value in values]
+    row = [
+      name,
+      f"{statistics.median(speeds):,.1f}",
+      f"{min(speeds):,.1f} to {max(speeds):,.1f}",
+    ]
+    for reference in references:
+      median, interval, _ = compare(seconds[reference], values).cells()
+      row += [median, interval] if name != reference else ["", ""]
+    rows.append(tuple(row))
+  return rows
+
+
 def describe_disturbance(
   records: Iterable[Mapping[str, Any]], rounds: int
 ) -> str:
-  """Returns a sentence on how quiet the machine was.
+  """Returns a sentence that says how quiet the machine was.
 
   Args:
-    records: Each with `disturbed_rounds`, a Measurement's `disturbed`.
-    rounds: Of each group.
+    records: Each has `disturbed_rounds`, the `disturbed` of a Measurement.
+    rounds: Rounds of each group.
   """
   counts = [n for r in records for n in r["disturbed_rounds"].values()]
   return (
