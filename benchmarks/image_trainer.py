@@ -4,36 +4,34 @@ No other file of benchmarks/ imports `trainers.image_classification` or one of
 its configs.
 """
 
+import dataclasses
 import functools
 import os
 import time
 from collections.abc import Callable
-from typing import Any
 
 import keras
 import ml_collections
 import numpy as np
 import tensorflow as tf
 
-from configs import cifar10_resnet18_sgd, imagenet_resnet50_sgd, lookahead
-from trainers import loop, metrics, optimizers, schedules
+from configs import cifar, imagenet, lookahead
+from trainers import loop, metrics
 from trainers.image_classification import (
-  crops,
-  decoding,
+  experiment,
   image_folder,
-  input_pipeline,
-  large_images,
+  pipelines,
+  pixels,
   sources,
   train,
-  training_step,
 )
-from trainers.image_classification import model as image_model
-from trainers.image_classification.splits import EncodedSplit
+from trainers.image_classification import step as step_lib
+from trainers.image_classification.splits import Split
 
-# Experiments without Lookahead, and their numbers of classes.
-_EXPERIMENTS = {
-  "resnet18": (cifar10_resnet18_sgd, 10),
-  "resnet50": (imagenet_resnet50_sgd, 1000),
+# Experiments without Lookahead.
+_CONFIGS = {
+  "resnet18": lambda: cifar.get_config("cifar10,sgd"),
+  "resnet50": lambda: imagenet.get_config("resnet50,sgd"),
 }
 
 
@@ -59,29 +57,22 @@ def make_step(
     image_size: Height and width in pixels, or None for the experiment's.
     channels: Channels of the first stage, or None for the experiment's.
   """
-  module, classes = _EXPERIMENTS[name]
-  config = module.get_config()
+  config = _CONFIGS[name]()
   config.global_batch_size = batch_size
   config.jit_compile = uses_xla
   config.data.image_size = image_size or config.data.image_size
   config.model.width = channels or config.model.width
   if sync_period is not None:
     lookahead.add_to(config, sync_period=sync_period, slow_step_size=0.5)
-  shape = (config.data.image_size, config.data.image_size, 3)
+  source = sources.made_up(config.data.name)
   strategy = tf.distribute.OneDeviceStrategy("CPU:0")
-  with strategy.scope():
-    model = image_model.make_model(
-      config.model, image_shape=shape, num_classes=classes
-    )
-    optimizer = optimizers.make_optimizer(
-      config, schedules.make_schedule(config.learning_rate, 1000, 100_000)
-    )
-    optimizer.build(model.trainable_variables)
-  step = training_step.make_train_step(model, optimizer, config, strategy)
+  unpacked = experiment.unpack(config, source, strategy)
+  step, (images, labels) = train.make_step(unpacked, strategy)
   random = np.random.default_rng(0)
+  classes = len(source.class_names)
   batch = (
-    tf.constant(random.random((batch_size, *shape), "float32")),
-    tf.constant(random.integers(classes, size=batch_size, dtype="int32")),
+    tf.constant(random.random(images.shape, "float32")),
+    tf.constant(random.integers(classes, size=labels.shape, dtype="int32")),
   )
   return lambda: step(batch)["loss"]
 
@@ -97,14 +88,14 @@ def training_ways(
   All train the same model with the same optimizer on the same batches, without
   evaluation and checkpoint: Keras' `fit`; bare steps, each one call of a
   `tf.function`; and the trainer's loop, which makes all steps in one call and
-  writes their figures.
+  writes their metrics.
 
   Args:
     config: An experiment, changed in place: the loss of `fit` has neither a
       penalty nor label smoothing.
     data_dir: Where the data is, as for the trainer.
     steps: Steps that are timed.
-    workdir: Folder for the figures.
+    workdir: Folder for the metrics.
 
   Raises:
     UserError: for what the user can put right.
@@ -112,7 +103,10 @@ def training_ways(
   with config.unlocked():
     config.l2_penalty = 0.0
     config.label_smoothing = 0.0
-  source = sources.load(config.data, data_dir)
+  data = config.data
+  source = sources.load(
+    data.name, data_dir, data.train_split, data.validation_split
+  )
   makers = {
     "Keras' fit": _fit,
     "bare steps": _bare_steps,
@@ -130,20 +124,24 @@ def training_ways(
 
 
 def _setup(config, source, strategy):
-  """Returns a model, its optimizer and batches."""
-  plan = train.make_plan(config, source.train.size)
-  model, optimizer = train.make_model_and_optimizer(
-    config, source, plan, strategy
+  """Returns an experiment, its model and batches."""
+  unpacked = experiment.unpack(config, source, strategy)
+  model = train.make_model_and_slots(unpacked, strategy)
+  pipeline = unpacked.make_pipeline(
+    source.train, context=tf.distribute.InputContext()
   )
-  batches = input_pipeline.train_batches(
-    source.train,
-    config.data,
-    seed=config.seed,
-    global_batch_size=config.global_batch_size,
-    first_step=0,
-    context=tf.distribute.InputContext(),
+  return unpacked, model, pipeline.batches(first_step=0)
+
+
+def _make_train_step(unpacked, model):
+  return step_lib.make_train_step(
+    model,
+    unpacked.optimizer,
+    unpacked.objective,
+    unpacked.clipping,
+    replicas=1,
+    jit_compile=unpacked.jit_compile,
   )
-  return model, optimizer, batches
 
 
 class _Stopwatch(keras.callbacks.Callback):
@@ -158,10 +156,10 @@ class _Stopwatch(keras.callbacks.Callback):
 
 def _fit(config, source, steps):
   strategy = tf.distribute.get_strategy()  # None: as most users of fit.
-  model, optimizer, batches = _setup(config, source, strategy)
-  batches = normalized(batches, config.data)
+  unpacked, model, batches = _setup(config, source, strategy)
+  batches = normalized(batches, unpacked.objective)
   model.compile(
-    optimizer,
+    unpacked.optimizer,
     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     metrics=["accuracy"],
     jit_compile=bool(config.jit_compile),
@@ -184,23 +182,23 @@ def _fit(config, source, steps):
 
 def _bare_steps(config, source, steps):
   strategy = tf.distribute.get_strategy()
-  model, optimizer, dataset = _setup(config, source, strategy)
-  train_step = training_step.make_train_step(model, optimizer, config, strategy)
+  unpacked, model, dataset = _setup(config, source, strategy)
+  train_step = _make_train_step(unpacked, model)
   step = tf.function(lambda batches: train_step(next(batches)))
   batches = iter(dataset)
 
   def make_steps():
     for _ in range(steps):
-      figures = step(batches)
-    float(figures["loss"])  # Waits for the last step.
+      values = step(batches)
+    float(values["loss"])  # Waits for the last step.
 
   return functools.partial(_time_second_call, make_steps)
 
 
 def _training_loop(config, source, steps, workdir):
   strategy = tf.distribute.OneDeviceStrategy("CPU:0")
-  model, optimizer, dataset = _setup(config, source, strategy)
-  train_step = training_step.make_train_step(model, optimizer, config, strategy)
+  unpacked, model, dataset = _setup(config, source, strategy)
+  train_step = _make_train_step(unpacked, model)
   run_steps = loop.make_loop(train_step, ("loss", "accuracy"), strategy)
   batches = iter(
     strategy.distribute_datasets_from_function(lambda context: dataset)
@@ -208,8 +206,8 @@ def _training_loop(config, source, steps, workdir):
   writer = metrics.MetricsWriter(workdir)
 
   def make_steps():
-    figures, _ = run_steps(batches, tf.constant(steps))
-    writer.write(0, 0.0, {name: float(v) for name, v in figures.items()})
+    means, _ = run_steps(batches, tf.constant(steps))
+    writer.write(0, 0.0, {name: float(v) for name, v in means.items()})
 
   return functools.partial(_time_second_call, make_steps)
 
@@ -227,12 +225,18 @@ def _time_second_call(make_steps):
 # from what is timed next.
 
 
-def imagenet_data() -> ml_collections.ConfigDict:
-  """Returns the fields of a config that describe the input of ImageNet."""
-  return imagenet_resnet50_sgd.get_config().data
+def imagenet_input() -> tuple[pipelines.Batching, step_lib.Objective]:
+  """Returns how ImageNet's images become batches, and are normalized."""
+  config = _CONFIGS["resnet50"]()
+  unpacked = experiment.unpack(
+    config,
+    sources.made_up(config.data.name),
+    tf.distribute.OneDeviceStrategy("CPU:0"),
+  )
+  return experiment.read_batching(config), unpacked.objective
 
 
-def load_images(folder: str) -> EncodedSplit:
+def load_images(folder: str) -> Split:
   """Returns the images of a folder of class folders.
 
   Raises:
@@ -243,44 +247,45 @@ def load_images(folder: str) -> EncodedSplit:
 
 
 def training_input(
-  split: EncodedSplit, batch_size: int, steps: int
+  split: Split, batch_size: int, steps: int
 ) -> tf.data.Dataset:
   """Returns the batches of so many training steps on ImageNet."""
-  batches = large_images.train_batches(
+  batching, _ = imagenet_input()
+  pipeline = pipelines.LargeImages(
     split,
-    imagenet_data(),
-    seed=0,
-    global_batch_size=batch_size,
-    first_step=0,
-    context=tf.distribute.InputContext(),
+    dataclasses.replace(batching, global_batch_size=batch_size),
+    tf.distribute.InputContext(),
   )
-  return batches.take(steps).prefetch(tf.data.AUTOTUNE)
+  return pipeline.batches(first_step=0).take(steps)
 
 
-def normalized(batches: tf.data.Dataset, data: Any) -> tf.data.Dataset:
+def normalized(
+  batches: tf.data.Dataset, objective: step_lib.Objective
+) -> tf.data.Dataset:
   """Returns batches whose images are floats, normalized on the host.
 
   Args:
     batches: Batches of images and labels, as the input pipeline makes them.
-    data: The fields of a config that describe the input.
+    objective: How images are normalized.
   """
   return batches.map(
-    lambda images, labels: (input_pipeline.normalize(images, data), labels),
+    lambda images, labels: (step_lib.normalize(images, objective), labels),
     num_parallel_calls=tf.data.AUTOTUNE,
   )
 
 
-def crops_alone(
-  split: EncodedSplit, batch_size: int, steps: int
-) -> tf.data.Dataset:
+def crops_alone(split: Split, batch_size: int, steps: int) -> tf.data.Dataset:
   """Returns batches of one pixel of each random crop, which is decoded."""
+  cut = imagenet_input()[0].cut
 
   def decode(number, record):
     seed = tf.stack([tf.constant(0, tf.int64), number])
-    uniform = tf.random.stateless_uniform((crops.RANDOM_NUMBERS,), seed)
+    uniform = tf.random.stateless_uniform((pixels.RANDOM_NUMBERS,), seed)
 
     def choose(size):
-      return crops.random_window(size, uniform, crops.AREA, crops.ASPECT_RATIO)
+      return pixels.random_window(
+        size, uniform, cut.crop_area, cut.crop_aspect_ratio
+      )
 
     image = split.load(*record).image
     window = choose(tf.io.extract_jpeg_shape(image)[:2])
@@ -290,13 +295,13 @@ def crops_alone(
 
 
 def whole_images_alone(
-  split: EncodedSplit, batch_size: int, steps: int
+  split: Split, batch_size: int, steps: int
 ) -> tf.data.Dataset:
   """Returns batches of one pixel of each image, which is decoded whole."""
 
   def decode(number, record):
     image = split.load(*record).image
-    return decoding.decode(image, split.channels)[0, 0]
+    return pixels.decode(image, split.channels)[0, 0]
 
   return _decoded(split, decode, batch_size, steps)
 

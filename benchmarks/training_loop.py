@@ -6,7 +6,7 @@ of a tf.function. The loop makes all steps of a round in one call, and writes
 their figures. Writes training_loop.md, training_loop.json and training_loop.png
 to --results.
 
-python -m benchmarks.training_loop --config=configs/digits_cnn_lookahead.py
+python -m benchmarks.training_loop --config=configs/digits.py
 """
 
 import tempfile

@@ -5,7 +5,7 @@ training text into rows of several lengths; then packs as many made-up pairs as
 WMT14 has, with lengths like those of its sentences. Writes translation_input.md
 and translation_input.json to --results.
 
-python -m benchmarks.translation_input --config=configs/cldr_transformer_adam.py
+python -m benchmarks.translation_input --config=configs/phrases.py:adam
 """
 
 import numpy as np

@@ -18,17 +18,15 @@ from absl import flags
 
 from configs import lookahead, translation
 from trainers.translation import (
-  decoding,
+  beam_search,
   experiment,
-  input_pipeline,
-  packing,
-  prepared,
   sources,
-  training_step,
+  train,
   vocabulary,
 )
 from trainers.translation import model as model_lib
-from trainers.translation.beam_search import Beam
+from trainers.translation import rows as rows_lib
+from trainers.translation.pipelines import RowsPipeline
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +80,7 @@ def _make_config(size):
   config.model.num_layers = size.layers
   config.vocabulary.size = size.subwords
   config.data.max_length = size.length
+  config.global_batch_tokens = size.length
   return config
 
 
@@ -105,10 +104,8 @@ def make_step(
   if sync_period is not None:
     lookahead.add_to(config, sync_period=sync_period, slow_step_size=0.5)
   strategy = tf.distribute.OneDeviceStrategy("CPU:0")
-  model, optimizer = experiment.make_model_and_optimizer(
-    config, size.subwords, strategy
-  )
-  step = training_step.make_train_step(model, optimizer, config, strategy)
+  unpacked = experiment.unpack(config, None, strategy)
+  step, _ = train.make_step(unpacked, strategy)
   shape = (batch_size, size.length)
   random = np.random.default_rng(0)
   places = np.broadcast_to(np.arange(size.length, dtype="int32"), shape)
@@ -154,8 +151,10 @@ def make_search(
     uses_xla: Whether XLA compiles the search.
   """
   config = _make_config(size)
-  model = model_lib.make_model(config.model, size.subwords)
-  beam = Beam(beam_size, config.decoding.length_penalty)
+  strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+  unpacked = experiment.unpack(config, None, strategy)
+  model = model_lib.make_model(unpacked.architecture, size.subwords)
+  beam = dataclasses.replace(unpacked.decoding, beam_size=beam_size).beam
   # The end of a sentence gets a logit of 0: others are always likelier.
   embedding = model.get_layer("embedding").weights[0]
   embedding.assign(
@@ -163,7 +162,7 @@ def make_search(
       embedding, [[beam.eos_id]], tf.zeros((1, size.width))
     )
   )
-  decode = decoding.make_decoder(model, beam, extra_length, uses_xla)
+  decode = beam_search.make_decoder(model, beam, extra_length, uses_xla)
   shape = (sentences, size.length)
   random = np.random.default_rng(0)
   source = tf.constant(random.integers(3, size.subwords, shape, "int32"))
@@ -204,32 +203,30 @@ def load_text(
   Raises:
     UserError: for what the user can put right.
   """
-  split = sources.load(config.data, data_dir).train
+  data = experiment.read_data(config.data)
+  split = sources.load(data, data_dir).train
+  recipe = vocabulary.Recipe(**config.vocabulary)
   with tempfile.TemporaryDirectory() as directory:
-    words = vocabulary.load_or_train(split, config.vocabulary, directory)
+    words = vocabulary.load_or_train(split, recipe, directory)
   return split, words
 
 
 def pack_text(
   split: sources.Split, words: vocabulary.Vocabulary, length: int
-) -> tuple[prepared.Rows, float]:
+) -> tuple[rows_lib.Rows, float]:
   """Returns rows of so many tokens on each side, and the seconds they took."""
   with tempfile.TemporaryDirectory() as directory:
     started = time.perf_counter()
-    rows = prepared.training_rows(split, words, length, directory)
+    rows = rows_lib.training_rows(split, words, length, directory)
     return rows, time.perf_counter() - started
 
 
-def read_speed(rows: prepared.Rows, rows_per_batch: int, batches: int) -> float:
+def read_speed(rows: rows_lib.Rows, rows_per_batch: int, batches: int) -> float:
   """Returns how many target tokens, without padding, are read a second."""
-  dataset = input_pipeline.train_batches(
-    rows,
-    seed=0,
-    global_batch_size=rows_per_batch,
-    first_step=0,
-    context=tf.distribute.InputContext(),
+  pipeline = RowsPipeline(
+    rows, rows_per_batch, seed=0, context=tf.distribute.InputContext()
   )
-  iterator = iter(dataset)
+  iterator = iter(pipeline.batches(first_step=0))
   next(iterator)  # Traces, and starts the threads.
   text = tf.constant(0, tf.int64)
   started = time.perf_counter()
@@ -252,6 +249,6 @@ def pack_lengths(
   """
   tokens = tuple(np.ones(total, np.uint16) for total in lengths.sum(axis=0))
   started = time.process_time()
-  rows = packing.assign_rows(lengths, row_length)
-  packed = packing.fill_rows(tokens, lengths, rows, row_length)
+  rows = rows_lib.assign_rows(lengths, row_length)
+  packed = rows_lib.fill_rows(tokens, lengths, rows, row_length)
   return packed, time.process_time() - started

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 from absl import app, flags
 
-from trainers.errors import UserError, describe_config_error
+from trainers.errors import UserError
+from trainers.flags import describe_config_error
 
 ROUNDS = flags.DEFINE_integer(
   "rounds", 12, "How often each variant is measured.", lower_bound=1

@@ -119,7 +119,7 @@ class ProgramsTest(tf.test.TestCase):
   def test_training_loop(self):
     output, results = self._run(
       "training_loop",
-      "--config=configs/digits_cnn_lookahead.py",
+      "--config=configs/digits.py",
       "--steps=2",
       "--rounds=2",
       "--patience=0",
