@@ -57,8 +57,8 @@ overrides.register_parsers()
 _CONFIG = config_flags.DEFINE_config_file(
   "config",
   help_string="Experiment to run: a file and words, such as "
-  "configs/cifar.py:cifar100,sgd. The word help prints what there is. Fields are "
-  "overridden as in --config.num_epochs=3.",
+  "configs/cifar.py:cifar100,sgd. The word help prints what there is. Its "
+  "fields are overridden as in --config.num_epochs=3.",
   lock_config=True,
 )
 _WORKDIR = flags.DEFINE(
