@@ -60,7 +60,7 @@ def _datasets(folder):
   split = image_trainer.load_images(folder)
   counts = _BATCH_SIZE.value, _STEPS.value
   ours = image_trainer.training_input(split, *counts)
-  batching, objective = image_trainer.imagenet_input()
+  _, objective = image_trainer.imagenet_input()
   floats = image_trainer.normalized(ours, objective)
   return {
     _OURS: ours,
@@ -95,7 +95,7 @@ def _measure(folder, report):
       "image_input",
       warmup_steps=_STEPS.value,
       folder=folder,
-      image_size=batching.cut.image_size,
+      image_size=image_trainer.imagenet_input()[0].cut.image_size,
       batch_size=_BATCH_SIZE.value,
       threads=cores(),
     )

@@ -5,10 +5,10 @@ python -m experiments.compare_optimizers --workdir=runs/digits
 The default is the handwritten digits with SGD and with Lookahead around the
 same SGD, three seeds each. The work directory keeps each run, the table
 results.md and the figure curves.png; the same command goes on where it stopped.
-The runs of --config=configs/cifar.py:sgd,cifar100 are called
-cifar_cifar100_sgd, with the words in alphabetical order. With
---learning_rate_factors=0.3,1,3 each config is trained at that many times its
-learning rate, and learning_rates.png shows what comes of which rate. With
+Runs are called after the file and its words, in alphabetical order: those of
+--config=configs/cifar.py:sgd,cifar100 are called cifar_cifar100_sgd.
+With --learning_rate_factors=0.3,1,3 each config is trained at that many times
+its learning rate, and learning_rates.png shows what comes of which rate. With
 --trainer=translation configs are those of translation models.
 """
 

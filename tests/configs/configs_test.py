@@ -68,6 +68,7 @@ class ConfigsTest(tf.test.TestCase, parameterized.TestCase):
     directory = tempfile.TemporaryDirectory()
     cls.addClassCleanup(directory.cleanup)
     cls.data_dir = tiny_data.write(directory.name)
+    cls.folder = tiny_data.write_folder(os.path.join(directory.name, "folder"))
 
   @parameterized.parameters(*ALL)
   def test_optimizer(self, name, text):
@@ -90,15 +91,16 @@ class ConfigsTest(tf.test.TestCase, parameterized.TestCase):
     config = _shrink(experiments.get(name, text).lock())
     strategy = tf.distribute.OneDeviceStrategy("CPU:0")
     workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
-    run = Runtime(strategy, workdir, self.data_dir)
+    data_dir = {"digits": None, "image_folder": self.folder}
+    run = Runtime(strategy, workdir, data_dir.get(name, self.data_dir))
     train.train(experiment.load(config, run), run)
     *_, last = metrics.read(workdir)
-    self.assertEqual(last["step"], 4)
+    self.assertEqual(last["step"], 1437 // 8 if name == "digits" else 4)
     self.assertTrue(np.isfinite(last["eval/loss"]))
     self.assertGreaterEqual(last["eval/accuracy"], 0)
     with open(os.path.join(workdir, "source.json")) as file:
       classes = json.load(file)["class_names"]
-    expected = {"cifar100": 100, "imagenet2012": 1000}
+    expected = {"cifar100": 100, "imagenet2012": 1000, "image_folder": 4}
     self.assertLen(classes, expected.get(config.data.name, 10))
 
   @parameterized.parameters(

@@ -111,9 +111,8 @@ class TablesTest(parameterized.TestCase):
     ("wmt14", "5.4", _WMT14),
   )
   def test_the_papers_sections_and_figures(self, name, section, figures):
-    self.assertIn(
-      f"the paper's section {section}", experiments.module(name).__doc__
-    )
+    page = experiments.module(name).__doc__
+    self.assertIn(f"the paper's section {section}", page)
     words = experiments.module(name).WORDS
     rows = {words.choose(row["words"]): row for row in experiments.table(name)}
     for text, expected in figures.items():

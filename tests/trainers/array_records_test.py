@@ -7,7 +7,6 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl.testing import parameterized
 from array_record.python import array_record_module
-
 from trainers.array_records import ArrayRecords
 
 _SIZE = 23

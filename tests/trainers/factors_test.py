@@ -2,9 +2,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
+from trainers.factors import Factors
 
 from trainers.errors import UserError
-from trainers.factors import Factors
 
 _STEPS = np.array([0, 1, 99, 7_998, 7_999, 8_000, 50_000])
 

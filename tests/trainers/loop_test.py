@@ -6,13 +6,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
+from trainers.plan import Plan
+from trainers.runtime import Runtime
 
 from lookahead_tf import Lookahead
 from tests import replicas
 from trainers import interruption, loop, metrics
 from trainers.errors import UserError
-from trainers.plan import Plan
-from trainers.runtime import Runtime
 
 
 def _plan(**fields):

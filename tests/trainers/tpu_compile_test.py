@@ -8,11 +8,11 @@ import unittest
 from unittest import mock
 
 import tensorflow as tf
+from trainers.tpu_chips import Cost
 
 from tests.trainers import small_step
 from trainers import tpu_compile
 from trainers.errors import UserError
-from trainers.tpu_chips import Cost
 
 _STEP = Cost(3, 2, 6, 246e9, 0.9e9)
 _INNER = Cost(2, 2, 5, 245e9, 0.8e9)

@@ -2,10 +2,10 @@ import dataclasses
 import math
 
 from absl.testing import absltest
-
-from trainers import tpu_report
 from trainers.tpu_chips import Cost
 from trainers.tpu_report import Failure, Result
+
+from trainers import tpu_report
 
 _MIB = 2**20
 # 246 GFLOP take a v3 core 4 ms, 0.9 GB take its memory 2 ms.

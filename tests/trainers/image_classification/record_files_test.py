@@ -3,9 +3,9 @@ import os
 
 import tensorflow as tf
 from absl.testing import parameterized
+from trainers.image_classification.record_files import Extent
 
 from trainers.image_classification import record_files
-from trainers.image_classification.record_files import Extent
 
 
 class PartOfHostTest(tf.test.TestCase, parameterized.TestCase):

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 from sklearn import datasets
+from trainers.runtime import Runtime
 
 from configs import digits
 from tests import replicas, xla
@@ -14,7 +15,6 @@ from tests.trainers.image_classification.image_folder_test import write_image
 from trainers import metrics, runtime, tpu_compile, tpu_program
 from trainers.errors import UserError
 from trainers.image_classification import sources, train
-from trainers.runtime import Runtime
 
 
 def _config(**fields):
