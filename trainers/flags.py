@@ -24,6 +24,9 @@ from trainers.tpu import chips, compile_only
 
 Define = Callable[[flags.FlagValues], None]
 
+# --help lists the flags of the module that runs: those defined here are its.
+flags.disclaim_key_flags()
+
 _NONE = ("None", "none")
 _NONE_AS_TUPLE = ((None,), ("none",))  # What the parser of tuples makes of it.
 

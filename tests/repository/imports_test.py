@@ -8,9 +8,8 @@ from absl.testing import absltest, parameterized
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _TASKS = {
-  f"trainers.{path.name}"
-  for path in (_ROOT / "trainers").iterdir()
-  if (path / "__init__.py").exists()
+  f"trainers.{path.parent.name}"
+  for path in (_ROOT / "trainers").glob("*/__main__.py")
 }
 
 
@@ -66,12 +65,24 @@ class ImportsTest(parameterized.TestCase):
   def test_input_and_model_do_not_import_each_other(self):
     for task in _TASKS:
       directory = _ROOT / task.replace(".", "/")
-      for one, other in (
-        ("model", "input_pipeline"),
-        ("input_pipeline", "model"),
-      ):
+      for one, other in (("model", "pipelines"), ("pipelines", "model")):
         for name in imported(directory / f"{one}.py"):
           self.assertFalse(_is_of(name, f"{task}.{other}"))
+
+  def test_configs_are_unpacked_at_the_door(self):
+    # Everything else takes what it needs by name.
+    doors = {
+      "trainers/flags.py",
+      "trainers/experiment.py",
+      *(f"{task.replace('.', '/')}/experiment.py" for task in _TASKS),
+    }
+    users = {
+      path.relative_to(_ROOT).as_posix()
+      for directory in ("lookahead_tf", "trainers")
+      for path in _files(directory)
+      if any(_is_of(name, "ml_collections") for name in imported(path))
+    }
+    self.assertEqual(users, doors)
 
   def test_no_private_keras(self):
     for path in _files("."):

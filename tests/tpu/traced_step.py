@@ -12,7 +12,9 @@ from ml_collections import config_dict
 from configs import digits
 from lookahead_tf import AdaptiveStepSize
 from tests.tpu import described_host
-from trainers.image_classification import sources, train, training_step
+from trainers.image_classification import experiment as experiment_lib
+from trainers.image_classification import sources, train
+from trainers.image_classification import step as step_lib
 
 INNER = {
   "sgd": {"momentum": 0.9},
@@ -95,18 +97,21 @@ def trace(
     policy: Keras' dtype policy for the layers.
   """
   config = _config(inner, lookahead, hosts)
-  source = sources.load(config.data, None)
-  plan = train.make_plan(config, source.train.size)
+  source = sources.load(config.data.name)
   before = keras.config.dtype_policy()
   with tf.Graph().as_default() as graph:
     strategy = tf.distribute.TPUStrategy(described_host.DescribedHosts(hosts))
     keras.config.set_dtype_policy(policy)
     try:
-      model, optimizer = train.make_model_and_optimizer(
-        config, source, plan, strategy
-      )
-      step = training_step.make_train_step(
-        model, optimizer if inner else _NoOptimizer(), config, strategy
+      experiment = experiment_lib.unpack(config, source, strategy)
+      model = train.make_model_and_slots(experiment, strategy)
+      step = step_lib.make_train_step(
+        model,
+        experiment.optimizer if inner else _NoOptimizer(),
+        experiment.objective,
+        experiment.clipping,
+        replicas=strategy.num_replicas_in_sync,
+        jit_compile=experiment.jit_compile,
       )
       size = config.data.image_size
       strategy.run(
@@ -122,7 +127,7 @@ def trace(
       keras.config.set_dtype_policy(before)
   return TracedStep(
     model=model,
-    optimizer=optimizer if inner else None,
+    optimizer=experiment.optimizer if inner else None,
     cores=strategy.num_replicas_in_sync,
     operations=tuple(_on_the_core(graph)),
   )

@@ -99,25 +99,29 @@ class CheckpointsTest(tf.test.TestCase):
 class OtherFilesTest(tf.test.TestCase, parameterized.TestCase):
   """What is not the run's own is neither read nor removed."""
 
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.model, cls.optimizer = _model_and_optimizer()
+
   def setUp(self):
     super().setUp()
     self.root = os.path.join(self.get_temp_dir(), self.id().split()[0])
 
+  def _checkpoints(self, workdir):
+    path = os.path.join(self.root, workdir)
+    return Checkpoints(path, self.model, self.optimizer)
+
   def _save(self, workdir, steps):
-    model, optimizer = _model_and_optimizer()
-    checkpoints = Checkpoints(
-      os.path.join(self.root, workdir), model, optimizer
-    )
+    checkpoints = self._checkpoints(workdir)
     for step in steps:
-      model.variables[0].assign(tf.fill((2, 3), float(step)))
+      self.model.variables[0].assign(tf.fill((2, 3), float(step)))
       checkpoints.save(step)
 
   def _restored(self, workdir):
-    model, optimizer = _model_and_optimizer()
-    path = os.path.join(self.root, workdir)
-    step = Checkpoints(path, model, optimizer).restore()
-    if step:
-      self.assertAllEqual(model.variables[0], tf.fill((2, 3), float(step)))
+    self.model.variables[0].assign(tf.zeros((2, 3)))
+    step = self._checkpoints(workdir).restore()
+    self.assertAllEqual(self.model.variables[0], tf.fill((2, 3), float(step)))
     return step
 
   def _files(self):

@@ -3,22 +3,36 @@ import tensorflow as tf
 
 from tests import replicas, xla
 from trainers import compilation
+from trainers.errors import UserError
+
+
+def _one_device():
+  return tf.distribute.OneDeviceStrategy("CPU:0")
 
 
 class CompilationTest(tf.test.TestCase):
   def test_what_is_wanted(self):
-    for strategy in (tf.distribute.get_strategy(), replicas.mirrored()):
+    for strategy in (_one_device(), tf.distribute.get_strategy()):
       for wanted in (False, True):
-        self.assertEqual(compilation.uses_xla(wanted, strategy), wanted)
+        for on_cpu in (False, True):
+          self.assertEqual(
+            compilation.uses_xla(wanted, strategy, on_cpu), wanted
+          )
 
-  def test_on_a_cpu_if_it_is_faster_and_there_is_one_replica(self):
+  def test_several_replicas_are_not_compiled(self):
+    for wanted in (None, False):
+      self.assertFalse(
+        compilation.uses_xla(wanted, replicas.mirrored(), on_cpu=True)
+      )
+    with self.assertRaisesRegex(
+      UserError, "jit_compile=True cannot be had with 2 replicas"
+    ):
+      compilation.uses_xla(True, replicas.mirrored(), on_cpu=True)
+
+  def test_on_a_cpu_if_it_is_faster(self):
     xla.require(self)
-    one = tf.distribute.OneDeviceStrategy("CPU:0")
-    self.assertFalse(compilation.uses_xla(None, one))
-    self.assertTrue(compilation.uses_xla(None, one, on_cpu=True))
-    self.assertFalse(
-      compilation.uses_xla(None, replicas.mirrored(), on_cpu=True)
-    )
+    self.assertFalse(compilation.uses_xla(None, _one_device(), on_cpu=False))
+    self.assertTrue(compilation.uses_xla(None, _one_device(), on_cpu=True))
 
   def test_concrete_functions_are_traced_once_for_a_shape_and_do_not_warn(self):
     traced = []

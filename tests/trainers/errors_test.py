@@ -1,27 +1,94 @@
+import contextlib
+import io
+import os
+import signal
+
 import tensorflow as tf
 
+from tests import replicas
 from trainers import errors
 
 
-class WritingTest(tf.test.TestCase):
-  def test_failures_to_write_say_what_to_do(self):
-    removed = []
-    for error in (
-      OSError(28, "No space left on device"),
-      tf.errors.ResourceExhaustedError(None, None, "No space left on device"),
+class SigtermWatchTest(tf.test.TestCase):
+  def test_remembers_a_sigterm_and_restores_the_handler(self):
+    before = signal.getsignal(signal.SIGTERM)
+    with errors.SigtermWatch() as watch:
+      self.assertFalse(watch.is_requested)
+      os.kill(os.getpid(), signal.SIGTERM)
+      self.assertTrue(watch.is_requested)
+    self.assertEqual(signal.getsignal(signal.SIGTERM), before)
+
+
+class EndingTest(tf.test.TestCase):
+  def test_sentences_and_statuses(self):
+    for error, expected in (
+      (errors.UserError("Wrong."), "Error: Wrong."),  # A text is status 1.
+      (errors.Interrupted("Stopped."), errors.EXIT_STATUS),
     ):
       with (
-        self.assertRaisesRegex(
-          errors.UserError, "a/b cannot be written: .*No space.*Make room"
-        ),
-        errors.writing("a/b", on_error=lambda: removed.append(1)),
+        contextlib.redirect_stderr(io.StringIO()) as text,
+        self.assertRaises(SystemExit) as end,
+        errors.ending_the_program(),
       ):
         raise error
-    self.assertLen(removed, 2)
+      self.assertEqual(end.exception.code, expected)
+      # What is not in the status is printed; the interpreter prints the other.
+      self.assertEqual(
+        text.getvalue(), "" if isinstance(expected, str) else "Stopped.\n"
+      )
 
-  def test_others_stay(self):
-    with self.assertRaises(KeyError), errors.writing("a/b"):
-      raise KeyError
+  def test_other_errors_stay(self):
+    with self.assertRaises(ValueError), errors.ending_the_program():
+      raise ValueError
+
+
+class LostHostsTest(tf.test.TestCase):
+  def _lose(self, strategy, error):
+    with errors.interrupted_by_lost_hosts(strategy):
+      raise error
+
+  def test_an_error_of_a_single_host_stays(self):
+    error = tf.errors.UnavailableError(None, None, "")
+    for strategy in (
+      replicas.mirrored(),
+      tf.distribute.OneDeviceStrategy("CPU:0"),
+    ):
+      with self.assertRaises(tf.errors.UnavailableError):
+        self._lose(strategy, error)
+
+  def test_another_host(self):
+    strategy = tf.distribute.get_strategy()  # Neither of the above.
+    with self.assertRaisesRegex(
+      errors.Interrupted, "same command again.*UnavailableError"
+    ):
+      self._lose(strategy, tf.errors.UnavailableError(None, None, ""))
+    with self.assertRaises(tf.errors.InvalidArgumentError):
+      self._lose(strategy, tf.errors.InvalidArgumentError(None, None, ""))
+
+
+class ExplainingInputTest(tf.test.TestCase):
+  def _fail(self, error, find):
+    with errors.explaining_input(find):
+      raise error
+
+  def test_the_mistake_in_the_data_is_raised_instead(self):
+    for kind in (
+      tf.errors.DataLossError,
+      tf.errors.InvalidArgumentError,
+      tf.errors.NotFoundError,
+    ):
+      with self.assertRaisesRegex(errors.UserError, "a.jpg cannot be read"):
+        self._fail(
+          kind(None, None, ""),
+          lambda: errors.UserError("a.jpg cannot be read"),
+        )
+
+  def test_other_errors_stay(self):
+    error = tf.errors.InvalidArgumentError(None, None, "of the model")
+    with self.assertRaisesRegex(type(error), "of the model"):
+      self._fail(error, lambda: None)
+    with self.assertRaises(KeyError):
+      self._fail(KeyError(), self.fail)
 
 
 class ReasonTest(tf.test.TestCase):

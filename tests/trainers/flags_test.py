@@ -1,26 +1,54 @@
-"""The command line, as a user types it, in a process of its own."""
-
 import os
+import pathlib
+import runpy
 import subprocess
 import sys
+from unittest import mock
 
 import tensorflow as tf
+from absl import flags as absl_flags
 from absl.testing import parameterized
+from ml_collections import config_dict
 
-_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+from tests.trainers import command_line
+from trainers import devices, errors, flags
+from trainers.image_classification.__main__ import TRAINER
+from trainers.tpu import compile_only
+
+_ROOT = pathlib.Path(__file__).parents[2]
+_DIGITS = f"--config={_ROOT}/configs/digits.py"
 
 
-def _run(*arguments):
+def _start(*arguments):
+  """Runs the image trainer in a process of its own."""
   return subprocess.run(
     [sys.executable, "-m", "trainers.image_classification", *arguments],
     cwd=_ROOT,
     capture_output=True,
     text=True,
-    env={**os.environ, "PYTHONPATH": _ROOT},
+    env={**os.environ, "PYTHONPATH": str(_ROOT)},
   )
 
 
-class FlagsTest(tf.test.TestCase, parameterized.TestCase):
+class ProcessTest(tf.test.TestCase):
+  """The command line as a user types it."""
+
+  def test_help(self):
+    finished = _start("--help")
+    self.assertIn("--profile_steps: ", finished.stdout)
+    self.assertIn("--workdir: ", finished.stdout)
+    self.assertNotIn("Traceback", finished.stderr)
+
+  def test_a_mistake_ends_with_one_sentence(self):
+    workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
+    finished = _start(_DIGITS, f"--workdir={workdir}", "--strategy=mirrored")
+    self.assertEqual(finished.returncode, 1)
+    self.assertIn("add --logical_cpus=2", finished.stderr)
+    self.assertNotIn("Traceback", finished.stderr)
+    self.assertFalse(os.path.exists(workdir))
+
+
+class MistakesTest(tf.test.TestCase, parameterized.TestCase):
   @parameterized.parameters(
     (["--config.num_epoch=4"], "no field 'num_epoch'. Did you mean"),
     (["--config.typo=4"], "no field 'typo'."),
@@ -31,7 +59,6 @@ class FlagsTest(tf.test.TestCase, parameterized.TestCase):
       "data.eval_resize=9 goes with",
     ),
     (["--config.lookahead.sync_period=0"], "Received: sync_period=0"),
-    (["--strategy=mirrored"], "add --logical_cpus=2"),
     (["--strategy=mirored"], "should be one of"),
     (["--config=configs/none.py"], "configs/none.py"),
     (["--config.data.name=cifarr"], "data.name='cifarr' is unknown"),
@@ -49,24 +76,198 @@ class FlagsTest(tf.test.TestCase, parameterized.TestCase):
       ["--config.data.name=mnist", "--data_dir=~/no [data]"],
       f"--data_dir={os.path.expanduser('~')}/no [data] is not a directory",
     ),
+    (["--typo=4"], "Unknown command line flag 'typo'"),
   )
   def test_a_mistake_ends_with_one_sentence(self, arguments, message):
     workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
-    finished = _run(
-      "--config=configs/digits.py:lookahead",
-      f"--workdir={workdir}",
-      *arguments,
+    status, text = command_line.last_words(
+      lambda: command_line.run_trainer(
+        TRAINER, _DIGITS, f"--workdir={workdir}", *arguments
+      )
     )
-    self.assertNotEqual(finished.returncode, 0)
-    self.assertIn(message, finished.stderr + finished.stdout)
-    self.assertNotIn("Traceback", finished.stderr)
+    self.assertEqual(status, 1)
+    self.assertStartsWith(text, "Error: ")
+    self.assertIn(message, text)
     self.assertFalse(os.path.exists(workdir))
-    self.assertFalse(os.path.exists(os.path.join(_ROOT, "exp[lr=0.1]")))
+    self.assertFalse(os.path.exists("exp[lr=0.1]"))
 
-  def test_workdir_is_required(self):
-    finished = _run("--config=configs/digits.py:lookahead")
-    self.assertNotEqual(finished.returncode, 0)
-    self.assertIn("--workdir", finished.stderr)
+  @parameterized.parameters(
+    ([_DIGITS], "--workdir"), (["--workdir=run"], "--config")
+  )
+  def test_what_is_required(self, arguments, message):
+    status, text = command_line.last_words(
+      lambda: command_line.run_trainer(TRAINER, *arguments)
+    )
+    self.assertEqual(status, 1)
+    self.assertIn(message, text)
+
+
+class TrainTest(tf.test.TestCase, parameterized.TestCase):
+  """What reaches a trainer of a command line."""
+
+  def _run(self, *arguments, **fields):
+    trainer = flags.Trainer(
+      **{
+        "load": lambda config, runtime: config,
+        "unpack": None,
+        "source_to_compile": lambda *arguments: arguments,
+        "train": mock.Mock(),
+        "make_step": None,
+        **fields,
+      }
+    )
+    command_line.run_trainer(trainer, _DIGITS, *arguments)
+    return trainer
+
+  def test_where_and_how(self):
+    policies = []
+    trainer = self._run(
+      "--workdir=run",
+      "--data_dir=data",
+      "--profile_steps=3-4",
+      "--precision=bfloat16",
+      "--seed=7",
+      "--config.num_epochs=2.5",
+      load=lambda config, runtime: (
+        policies.append(devices.precision()) or config
+      ),
+    )
+    ((config, runtime),) = [c.args for c in trainer.train.call_args_list]
+    self.assertEqual((config.seed, config.num_epochs), (7, 2.5))
+    self.assertEqual((runtime.workdir, runtime.data_dir), ("run", "data"))
+    self.assertEqual(runtime.profile_steps, (3, 4))
+    self.assertFalse(runtime.fake_data)
+    self.assertIsInstance(runtime.strategy, tf.distribute.OneDeviceStrategy)
+    self.assertEqual(policies, ["bfloat16"])
+
+  def test_a_run_that_stops_exits_with_a_status_of_its_own(self):
+    def stop(*_):
+      raise errors.Interrupted("Stopped by SIGTERM.")
+
+    status = command_line.last_words(
+      lambda: self._run("--workdir=run", train=stop)
+    )
+    self.assertEqual(status, (errors.EXIT_STATUS, "Stopped by SIGTERM.\n"))
+
+  @parameterized.parameters("with", "without")
+  def test_compiling_only(self, lookahead):
+    unpacked = []
+
+    def unpack(config, source, strategy):
+      unpacked.append((config.lookahead, source, strategy))
+      return "experiment"
+
+    arguments = ["--tpu_compile_only=v3-8,v4-8", "--fake_data"]
+    if lookahead == "without":
+      arguments.append(f"{_DIGITS}:sgd")
+    with mock.patch.object(compile_only, "report", return_value=7) as report:
+      status, _ = command_line.last_words(
+        lambda: self._run(
+          *arguments,
+          unpack=unpack,
+          source_to_compile=lambda config, data_dir, fake: (data_dir, fake),
+          make_step=lambda experiment, strategy: (experiment, strategy),
+        )
+      )
+    self.assertEqual(status, 7)
+    make_step, make_inner_step, *rest = report.call_args.args
+    self.assertEqual(rest, [["v3-8", "v4-8"], 64, "examples"])
+    self.assertEqual(make_step("strategy"), ("experiment", "strategy"))
+    if lookahead == "without":
+      self.assertIsNone(make_inner_step)
+    else:
+      self.assertEqual(make_inner_step("strategy"), ("experiment", "strategy"))
+      self.assertEqual(unpacked[0][0].sync_period, 5)
+    self.assertEqual(unpacked[-1], (None, (None, True), "strategy"))
+
+
+class PathTest(tf.test.TestCase):
+  @mock.patch.dict(os.environ, HOME="/home/me")
+  def test_home(self):
+    values = absl_flags.FlagValues()
+    holder = absl_flags.DEFINE(
+      flags.PathParser(), "place", "~/default", "Help.", flag_values=values
+    )
+    for argument, path in (
+      ([], "/home/me/default"),
+      (["--place=~"], "/home/me"),
+      (["--place", "~/a b/"], "/home/me/a b/"),
+      (["--place=./~"], "./~"),
+      (["--place=a/~/b~"], "a/~/b~"),
+      (["--place=gs://a/~"], "gs://a/~"),
+    ):
+      values.unparse_flags()
+      values(["program", *argument])
+      self.assertEqual(holder.value, path)
+
+
+def _fields(config, prefix=""):
+  """Yields (field, value or FieldReference) of all nested fields."""
+  for name, value in config.items(preserve_field_references=True):
+    if isinstance(value, config_dict.ConfigDict):
+      yield from _fields(value, f"{prefix}{name}.")
+    else:
+      yield prefix + name, value
+
+
+def _parse(path, *arguments):
+  """Returns the config that a command line describes."""
+  values, _ = command_line.parse(
+    [f"--config={path}", "--workdir=run", *arguments], flags.define_training
+  )
+  return values.config
+
+
+class NoneTest(tf.test.TestCase):
+  def test_none_unsets_every_optional_field_of_every_config(self):
+    checked = set()
+    for path in sorted(_ROOT.glob("configs/*.py")):
+      if "def get_config(" not in path.read_text():
+        continue
+      config = runpy.run_path(str(path))["get_config"]()
+      optional = [
+        field
+        for field, value in _fields(config)
+        if isinstance(value, config_dict.FieldReference)
+      ]
+      for text in ("None", "none"):
+        found = dict(
+          _fields(_parse(path, *(f"--config.{f}={text}" for f in optional)))
+        )
+        for field in optional:
+          self.assertIsNone(found[field].get(), (path, field, text))
+      checked |= {*optional}
+    self.assertContainsSubset(
+      {"data.test_split", "data.train_source", "data.eval_resize"}, checked
+    )
+    self.assertContainsSubset(
+      {"data.crop_area", "data.cache", "eval_beam_size", "jit_compile"}, checked
+    )
+
+  def test_other_values_are_as_they_were(self):
+    config = _parse(
+      _ROOT / "configs" / "translation.py",
+      "--config.data.test_split=none of these",
+      "--config.data.train_source=",
+      "--config.eval_sentences=7",
+      "--config.label_smoothing=0.25",
+      "--config.jit_compile=true",
+      "--config.data.name=None",
+    )
+    self.assertEqual(config.data.test_split, "none of these")
+    self.assertEqual(config.data.train_source, "")
+    self.assertEqual(config.eval_sentences, 7)
+    self.assertEqual(config.label_smoothing, 0.25)
+    self.assertIs(config.jit_compile, True)
+    self.assertEqual(config.data.name, "None")
+
+  def test_a_field_that_is_not_optional(self):
+    path = _ROOT / "configs" / "image_classification.py"
+    for field in ("num_epochs", "seed", "data.mean", "data.horizontal_flip"):
+      with self.assertRaisesRegex(
+        SystemExit, f"^Error: {field} must have a value"
+      ):
+        _parse(path, f"--config.{field}=None")
 
 
 if __name__ == "__main__":

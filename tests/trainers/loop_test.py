@@ -6,17 +6,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
-from trainers.plan import Plan
-from trainers.runtime import Runtime
 
 from lookahead_tf import Lookahead
 from tests import replicas
-from trainers import interruption, loop, metrics
+from trainers import errors, loop, metrics
+from trainers.devices import Runtime
 from trainers.errors import UserError
+from trainers.input import Input, Pipeline
 
 
 def _plan(**fields):
-  return Plan(
+  return loop.Plan(
     **{
       "total_steps": 11,
       "steps_per_epoch": 4,
@@ -27,6 +27,63 @@ def _plan(**fields):
       **fields,
     }
   )
+
+
+def _stops(steps):
+  step, stops = 0, []
+  while step < steps.total_steps:
+    step = steps.next_stop(step)
+    stops.append(step)
+  return stops
+
+
+class PlanTest(tf.test.TestCase):
+  def test_stops_wherever_the_host_has_work(self):
+    self.assertEqual(_stops(_plan()), [3, 4, 5, 6, 8, 9, 10, 11])
+
+  def test_stops_around_a_profile(self):
+    for steps, stops in (
+      ((1, 1), [1, 3, 4, 5, 6, 8, 9, 10, 11]),
+      ((3, 7), [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]),
+      ((10, 90), [3, 4, 5, 6, 8, 9, 10, 11]),
+    ):
+      self.assertEqual(_stops(_plan(profile_steps=steps)), stops)
+
+  def test_profile_after_the_end(self):
+    with self.assertRaisesRegex(UserError, "12-15 begins after.* is 11"):
+      _plan(profile_steps=(12, 15))
+
+  def test_due_every_period_and_at_the_end(self):
+    for is_due, expected in (
+      (_plan().is_evaluation_due, [4, 8, 11]),
+      (_plan().is_checkpoint_due, [5, 10, 11]),
+    ):
+      due = [step for step in range(1, 12) if is_due(step)]
+      self.assertEqual(due, expected)
+
+  def test_steps_in_epochs(self):
+    self.assertEqual(loop.steps_in(2.0, 10), 20)
+    self.assertEqual(loop.steps_in(0.25, 10), 3)
+    self.assertEqual(loop.steps_in(0.0, 10), 1)
+
+
+class _Numbers(Pipeline):
+  """Batch i is (i, i + 1), as float32 of shape (2, *shape)."""
+
+  def __init__(self, context, shape=()):
+    self._replica_size = 2 // context.num_replicas_in_sync
+    self._shape = shape
+
+  def batches(self, first_step):
+    numbers = tf.data.Dataset.range(first_step, 1_000).flat_map(
+      lambda i: tf.data.Dataset.range(i, i + 2)
+    )
+    return numbers.map(
+      lambda i: tf.fill(self._shape, tf.cast(i, tf.float32))
+    ).batch(self._replica_size)
+
+  def examples(self):
+    raise NotImplementedError
 
 
 def _task(strategy, **fields):
@@ -42,12 +99,6 @@ def _task(strategy, **fields):
     optimizer.build(model.trainable_variables)
   (weight,) = model.trainable_variables
 
-  def train_data(first_step, context):
-    del context
-    steps = tf.data.Dataset.range(first_step, 1_000)
-    batches = steps.map(lambda i: tf.cast(tf.stack([i, i + 1]), tf.float32))
-    return batches.rebatch(2 // strategy.num_replicas_in_sync)
-
   def train_step(batch):
     error = tf.reduce_sum(weight.value - batch) / 2
     optimizer.apply([tf.reshape(error, (1, 1))])
@@ -57,9 +108,9 @@ def _task(strategy, **fields):
     **{
       "model": model,
       "optimizer": optimizer,
-      "train_data": train_data,
+      "input": Input(_Numbers, strategy),
       "train_step": train_step,
-      "figures": ("value",),
+      "metrics": ("value",),
       "evaluate": lambda: {"weight": float(np.array(weight)[0, 0])},
       "best": "weight",
       "counts": ("value",),
@@ -94,7 +145,7 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     return metrics.read(self.workdir)
 
   @parameterized.parameters(1, 2)
-  def test_steps_figures_and_evaluations(self, number_of_replicas):
+  def test_steps_metrics_and_evaluations(self, number_of_replicas):
     strategy = replicas.mirrored() if number_of_replicas == 2 else _one_device()
     lines = self._train(strategy)
     self.assertEqual(
@@ -153,7 +204,7 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     # Nothing was written of the loop with that step.
     self.assertEqual(metrics.read(self.workdir)[-1]["step"], 6)
 
-  def test_only_the_figures_that_are_not_finite_are_named(self):
+  def test_only_the_metrics_that_are_not_finite_are_named(self):
     def train_step(batch):
       mean = tf.reduce_mean(batch)
       return {
@@ -165,7 +216,7 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     task = _task(
       _one_device(),
       train_step=train_step,
-      figures=("loss", "accuracy", "norm"),
+      metrics=("loss", "accuracy", "norm"),
       counts=(),
     )
     with self.assertRaisesRegex(
@@ -213,7 +264,7 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
       os.kill(os.getpid(), signal.SIGTERM)
       return task.evaluate()
 
-    with self.assertRaisesRegex(interruption.Interrupted, "after step 6 of 11"):
+    with self.assertRaisesRegex(errors.Interrupted, "after step 6 of 11"):
       # It comes in the evaluation after step 4; the next loop ends at 6.
       self._train(
         task=_task(_one_device(), evaluate=evaluate), checkpoint_every_steps=11
@@ -248,12 +299,6 @@ class ReplicaStateTest(tf.test.TestCase):
       optimizer = keras.optimizers.SGD(0.0)
       optimizer.build(model.trainable_variables)
 
-    def train_data(first_step, context):
-      del first_step, context
-      return tf.data.Dataset.range(1_000).map(
-        lambda i: tf.fill((2, 64), tf.cast(i, tf.float32))
-      )
-
     def train_step(batch):
       model(batch, training=True)
       mask = dropout(tf.ones((1, 64)), training=True) > 0
@@ -265,9 +310,9 @@ class ReplicaStateTest(tf.test.TestCase):
     task = loop.Task(
       model=model,
       optimizer=optimizer,
-      train_data=train_data,
+      input=Input(lambda context: _Numbers(context, (64,)), strategy),
       train_step=train_step,
-      figures=("difference",),
+      metrics=("difference",),
       evaluate=lambda: {"weight": 0.0},
       best="weight",
     )
@@ -276,9 +321,9 @@ class ReplicaStateTest(tf.test.TestCase):
     loop.train(task, plan, Runtime(strategy, workdir))
     for line in metrics.read(workdir):
       self.assertGreater(line["train/difference"], 0.1)
-    # Of the last step: 6 on one replica, 7 on the other.
+    # Of the last step: 3 on one replica, 4 on the other.
     for part in norm.moving_mean.value.values:
-      self.assertAllClose(part, tf.fill((64,), 6.5))
+      self.assertAllClose(part, tf.fill((64,), 3.5))
 
 
 if __name__ == "__main__":

@@ -2,14 +2,11 @@ import json
 import os
 import subprocess
 import sys
-from unittest import mock
 
 import tensorflow as tf
 
 from trainers import workdir
 from trainers.errors import UserError
-
-_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
 
 
 def _config(**fields):
@@ -30,26 +27,6 @@ class WorkdirTest(tf.test.TestCase):
         {"seed": 0, "data": {"name": "digits", "mean": [0.5, 0.5]}},
       )
     self.assertCountEqual(os.listdir(self.path), ["config.json", "source.json"])
-
-  def test_files_of_text_and_of_bytes_are_written_whole_or_not_at_all(self):
-    os.makedirs(self.path)
-    path = os.path.join(self.path, "file")
-    for content in ("first", b"\xff second"):
-      workdir.write_whole(path, content)
-      with open(path, "rb") as file:
-        self.assertEqual(file.read(), tf.compat.as_bytes(content))
-    with (
-      mock.patch.object(
-        tf.io.gfile,
-        "rename",
-        side_effect=tf.errors.UnknownError(None, None, ""),
-      ),
-      self.assertRaises(tf.errors.UnknownError),
-    ):
-      workdir.write_whole(path, "third")
-    self.assertEqual(os.listdir(self.path), ["file"])
-    with open(path, "rb") as file:
-      self.assertEqual(file.read(), b"\xff second")
 
   def test_directory_that_cannot_be_written(self):
     file = os.path.join(self.get_temp_dir(), "file")
@@ -91,22 +68,37 @@ class WorkdirTest(tf.test.TestCase):
     self.assertEqual(workdir.read(self.path, "config")["seed"], 0)
 
   def test_lock_is_for_one_process(self):
+    # What `locked` does, without an import of TensorFlow.
     program = (
-      "import sys; from trainers import workdir\n"
-      "with workdir.locked(sys.argv[1]): print('locked')"
+      "import fcntl, sys; file = open(sys.argv[1], 'a')\n"
+      "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+      "print('locked', flush=True); sys.stdin.read()"
     )
 
-    def other_process():
-      return subprocess.run(
-        [sys.executable, "-c", program, self.path],
-        cwd=_ROOT,
-        capture_output=True,
+    def start():
+      return subprocess.Popen(
+        [sys.executable, "-c", program, os.path.join(self.path, "lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
       )
 
     with workdir.locked(self.path):
-      self.assertIn("Another process is training in", other_process().stderr)
-    self.assertEqual(other_process().stdout, "locked\n")
+      _, text = start().communicate()
+      self.assertIn("BlockingIOError", text)
+    with start() as other:
+      self.assertEqual(other.stdout.readline(), "locked\n")
+      with (
+        self.assertRaisesRegex(
+          UserError, f"Another process is training in --workdir={self.path}:"
+        ),
+        workdir.locked(self.path),
+      ):
+        pass
+      other.kill()
+    with workdir.locked(self.path):  # However the other one ended.
+      pass
 
   def test_lock_in_a_directory_that_cannot_be(self):
     file = os.path.join(self.get_temp_dir(), "in_the_way")

@@ -155,11 +155,13 @@ def unpack(
     strategy,
   )
   data = config.data
+  make_pipeline = _pipeline_class(data.pipeline, source)
+  batching = read_batching(config)
   return Experiment(
     seed=config.seed,
     source=source,
-    make_pipeline=functools.partial(
-      _pipeline_class(data.pipeline, source), batching=read_batching(config)
+    make_pipeline=lambda split, context: make_pipeline(
+      split, batching, context
     ),
     architecture=Architecture(
       name=config.model.name,
@@ -243,7 +245,7 @@ def _load_source(data, data_dir, fake_data):
 
 
 def _pipeline_class(kind, source):
-  """Returns a function of (split, context, batching)."""
+  """Returns a function of (split, batching, context)."""
   if source.is_made_up:
     return functools.partial(MadeUpImages, num_classes=len(source.class_names))
   return KINDS[kind]

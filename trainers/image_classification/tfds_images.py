@@ -130,5 +130,5 @@ def _split_of_array_records(records, load, name_of, channels):
     lambda number: load(records.read(number)),
     name,
     channels,
-    records.find_damage,
+    find_damage=records.find_damage,
   )

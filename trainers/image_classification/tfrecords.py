@@ -249,7 +249,7 @@ def make_split(
     load,
     name,
     channels,
-    lambda: _find_damage(extents, read_file),
+    find_damage=lambda: _find_damage(extents, read_file),
   )
 
 

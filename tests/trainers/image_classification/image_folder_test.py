@@ -1,22 +1,20 @@
 import glob
+import io
 import os
+import shutil
+import tempfile
 import warnings
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
+from tests.trainers.image_classification import photos, stored_images
 from trainers.errors import UserError
-from trainers.image_classification import image_folder, unreadable
+from trainers.image_classification import image_folder, pixels
 
 
-def write_image(path, color, size=(6, 8)):
-  """Writes a PNG of one color."""
-  os.makedirs(os.path.dirname(path), exist_ok=True)
-  image = np.broadcast_to(np.uint8(color), (*size, 3))
-  tf.io.write_file(path, tf.io.encode_png(image))
-
-
-class ImageFolderTest(tf.test.TestCase):
+class LoadTest(tf.test.TestCase):
   def setUp(self):
     super().setUp()
     self.root = os.path.join(self.get_temp_dir(), self.id())
@@ -26,7 +24,7 @@ class ImageFolderTest(tf.test.TestCase):
           self._write(f"{split}/{name}/{j}.png", (100 * i, 10 * j, 7))
 
   def _write(self, path, color=(1, 2, 3)):
-    write_image(os.path.join(self.root, path), color)
+    stored_images.write_image(os.path.join(self.root, path), color)
 
   def _remove(self, *parts):
     tf.io.gfile.rmtree(os.path.join(self.root, *parts))
@@ -123,7 +121,7 @@ class ImageFolderTest(tf.test.TestCase):
     split = self._load().train
     path = os.path.join(self.root, "train/dog/1.png")
     os.remove(path)
-    error = unreadable.find(split, split.records(0, 1, None, 1))
+    error = split.find_unreadable(split.records(0, 1, None, 1))
     self.assertIn(f"{path} cannot be read", str(error))
 
   def test_gray_images_become_rgb(self):
@@ -131,6 +129,171 @@ class ImageFolderTest(tf.test.TestCase):
     tf.io.write_file(path, tf.io.encode_png(np.full((4, 4, 1), 9, np.uint8)))
     for image, _ in self._load().train.examples:
       self.assertEqual(image.shape[-1], 3)
+
+
+# Pillow writes them, and TensorFlow decodes them under these names.
+_KINDS = {
+  ".jpg": "JPEG",
+  ".JPEG": "JPEG",
+  ".jfif": "JPEG",
+  ".PNG": "PNG",
+  ".bmp": "BMP",
+  ".Gif": "GIF",
+  ".webp": "WEBP",
+}
+
+
+class FindTest(tf.test.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.root = tempfile.mkdtemp(dir=self.get_temp_dir())
+    # TensorFlow would follow the links, and in 2.19 never come to an end.
+    self.addCleanup(shutil.rmtree, self.root)
+
+  def _write(self, *paths, kind="JPEG"):
+    for path in paths:
+      path = os.path.join(self.root, path)
+      os.makedirs(os.path.dirname(path), exist_ok=True)
+      Image.fromarray(photos.pixels(6, 8)).save(path, kind)
+
+  def _find(self):
+    """Returns the paths of each class from the root on, and what is told."""
+    folders = image_folder.find(self.root)
+    files = {
+      name: [os.path.relpath(path, self.root) for path in paths]
+      for name, paths in folders.files.items()
+    }
+    return files, folders.describe_left_out()
+
+  def test_names_that_begin_with_a_dot_are_no_data(self):
+    self._write("cat/a.jpg", "dog/a.jpg")
+    self._write(
+      ".ipynb_checkpoints/a-checkpoint.jpg",
+      "cat/.ipynb_checkpoints/a-checkpoint.jpg",
+      "cat/._a.jpg",
+      "cat/.DS_Store",
+      "._a.jpg",
+    )
+    self.assertEqual(
+      self._find(), ({"cat": ["cat/a.jpg"], "dog": ["dog/a.jpg"]}, "")
+    )
+
+  def test_what_systems_put_there(self):
+    self._write("cat/a.jpg", "cat/Thumbs.db", "cat/desktop.ini", "Thumbs.db")
+    self._write("cat/@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg", "__MACOSX/cat/a.jpg")
+    self.assertEqual(self._find(), ({"cat": ["cat/a.jpg"]}, ""))
+
+  def test_images_in_folders_of_a_class(self):
+    self._write("cat/z.jpg", "cat/a/b/c.jpg", "cat/a/d.jpg", "dog/x.jpg")
+    files, told = self._find()
+    self.assertEqual(
+      files,
+      {
+        "cat": ["cat/a/b/c.jpg", "cat/a/d.jpg", "cat/z.jpg"],
+        "dog": ["dog/x.jpg"],
+      },
+    )
+    self.assertEqual(told, "")
+
+  def test_every_format_that_is_listed_is_decoded(self):
+    for suffix, kind in _KINDS.items():
+      if suffix in image_folder.READABLE or suffix != ".webp":
+        self._write(f"cat/a{suffix}", kind=kind)
+    files, told = self._find()
+    self.assertLen(files["cat"], len(os.listdir(f"{self.root}/cat")))
+    self.assertGreaterEqual(len(files["cat"]), 6)
+    self.assertEqual(told, "")
+    for path in files["cat"]:
+      image = pixels.decode(tf.io.read_file(f"{self.root}/{path}"), 3)
+      self.assertEqual(image.shape, (6, 8, 3))
+
+  def test_webp_is_listed_where_it_is_decoded(self):
+    file = io.BytesIO()
+    Image.fromarray(photos.pixels(6, 8)).save(file, "WEBP")
+    try:
+      pixels.decode(tf.constant(file.getvalue()), 3)
+      is_decoded = True
+    except tf.errors.InvalidArgumentError:
+      is_decoded = False
+    self.assertEqual(".webp" in image_folder.READABLE, is_decoded)
+
+  def test_what_is_left_out_is_told_by_class(self):
+    self._write("cat/a.jpg", "dog/a.jpg", "owl/a.jpg", "loose.jpg", "more.png")
+    self._write("cat/b.tiff", "cat/sub/c.TIFF", kind="TIFF")
+    for path in ("cat/labels.csv", "dog/README", "labels.csv"):
+      with open(os.path.join(self.root, path), "w") as file:
+        file.write("notes")
+    os.makedirs(os.path.join(self.root, "empty"))
+    files, told = self._find()
+    self.assertEqual([*files], ["cat", "dog", "owl"])
+    self.assertEqual(
+      told,
+      f"{self.root}: 4 files are left out, which are no images that TensorFlow "
+      f"{tf.__version__} decodes ('cat': 1 .csv, 2 .tiff; 'dog': 1 without an "
+      "ending). 2 images beside the class folders have no class. The folders "
+      "['empty'] hold no images, and are no classes.",
+    )
+
+  def test_of_many_classes_a_few_are_told(self):
+    for i in range(9):
+      self._write(f"{i}/a.jpg")
+      self._write(f"{i}/a.tiff", kind="TIFF")
+    _, told = self._find()
+    self.assertIn("9 files are left out", told)
+    self.assertIn("'4': 1 .tiff; and 4 more classes)", told)
+    self.assertNotIn("'5'", told)
+
+  def test_a_class_of_nothing_that_is_decoded(self):
+    self._write("cat/a.jpg")
+    self._write("dog/a.tiff", "dog/b.tif", kind="TIFF")
+    with self.assertRaisesRegex(
+      UserError, "dog holds no image .* decodes, but 1 .tif, 1 .tiff: convert"
+    ):
+      self._find()
+
+  def test_links(self):
+    self._write("photos/cats/1.jpg", "photos/3.jpg")
+    photos_, self.root = f"{self.root}/photos", f"{self.root}/train"
+    self._write("cat/2.jpg")
+    os.symlink(f"{photos_}/cats", f"{self.root}/cat/more")
+    os.symlink(f"{photos_}/3.jpg", f"{self.root}/cat/3.jpg")
+    os.symlink(f"{photos_}/cats", f"{self.root}/dog")
+    # One without an end.
+    os.symlink(self.root, f"{photos_}/cats/all")
+    os.symlink("..", f"{self.root}/cat/up")
+    files, told = self._find()
+    self.assertContainsSubset(
+      ["cat/2.jpg", "cat/3.jpg", "cat/more/1.jpg"], files["cat"]
+    )
+    self.assertIn("dog/1.jpg", files["dog"])
+    self.assertEqual(told, "")
+
+  def test_links_that_lead_nowhere(self):
+    self._write("cat/a.jpg", "dog/a.jpg")
+    for name in ("1.jpg", "2.jpg"):
+      os.symlink("/nowhere", f"{self.root}/dog/{name}")
+    with self.assertRaisesRegex(
+      UserError, "dog holds 2 links that lead nowhere, such as .*dog/1.jpg"
+    ):
+      self._find()
+
+  def test_other_file_systems(self):
+    root = f"ram://{self.id().split()[0]}"
+    for path in (
+      *("cat/a.jpg", "cat/sub/b.JPG", "cat/.c.jpg", "cat/d.tiff"),
+      *(".ipynb_checkpoints/e.jpg", "dog/f.png"),
+    ):
+      tf.io.gfile.makedirs(os.path.dirname(f"{root}/{path}"))
+      tf.io.write_file(f"{root}/{path}", b"")
+    folders = image_folder.find(root)
+    self.assertEqual(
+      folders.files,
+      {
+        "cat": [f"{root}/cat/a.jpg", f"{root}/cat/sub/b.JPG"],
+        "dog": [f"{root}/dog/f.png"],
+      },
+    )
+    self.assertIn("('cat': 1 .tiff)", folders.describe_left_out())
 
 
 if __name__ == "__main__":

@@ -1,27 +1,23 @@
+import itertools
 import os
 import tempfile
 
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
-from ml_collections import config_dict
 
 from tests.trainers.image_classification import photos
-from tests.trainers.image_classification.tfds_images_test import write_imagenet
-from tests.trainers.image_classification.tfrecords_test import write_tfrecords
+from tests.trainers.image_classification.stored_images import (
+  write_imagenet,
+  write_tfrecords,
+)
 from trainers.errors import UserError
 from trainers.image_classification import sources
 
 
-def _config(name, train="train", validation="validation"):
-  return config_dict.create(
-    name=name, train_split=train, validation_split=validation
-  )
-
-
 class SourcesTest(tf.test.TestCase, parameterized.TestCase):
   def test_digits(self):
-    source = sources.load(_config("digits"), None)
+    source = sources.load("digits")
     self.assertEqual((source.train.size, source.validation.size), (1437, 360))
     self.assertLen(source.class_names, 10)
     train = list(source.train.examples.as_numpy_iterator())
@@ -69,7 +65,7 @@ class SourcesTest(tf.test.TestCase, parameterized.TestCase):
     own = [photos.jpeg(seed=i) for i in range(3)]
     write(folder, own)
     write("data1", [photos.jpeg(seed=10)])  # Which a pattern would match.
-    source = sources.load(_config(name), os.path.join(root, folder))
+    source = sources.load(name, os.path.join(root, folder))
     for split in (source.train, source.validation):
       self.assertEqual(split.size, 3)
       images = [
@@ -85,7 +81,69 @@ class SourcesTest(tf.test.TestCase, parameterized.TestCase):
   )
   def test_the_name_decides(self, name, message):
     with self.assertRaisesRegex(UserError, message):
-      sources.load(_config(name), None)
+      sources.load(name)
+
+
+class MadeUpTest(tf.test.TestCase, parameterized.TestCase):
+  @parameterized.parameters(
+    ("imagenet2012", 1_281_167, 50_000, 1000, 3),
+    ("tfrecords", 1_281_167, 50_000, 1000, 3),
+    ("image_folder", 1_281_167, 50_000, 1000, 3),
+    ("cifar100", 50_000, 10_000, 100, 3),
+    ("digits", 1_437, 360, 10, 1),
+  )
+  def test_as_large_as_the_real_ones(
+    self, name, train, validation, classes, channels
+  ):
+    source = sources.load(name, fake_data=True)
+    self.assertEqual(source.train.size, train)
+    self.assertEqual(source.validation.size, validation)
+    self.assertLen(source.class_names, classes)
+    self.assertEqual(source.channels, channels)
+    self.assertTrue(source.describe()["fake"])
+    for host in (0, 1):
+      records = source.validation.records(host, 2, None, 1)
+      self.assertEqual(int(records.cardinality()), validation // 2)
+
+  def test_real_sources_do_not_say_that_they_are_fake(self):
+    self.assertNotIn("fake", sources.load("digits").describe())
+
+  def test_unknown_size(self):
+    with self.assertRaisesRegex(UserError, "but not of data.name='mnist'"):
+      sources.load("mnist", fake_data=True)
+
+
+class ArraysTest(tf.test.TestCase, parameterized.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.images = np.arange(7, dtype="uint8")[:, None, None, None]
+    self.split = sources.of_arrays(self.images, np.arange(7)[::-1])
+
+  def _read(self, host, hosts, seed=None):
+    if seed is not None:
+      seed = tf.constant(seed, tf.int64)
+    records = self.split.records(host, hosts, seed, 1)
+    return [
+      (image.item(), int(label))
+      for image, label in records.map(self.split.decode).as_numpy_iterator()
+    ]
+
+  def test_all_in_their_order(self):
+    self.assertEqual((self.split.size, self.split.channels), (7, 1))
+    self.assertEqual(self._read(0, 1), [(i, 6 - i) for i in range(7)])
+
+  @parameterized.parameters(2, 3, 9)
+  def test_each_is_on_one_host(self, hosts):
+    for seed in (None, 1):
+      parts = [self._read(host, hosts, seed) for host in range(hosts)]
+      self.assertCountEqual(itertools.chain(*parts), self._read(0, 1))
+      self.assertGreaterEqual(min(map(len, parts)), 7 // hosts)
+
+  def test_the_seed_decides_the_order(self):
+    one, same, other = (self._read(0, 1, seed) for seed in (1, 1, 2))
+    self.assertEqual(one, same)
+    self.assertNotEqual(one, other)
+    self.assertNotEqual(one, self._read(0, 1))
 
 
 if __name__ == "__main__":

@@ -8,65 +8,12 @@ import tensorflow_datasets as tfds
 from absl.testing import parameterized
 
 from tests.trainers.image_classification import photos
+from tests.trainers.image_classification.stored_images import (
+  write_imagenet,
+  write_tfds,
+)
 from trainers.errors import UserError
-from trainers.image_classification import tfds_images, unreadable
-
-
-def write_tfds(
-  data_dir, name, features, splits, files=1, file_format="tfrecord"
-):
-  """Writes a data set in the format of TFDS.
-
-  Args:
-    data_dir: TFDS's.
-    name: Of the data set.
-    features: Its features by name.
-    splits: For each split the values of each feature.
-    files: How many of each split.
-    file_format: That of the files.
-  """
-
-  def as_dataset(columns):
-    return tf.data.Dataset.from_generator(
-      lambda: (dict(zip(columns, row)) for row in zip(*columns.values())),
-      output_signature={
-        key: tf.TensorSpec(np.shape(values[0]), tf.constant(values[0]).dtype)
-        for key, values in columns.items()
-      },
-    )
-
-  tfds.dataset_builders.store_as_tfds_dataset(
-    name=name,
-    version="5.1.0",
-    features=tfds.features.FeaturesDict(features),
-    split_datasets={key: as_dataset(value) for key, value in splits.items()},
-    data_dir=data_dir,
-    file_format=file_format,
-    download_config=tfds.download.DownloadConfig(num_shards=files),
-  )
-
-
-def write_imagenet(data_dir, images, files=3, file_format="tfrecord"):
-  """Writes encoded images as TFDS's imagenet2012, labelled 0, 1, ..."""
-  write_tfds(
-    data_dir,
-    "imagenet2012",
-    {
-      "image": tfds.features.Image(encoding_format="jpeg"),
-      "label": tfds.features.ClassLabel(num_classes=1000),
-      "file_name": tfds.features.Text(),
-    },
-    {
-      split: {
-        "image": images,
-        "label": list(range(len(images))),
-        "file_name": [f"{split}_{i}.JPEG" for i in range(len(images))],
-      }
-      for split in ("train", "validation")
-    },
-    files,
-    file_format,
-  )
+from trainers.image_classification import tfds_images
 
 
 class TfdsImagesTest(tf.test.TestCase, parameterized.TestCase):
@@ -183,7 +130,7 @@ class TfdsImagesTest(tf.test.TestCase, parameterized.TestCase):
     split = self._load("imagenet2012", validation="validation").train
     records = split.records(0, 1, tf.constant(1, tf.int64), 1)
     self.assertRegex(
-      str(unreadable.find(split, records)),
+      str(split.find_unreadable(records)),
       r"^train_5.JPEG cannot be read: [^\n]*$",
     )
     (name,) = self._files("train")
@@ -191,7 +138,7 @@ class TfdsImagesTest(tf.test.TestCase, parameterized.TestCase):
     os.truncate(path, 100)
     split = self._load("imagenet2012", validation="validation").train
     self.assertRegex(
-      str(unreadable.find(split, split.records(0, 1, None, 1))),
+      str(split.find_unreadable(split.records(0, 1, None, 1))),
       f"^{path} is damaged at record 0, counted from 0: [^\n]+$",
     )
 

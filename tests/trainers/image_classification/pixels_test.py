@@ -4,27 +4,127 @@ import math
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
-from ml_collections import config_dict
 from PIL import Image
 
 from tests.trainers.image_classification import photos
-from trainers.image_classification import crops
+from trainers.image_classification import pixels
+from trainers.image_classification.pixels import Cut
+
+_WINDOW = (5, 9, 20, 30)  # Top, left, height, width.
+
+
+def _part(data, channels=3):
+  part, size, window = pixels.decode_part(
+    tf.constant(data), channels, lambda size: tf.constant(_WINDOW)
+  )
+  return part.numpy(), size.numpy().tolist(), window.numpy().tolist()
+
+
+class DecodingTest(tf.test.TestCase, parameterized.TestCase):
+  @parameterized.parameters(
+    ("JPEG", "RGB", 2), ("JPEG", "L", 2), ("PNG", "RGB", 0), ("BMP", "RGB", 0)
+  )
+  def test_the_window_of_what_pillow_decodes(self, kind, mode, tolerance):
+    data = photos.encode(photos.pixels(40, 64), kind, mode)
+    part, size, window = _part(data)
+    self.assertEqual((size, window), ([40, 64], list(_WINDOW)))
+    whole = np.array(Image.open(io.BytesIO(data)).convert("RGB"))
+    expected = whole[5:25, 9:39].astype(int)
+    self.assertEqual(part.shape, expected.shape)
+    self.assertLessEqual(np.mean(np.abs(part - expected)), tolerance)
+    self.assertAllEqual(pixels.decode(tf.constant(data), 3).shape, (40, 64, 3))
+
+  @parameterized.parameters(
+    ("BMP", "P"),
+    ("BMP", "L"),
+    ("BMP", "RGBA"),
+    ("GIF", "P"),
+    ("GIF", "L"),
+    ("PNG", "P"),
+    ("PNG", "1"),
+    ("WEBP", "RGB"),
+    ("WEBP", "RGBA"),
+  )
+  def test_the_colors_that_pillow_decodes(self, kind, mode):
+    if kind == "WEBP" and not hasattr(tf.io, "decode_webp"):
+      self.skipTest("This TensorFlow decodes no WebP.")
+    data = photos.encode(photos.pixels(40, 64), kind, mode)
+    expected = np.array(Image.open(io.BytesIO(data)).convert("RGB"))
+    self.assertAllEqual(pixels.decode(tf.constant(data), 3), expected)
+    self.assertAllEqual(_part(data)[0], expected[5:25, 9:39])
+
+  def test_few_colors(self):
+    image = Image.fromarray(photos.pixels(7, 9)).quantize(5)
+    file = io.BytesIO()
+    image.save(file, "BMP")
+    self.assertAllEqual(
+      pixels.decode(tf.constant(file.getvalue()), 3),
+      np.array(image.convert("RGB")),
+    )
+
+  def test_the_first_picture_of_several(self):
+    pictures = [
+      Image.fromarray(np.full((6, 8, 3), color, np.uint8))
+      for color in (20, 200)
+    ]
+    file = io.BytesIO()
+    pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:])
+    self.assertAllEqual(
+      pixels.decode(tf.constant(file.getvalue()), 3), np.full((6, 8, 3), 20)
+    )
+
+  @parameterized.parameters(1, 3)
+  def test_an_animated_webp_is_refused_by_its_head(self, channels):
+    # The head alone, which nothing can decode.
+    head = b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\x02" + b"\0" * 9
+    decode = tf.function(lambda data: pixels.decode(data, channels))
+    for each in (decode, lambda data: pixels.decode(data, channels)):
+      with self.assertRaisesRegex(
+        tf.errors.InvalidArgumentError, "An animated WebP is not decoded"
+      ):
+        each(tf.constant(head))
+
+  @parameterized.product(mode=("RGB", "RGBA"), lossless=(False, True))
+  def test_webp_of_every_kind(self, mode, lossless):
+    if not hasattr(tf.io, "decode_webp"):
+      self.skipTest("This TensorFlow decodes no WebP.")
+    image = Image.fromarray(photos.pixels(40, 64)).convert(mode)
+    if mode == "RGBA":
+      image.putalpha(200)
+    file = io.BytesIO()
+    image.save(file, "WEBP", lossless=lossless)
+    expected = np.array(Image.open(io.BytesIO(file.getvalue())).convert("RGB"))
+    self.assertAllEqual(
+      pixels.decode(tf.constant(file.getvalue()), 3), expected
+    )
+
+  def test_cmyk_becomes_rgb(self):
+    image = photos.pixels(40, 64)
+    data = photos.encode(image, mode="CMYK")
+    self.assertEqual(Image.open(io.BytesIO(data)).mode, "CMYK")
+    part, size, _ = _part(data)
+    self.assertEqual(size, [40, 64])
+    difference = np.abs(part - image[5:25, 9:39].astype(int))
+    self.assertLess(np.mean(difference), 3)
+    whole = pixels.decode(tf.constant(data), 3)
+    self.assertLess(np.mean(np.abs(whole.numpy() - image.astype(int))), 3)
+
+  def test_gray_stays_gray(self):
+    data = photos.encode(photos.pixels(40, 64), mode="L")
+    part, _, _ = _part(data, channels=1)
+    self.assertEqual(part.shape, (20, 30, 1))
+
+  @parameterized.parameters(
+    *(b"", b"no image", b"BM", b"RIFF", photos.jpeg()[:100]),
+    photos.encode(photos.pixels(8, 8), "BMP", "P")[:50],
+    photos.encode(photos.pixels(8, 8), "BMP", "P")[:-1],
+  )
+  def test_what_is_no_image(self, data):
+    with self.assertRaises(tf.errors.InvalidArgumentError):
+      _part(data)
+
 
 _AREA, _RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
-
-
-def _config(**fields):
-  return config_dict.create(
-    **{
-      "image_size": 32,
-      "antialias": None,
-      "eval_resize": None,
-      "crop_area": None,
-      "crop_aspect_ratio": None,
-      "horizontal_flip": False,
-      **fields,
-    }
-  )
 
 
 def _numpy_window(height, width, uniform, area, ratio):
@@ -49,7 +149,7 @@ def _numpy_window(height, width, uniform, area, ratio):
 @tf.function(reduce_retracing=True)
 def _windows(size, uniform, area, ratio):
   return tf.map_fn(
-    lambda row: crops.random_window(size, row, area, ratio),
+    lambda row: pixels.random_window(size, row, area, ratio),
     uniform,
     fn_output_signature=tf.int32,
   )
@@ -68,7 +168,7 @@ class RandomWindowTest(tf.test.TestCase, parameterized.TestCase):
   def test_is_that_of_numpy(self, height, width, area, ratio):
     uniform = (
       np.random.default_rng(height)
-      .random((300, crops.RANDOM_NUMBERS))
+      .random((300, pixels.RANDOM_NUMBERS))
       .astype("float32")
     )
     actual = _windows(
@@ -88,7 +188,7 @@ class RandomWindowTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_area_and_ratio_are_distributed_as_they_should(self):
     # In a square image of which at most a half is taken, everything fits.
-    uniform = tf.random.stateless_uniform((4000, crops.RANDOM_NUMBERS), (1, 2))
+    uniform = tf.random.stateless_uniform((4000, pixels.RANDOM_NUMBERS), (1, 2))
     windows = _windows(
       tf.constant([1000, 1000]), uniform, tf.constant((0.1, 0.5)), _RATIO
     )
@@ -118,8 +218,9 @@ def _bilinear(image, size):
 
 class RandomCropTest(tf.test.TestCase, parameterized.TestCase):
   def _crop(self, data, seed=(0, 1), **fields):
-    return crops.random_crop(
-      tf.constant(data), 3, _config(**fields), tf.constant(seed, tf.int64)
+    fields = {"image_size": 32, **fields}
+    return pixels.random_crop(
+      tf.constant(data), 3, Cut(**fields), tf.constant(seed, tf.int64)
     ).numpy()
 
   @parameterized.parameters(False, True)
@@ -129,7 +230,7 @@ class RandomCropTest(tf.test.TestCase, parameterized.TestCase):
     fields = {"antialias": antialias, "image_size": 48}
     for i in range(5):
       seed = tf.constant((3, i), tf.int64)
-      uniform = tf.random.stateless_uniform((crops.RANDOM_NUMBERS + 1,), seed)
+      uniform = tf.random.stateless_uniform((pixels.RANDOM_NUMBERS + 1,), seed)
       top, left, h, w = _numpy_window(150, 200, uniform.numpy(), _AREA, _RATIO)
       part = image[top : top + h, left : left + w]
       if antialias:
@@ -179,10 +280,10 @@ class CentralCropTest(tf.test.TestCase, parameterized.TestCase):
   def test_is_resized_and_cut(self, sizes, antialias):
     height, width, resize, size = sizes
     image = photos.pixels(height, width)
-    actual = crops.central_crop(
+    actual = pixels.central_crop(
       tf.constant(photos.encode(image, "PNG")),
       3,
-      _config(image_size=size, eval_resize=resize, antialias=antialias),
+      Cut(size, eval_resize=resize, antialias=antialias),
     )
     # torchvision's Resize(resize) and CenterCrop(size).
     short = min(height, width)
@@ -199,17 +300,12 @@ class CentralCropTest(tf.test.TestCase, parameterized.TestCase):
   def test_a_jpeg_gives_what_a_png_of_its_pixels_gives(self):
     data = photos.jpeg(300, 400)
     decoded = np.array(Image.open(io.BytesIO(data)))
-    config = _config(image_size=224)
+    cut = Cut(224)
     images = [
-      crops.central_crop(tf.constant(d), 3, config).numpy().astype(int)
+      pixels.central_crop(tf.constant(d), 3, cut).numpy().astype(int)
       for d in (data, photos.encode(decoded, "PNG"))
     ]
     self.assertLessEqual(np.abs(images[0] - images[1]).mean(), 0.5)
-
-  def test_resize_goes_with_the_size(self):
-    self.assertEqual(crops.eval_resize(_config(image_size=224)), 256)
-    self.assertEqual(crops.eval_resize(_config(image_size=160)), 183)
-    self.assertEqual(crops.eval_resize(_config(eval_resize=40)), 40)
 
 
 if __name__ == "__main__":

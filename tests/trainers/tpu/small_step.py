@@ -15,7 +15,7 @@ TENSORS = 5
 
 
 def maker(lookahead: bool = True, batch: int = 16) -> Callable:
-  """Returns a function that makes the step, as `tpu_compile` takes it."""
+  """Returns a function that makes the step, as `compile_only` takes it."""
 
   def make(strategy):
     with strategy.scope():

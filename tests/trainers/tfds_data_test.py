@@ -7,7 +7,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl.testing import parameterized
 from array_record.python import array_record_module
-from trainers.array_records import ArrayRecords
+
+from trainers.tfds_data import ArrayRecords
 
 _SIZE = 23
 

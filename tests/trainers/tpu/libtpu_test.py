@@ -1,6 +1,6 @@
 import tensorflow as tf
 
-from trainers import libtpu
+from trainers.tpu import libtpu
 
 
 class LibtpuTest(tf.test.TestCase):

@@ -4,8 +4,8 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from tests.trainers.image_classification import photos
-from tests.trainers.image_classification.tfrecords_test import write_tfrecords
-from trainers.image_classification import tfrecords, unreadable
+from tests.trainers.image_classification.stored_images import write_tfrecords
+from trainers.image_classification import tfrecords
 
 
 class UnreadableTest(tf.test.TestCase, parameterized.TestCase):
@@ -18,7 +18,7 @@ class UnreadableTest(tf.test.TestCase, parameterized.TestCase):
     write_tfrecords(self.directory, "train", self.images, 3, labels)
     split = tfrecords.load(self.directory, "train", "train").train
     seed = tf.constant(1, tf.int64) if shuffled else None
-    return unreadable.find(split, split.records(0, 1, seed, 100))
+    return split.find_unreadable(split.records(0, 1, seed, 100))
 
   def test_nothing(self):
     self.assertIsNone(self._find())
@@ -53,7 +53,7 @@ class UnreadableTest(tf.test.TestCase, parameterized.TestCase):
     with open(path, "r+b") as file:
       file.seek(100)
       file.write(b"xxx")
-    message = str(unreadable.find(split, split.records(0, 1, None, 1)))
+    message = str(split.find_unreadable(split.records(0, 1, None, 1)))
     self.assertIn(f"{path} is damaged at record 0", message)
 
 

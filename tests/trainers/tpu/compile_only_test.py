@@ -8,11 +8,11 @@ import unittest
 from unittest import mock
 
 import tensorflow as tf
-from trainers.tpu_chips import Cost
 
-from tests.trainers import small_step
-from trainers import tpu_compile
+from tests.trainers.tpu import small_step
 from trainers.errors import UserError
+from trainers.tpu import compile_only
+from trainers.tpu.chips import Cost
 
 _STEP = Cost(3, 2, 6, 246e9, 0.9e9)
 _INNER = Cost(2, 2, 5, 245e9, 0.8e9)
@@ -29,11 +29,11 @@ class MistakesTest(tf.test.TestCase):
       mock.patch.object(importlib.util, "find_spec", return_value=None),
       self.assertRaisesRegex(UserError, "pip install .*tpu-compile"),
     ):
-      tpu_compile.report(small_step.maker(), None, ["v3-8"], 128)
+      compile_only.report(small_step.maker(), None, ["v3-8"], 128)
 
   def test_an_unknown_slice(self):
     with self.assertRaisesRegex(UserError, "Received: v9-8"):
-      tpu_compile.report(small_step.maker(), None, ["v9-8"], 128)
+      compile_only.report(small_step.maker(), None, ["v9-8"], 128)
 
 
 class CompileError(Exception):
@@ -56,7 +56,7 @@ class ReportTest(tf.test.TestCase):
       ("_load_compiler", lambda: self.compiler),
       ("_lower", lambda make, devices: make(devices)),
     ):
-      patch = mock.patch.object(tpu_compile, name, value)
+      patch = mock.patch.object(compile_only, name, value)
       patch.start()
       self.addCleanup(patch.stop)
 
@@ -69,7 +69,7 @@ class ReportTest(tf.test.TestCase):
 
   def _report(self, make, make_inner, slices):
     with contextlib.redirect_stdout(self.output):
-      return tpu_compile.report(make, make_inner, slices, 128)
+      return compile_only.report(make, make_inner, slices, 128)
 
   def _verdicts(self):
     rows = [line.split("|") for line in self.output.getvalue().splitlines()]
@@ -152,7 +152,7 @@ class CompilerTest(tf.test.TestCase):
   def test_compiles_and_lookahead_adds_one_copy_of_the_parameters(self):
     slices = ["v3-8", "v5e-8"]
     results = list(
-      tpu_compile.compile_step(
+      compile_only.compile_step(
         small_step.maker(), small_step.maker(lookahead=False), slices
       )
     )
@@ -174,7 +174,7 @@ class CompilerTest(tf.test.TestCase):
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
       # Of features alone 16 GiB on each device.
-      status = tpu_compile.report(
+      status = compile_only.report(
         small_step.maker(batch=2**24), None, ["v3-8"], 2**27
       )
     self.assertEqual(status, 1)
@@ -185,7 +185,7 @@ class CompilerTest(tf.test.TestCase):
       del strategy
       return tf.strings.as_string, tf.TensorSpec((8,), tf.float32)
 
-    (result,) = tpu_compile.compile_step(make, None, ["v5e-8"])
+    (result,) = compile_only.compile_step(make, None, ["v5e-8"])
     self.assertEqual(result.verdict(), "does not compile")
     self.assertIn("AsString", result.step.message)
 
@@ -208,7 +208,7 @@ class CompilerTest(tf.test.TestCase):
 
       return step, tf.TensorSpec((tokens,), tf.int32)
 
-    results = list(tpu_compile.compile_step(make, None, ["v5p-8", "v6e-8"]))
+    results = list(compile_only.compile_step(make, None, ["v5p-8", "v6e-8"]))
     self.assertLen(results, 2)
     for result in results:
       self.assertEqual(result.verdict(), "compiles", result)

@@ -3,7 +3,19 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 
-from trainers.image_classification import training_step
+from trainers.image_classification import step
+
+
+class NormalizeTest(tf.test.TestCase):
+  def test_in_numpy(self):
+    images = np.arange(2 * 4 * 4 * 3, dtype="uint8").reshape(2, 4, 4, 3)
+    mean, std = (0.1, 0.2, 0.3), (0.25, 0.5, 0.75)
+    actual = step.normalize(
+      tf.constant(images), step.Objective(2, mean=mean, std=std)
+    )
+    self.assertEqual(actual.dtype, tf.float32)
+    expected = (images / 255 - mean) / std
+    self.assertAllClose(actual, expected, rtol=1e-5)
 
 
 class LossTest(tf.test.TestCase, parameterized.TestCase):
@@ -14,16 +26,14 @@ class LossTest(tf.test.TestCase, parameterized.TestCase):
     targets = (1 - smoothing) * np.eye(4)[labels] + smoothing / 4
     log_softmax = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     self.assertAllClose(
-      training_step.cross_entropy(
-        tf.constant(logits), tf.constant(labels), smoothing
-      ),
+      step.cross_entropy(tf.constant(logits), tf.constant(labels), smoothing),
       -(targets * log_softmax).sum(-1),
     )
 
   def test_gradient_of_the_penalty_is_pytorchs_weight_decay(self):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     with tf.GradientTape() as tape:
-      penalty = training_step.l2_penalty(model, 0.01)
+      penalty = step.l2_penalty(model, 0.01)
     gradients = tape.gradient(penalty, model.trainable_variables)
     for gradient, variable in zip(gradients, model.trainable_variables):
       self.assertAllClose(gradient, 0.01 * np.array(variable))

@@ -5,8 +5,9 @@ import numpy as np
 import tensorflow as tf
 
 from tests import replicas
-from trainers import replica_state
+from trainers import agreement
 from trainers.checkpoints import Checkpoints
+from trainers.errors import UserError
 
 
 def _make_dropout(strategy):
@@ -36,7 +37,7 @@ class SeedsTest(tf.test.TestCase):
     model, optimizer = _make_dropout(strategy)
     self.assertAllEqual(*_masks(model, strategy))  # What is to be mended.
     model, optimizer = _make_dropout(strategy)
-    replica_state.give_replicas_own_seeds(model, strategy)
+    agreement.give_replicas_own_seeds(model, strategy)
     first = _masks(model, strategy)
     self.assertGreater(np.mean(first[0] != first[1]), 0.2)
     checkpoints = Checkpoints(workdir, model, optimizer)
@@ -46,16 +47,16 @@ class SeedsTest(tf.test.TestCase):
 
     model, optimizer = _make_dropout(strategy)
     Checkpoints(workdir, model, optimizer).restore()
-    replica_state.give_replicas_own_seeds(model, strategy)
+    agreement.give_replicas_own_seeds(model, strategy)
     for mask, again in zip(second, _masks(model, strategy)):
       self.assertAllEqual(mask, again)
 
   def test_one_device_is_left_alone(self):
     strategy = tf.distribute.OneDeviceStrategy("CPU:0")
     model, _ = _make_dropout(strategy)
-    (state,) = replica_state.seed_states(model)
+    (state,) = agreement.seed_states(model)
     before = np.array(state)
-    replica_state.give_replicas_own_seeds(model, strategy)
+    agreement.give_replicas_own_seeds(model, strategy)
     self.assertAllEqual(np.array(state), before)
 
 
@@ -80,9 +81,32 @@ class StatisticsTest(tf.test.TestCase):
     mean = model.layers[0].moving_mean
     values = [v.numpy().item() for v in mean.value.values]
     self.assertAllClose(values, [3.0, 5.0])
-    replica_state.make_average_statistics(model, strategy)()
+    agreement.make_average_statistics(model, strategy)()
     values = [v.numpy().item() for v in mean.value.values]
     self.assertAllClose(values, [4.0, 4.0])
+
+
+class ProcessesTest(tf.test.TestCase):
+  """One process; strategies_test.py has two."""
+
+  def test_one_process_agrees_with_itself(self):
+    gather = agreement.make_gather(replicas.mirrored())
+    self.assertEqual(gather(3), [3])
+    agreement.check_same_step(gather, 3)
+
+  def test_processes_that_see_different_directories(self):
+    with self.assertRaisesRegex(UserError, r"\[0, 7\]: --workdir must be one"):
+      agreement.check_same_step(lambda step: [0, step], 7)
+
+  def test_processes_with_other_data(self):
+    gather = agreement.make_gather(replicas.mirrored())
+    records = {"config": {"seed": 0}, "source": {"size": 3}}
+    agreement.check_same_records(gather, records)
+    here = iter([True, False])
+    with self.assertRaisesRegex(UserError, "do not have the same source: "):
+      agreement.check_same_records(
+        lambda number: [number, number if next(here) else 1], records
+      )
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@ import dataclasses
 import math
 
 from absl.testing import absltest
-from trainers.tpu_chips import Cost
-from trainers.tpu_report import Failure, Result
 
-from trainers import tpu_report
+from trainers.tpu import report
+from trainers.tpu.chips import Cost
+from trainers.tpu.report import Failure, Result
 
 _MIB = 2**20
 # 246 GFLOP take a v3 core 4 ms, 0.9 GB take its memory 2 ms.
@@ -23,11 +23,11 @@ def _cells(text):
 
 
 def _rows(*results, unit="examples"):
-  table = tpu_report.Table(128, unit)
+  table = report.Table(128, unit)
   return _cells("".join(map(table.add, results)))
 
 
-class TpuReportTest(absltest.TestCase):
+class ReportTest(absltest.TestCase):
   def test_costs_and_what_lookahead_adds(self):
     head, line, ours, added = _rows(
       Result("v3-8", 8, _STEP), Result("v3-8", 8, _STEP, _INNER)
@@ -46,7 +46,7 @@ class TpuReportTest(absltest.TestCase):
     self.assertEqual(head[-1], "tokens/s, at most")
 
   def test_the_lines_of_a_table_are_of_one_length(self):
-    table = tpu_report.Table(128)
+    table = report.Table(128)
     text = "".join(
       table.add(result)
       for result in (
@@ -83,7 +83,7 @@ class TpuReportTest(absltest.TestCase):
     results = [Result("v4-8", 4, error), Result("v3-8", 8, _STEP, error)]
     self.assertEqual(_rows(results[0])[-1][3], "does not compile")
     self.assertEqual(_rows(results[1])[-1][3], "unknown")
-    *_, first, second = tpu_report.format_notes(results).splitlines()
+    *_, first, second = report.format_notes(results).splitlines()
     self.assertStartsWith(first, "v4-8: INTERNAL: a long story")
     self.assertStartsWith(second, "v3-8 without Lookahead: INTERNAL: a long")
     self.assertLess(max(len(first), len(second)), 340)

@@ -1,0 +1,71 @@
+"""Command lines of the programs in trainers/, without processes of their own.
+
+A process takes seconds to import TensorFlow. What is asked here of this process
+is what `flags.run` does: define, parse, call.
+"""
+
+import contextlib
+import functools
+import io
+import sys
+from collections.abc import Callable, Sequence
+from unittest import mock
+
+import keras
+from absl import flags as absl_flags
+
+from trainers import flags
+
+
+def parse(
+  arguments: Sequence[str], *define: flags.Define
+) -> tuple[absl_flags.FlagValues, list[str]]:
+  """Returns parsed flags, and what is not a flag.
+
+  Args:
+    arguments: The command line, without the program's name.
+    *define: Functions that define flags, beside `flags.define_devices`.
+  """
+  values = absl_flags.FlagValues()
+  argv = ["program", *arguments]
+  # Where ml_collections looks for overrides of the config.
+  with mock.patch.object(sys, "argv", argv):
+    for one in (flags.define_devices, *define):
+      one(values)
+    return values, flags.parse(argv, values)
+
+
+def run(
+  main: Callable[[absl_flags.FlagValues], None],
+  arguments: Sequence[str],
+  *define: flags.Define,
+) -> None:
+  """Runs a program: raises a SystemExit where the program would end."""
+  policy = keras.config.dtype_policy()
+  try:
+    values, rest = parse(arguments, *define)
+    flags.call(main, rest, values)
+  finally:
+    keras.config.set_dtype_policy(policy)
+
+
+def run_trainer(trainer: flags.Trainer, *arguments: str) -> None:
+  """Runs the program of a trainer that trains."""
+  main = functools.partial(flags.train, trainer)
+  run(main, arguments, flags.define_training)
+
+
+def last_words(program: Callable[[], None]) -> tuple[int, str]:
+  """Returns the exit status of a program that ends early, and what it says.
+
+  Args:
+    program: Calls `run` or `run_trainer`.
+  """
+  with contextlib.redirect_stderr(io.StringIO()) as text:
+    try:
+      program()
+    except SystemExit as end:
+      if isinstance(end.code, str):  # The interpreter prints it.
+        return 1, end.code
+      return end.code or 0, text.getvalue()
+  raise AssertionError("The program did not end early.")

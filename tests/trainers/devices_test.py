@@ -1,0 +1,131 @@
+import os
+from unittest import mock
+
+import keras
+import tensorflow as tf
+from absl.testing import parameterized
+
+from tests import replicas
+from trainers import devices
+from trainers.errors import UserError
+
+
+class StrategyTest(tf.test.TestCase, parameterized.TestCase):
+  def test_auto_is_one_device_without_gpus(self):
+    replicas.mirrored()  # Starts TensorFlow's devices.
+    strategy = devices.make_strategy("auto")
+    self.assertIsInstance(strategy, tf.distribute.OneDeviceStrategy)
+
+  def test_mirrored(self):
+    strategy = devices.make_strategy("mirrored", logical_cpus=2)
+    self.assertIsInstance(strategy, tf.distribute.MirroredStrategy)
+    self.assertEqual(strategy.num_replicas_in_sync, 2)
+
+  def test_mirrored_needs_two_devices(self):
+    one = [tf.config.LogicalDevice("/device:CPU:0", "CPU")]
+    with (
+      mock.patch.object(
+        tf.config,
+        "list_logical_devices",
+        lambda kind: one if kind == "CPU" else [],
+      ),
+      self.assertRaisesRegex(UserError, "mirrored.*CPU:0.*--logical_cpus=2"),
+    ):
+      devices.make_strategy("mirrored")
+
+  def test_mistakes(self):
+    replicas.mirrored()
+    with self.assertRaisesRegex(UserError, "not 'tpuu'"):
+      devices.make_strategy("tpuu")
+    with self.assertRaisesRegex(UserError, "logical_cpus=3 comes too late"):
+      devices.make_strategy("mirrored", logical_cpus=3)
+
+  @parameterized.parameters(
+    ("", "needs the environment variable TF_CONFIG"),
+    ("{", "must be JSON such as"),
+    ('{"cluster": {"worker": ["a:1"]}}', "KeyError: 'task'"),
+    (
+      '{"cluster": {"worker": ["a:1", "b:1"]}, '
+      '"task": {"type": "worker", "index": 2}}',
+      "must be 0 to 1. Received: 2",
+    ),
+  )
+  def test_tf_config(self, text, message):
+    with (
+      mock.patch.dict(os.environ, {"TF_CONFIG": text}),
+      self.assertRaisesRegex(UserError, message),
+    ):
+      devices.make_strategy("multi_worker")
+
+  def test_tpu_with_another_strategy(self):
+    with self.assertRaisesRegex(UserError, "--tpu=local goes with"):
+      devices.make_strategy("one_device", tpu="local")
+
+  def test_a_single_process_is_the_chief(self):
+    for strategy in (replicas.mirrored(), devices.make_strategy()):
+      self.assertTrue(devices.is_chief(strategy))
+      self.assertTrue(devices.Runtime(strategy, "run").is_chief)
+
+
+class TpuTest(tf.test.TestCase, parameterized.TestCase):
+  def test_no_tpu_here(self):
+    # What TensorFlow says differs between its builds; the advice is in each.
+    with self.assertRaisesRegex(
+      UserError, "requirements-tpu.txt|This machine has no TPU"
+    ):
+      devices.connect_to_tpu("local")
+
+  def test_a_name_that_cannot_be_looked_up(self):
+    with self.assertRaisesRegex(
+      UserError, "--tpu=no-such-node cannot be (looked up|reached)"
+    ):
+      devices.connect_to_tpu("no-such-node", "us-central1-b", "no-such-project")
+
+  @parameterized.parameters(
+    (
+      "local",
+      "No OpKernel was registered to support Op 'ConfigureDistributedTPU'",
+      "build without TPU kernels: install requirements-tpu.txt",
+    ),
+    (
+      "local",
+      "RET_CHECK failure (x.cc:1) *platform",
+      "This machine has no TPU",
+    ),
+    ("local", "The TPU is already in use by pid 7", "Another process.* pid 7"),
+    ("n", "please install cloud-tpu-client", "--tpu=grpc://IP:8470"),
+    ("n", "404 Not found: n", "--tpu=n cannot be reached.*404 Not found"),
+  )
+  def test_each_error_is_a_sentence_with_advice(self, tpu, text, message):
+    self.assertRegex(
+      devices.explain_tpu_error(tpu, RuntimeError(text)), message
+    )
+
+  def test_paths_that_the_hosts_cannot_see(self):
+    devices.check_paths("local", workdir="/tmp/run")
+    devices.check_paths("node", workdir="gs://b/run", data_dir=None)
+    with self.assertRaisesRegex(UserError, "--workdir=/tmp/run is on this"):
+      devices.check_paths("node", workdir="/tmp/run")
+
+
+class PrecisionTest(tf.test.TestCase):
+  def tearDown(self):
+    keras.config.set_dtype_policy("float32")
+    super().tearDown()
+
+  def test_each_sets_a_policy_with_float32_weights(self):
+    for name in devices.PRECISIONS:
+      devices.set_precision(name)
+      self.assertEqual(devices.precision(), name)
+      layer = keras.layers.Dense(1)
+      layer.build((None, 2))
+      self.assertEqual(layer.kernel.dtype, "float32")
+      self.assertEqual(layer.compute_dtype, name)
+
+  def test_mistake(self):
+    with self.assertRaisesRegex(UserError, "not 'fp8'"):
+      devices.set_precision("fp8")
+
+
+if __name__ == "__main__":
+  tf.test.main()

@@ -1,0 +1,89 @@
+import os
+from unittest import mock
+
+import tensorflow as tf
+from absl.testing import parameterized
+
+from trainers import files
+from trainers.errors import UserError
+
+
+class PathsTest(tf.test.TestCase, parameterized.TestCase):
+  @parameterized.parameters(
+    ("runs/exp[lr=0.1]", "[ and ]"),
+    ("runs/exp[1/a", "["),
+    ("gs://bucket/exp]", "]"),
+    ("exp*", "*"),
+    ("exp?", "?"),
+    ("exp\\1", "\\"),
+  )
+  def test_patterns_are_refused_with_what_is_wrong(self, path, characters):
+    with self.assertRaises(UserError) as raised:
+      files.check_no_pattern(data_dir=None, workdir=path)
+    self.assertStartsWith(
+      str(raised.exception),
+      f"--workdir={path} must be a path without {characters}: ",
+    )
+
+  @parameterized.parameters(None, "", "runs/a b/", "{a,b}", "~", "../a", "a=1")
+  def test_others_are_not(self, path):
+    files.check_no_pattern(workdir=path)
+
+  @mock.patch.dict(os.environ, HOME="/home/me")
+  def test_home(self):
+    for path, expected in (
+      ("~", "/home/me"),
+      ("~/a b/", "/home/me/a b/"),
+      ("./~", "./~"),
+      ("a/~/b~", "a/~/b~"),
+      ("gs://a/~", "gs://a/~"),
+    ):
+      self.assertEqual(files.expand(path), expected)
+
+
+class WritingTest(tf.test.TestCase):
+  def test_failures_to_write_say_what_to_do(self):
+    removed = []
+    for error in (
+      OSError(28, "No space left on device"),
+      tf.errors.ResourceExhaustedError(None, None, "No space left on device"),
+    ):
+      with (
+        self.assertRaisesRegex(
+          UserError, "a/b cannot be written: .*No space.*Make room"
+        ),
+        files.writing("a/b", on_error=lambda: removed.append(1)),
+      ):
+        raise error
+    self.assertLen(removed, 2)
+
+  def test_others_stay(self):
+    with self.assertRaises(KeyError), files.writing("a/b"):
+      raise KeyError
+
+
+class WriteWholeTest(tf.test.TestCase):
+  def test_files_of_text_and_of_bytes_are_written_whole_or_not_at_all(self):
+    directory = os.path.join(self.get_temp_dir(), self.id())
+    os.makedirs(directory)
+    path = os.path.join(directory, "file")
+    for content in ("first", b"\xff second"):
+      files.write_whole(path, content)
+      with open(path, "rb") as file:
+        self.assertEqual(file.read(), tf.compat.as_bytes(content))
+    with (
+      mock.patch.object(
+        tf.io.gfile,
+        "rename",
+        side_effect=tf.errors.UnknownError(None, None, ""),
+      ),
+      self.assertRaises(tf.errors.UnknownError),
+    ):
+      files.write_whole(path, "third")
+    self.assertEqual(os.listdir(directory), ["file"])
+    with open(path, "rb") as file:
+      self.assertEqual(file.read(), b"\xff second")
+
+
+if __name__ == "__main__":
+  tf.test.main()

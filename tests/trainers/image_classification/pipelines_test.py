@@ -1,0 +1,431 @@
+import dataclasses
+import itertools
+import os
+import tempfile
+
+import numpy as np
+import tensorflow as tf
+from absl.testing import parameterized
+
+from tests.trainers.image_classification import photos
+from tests.trainers.image_classification.stored_images import (
+  write_imagenet,
+  write_tfrecords,
+)
+from trainers.errors import UserError
+from trainers.image_classification import (
+  image_folder,
+  sources,
+  tfds_images,
+  tfrecords,
+)
+from trainers.image_classification.pipelines import (
+  Batching,
+  LargeImages,
+  MadeUpImages,
+  SmallImages,
+)
+from trainers.image_classification.pixels import Cut
+
+_CUT = ("image_size", "horizontal_flip")
+
+
+def _context(replicas=1, hosts=1, host=0):
+  return tf.distribute.InputContext(hosts, host, replicas)
+
+
+def _batching(**fields):
+  """Returns a Batching of 4 in a step, fields of its Cut among the others."""
+  cut = {"image_size": 6} | {k: fields.pop(k) for k in _CUT if k in fields}
+  return Batching(
+    **{
+      "global_batch_size": 4,
+      "seed": 0,
+      "shuffle_buffer": 100,
+      "cut": Cut(**cut),
+      **fields,
+    }
+  )
+
+
+def _first(pipeline, number, first_step=0):
+  """Returns the first batches, as NumPy arrays."""
+  batches = pipeline.batches(first_step).as_numpy_iterator()
+  return list(itertools.islice(batches, number))
+
+
+_SMALL = 10  # Examples; example i is filled with the value i, and labelled i.
+
+
+def _small_split(size=_SMALL, pixels=6):
+  images = np.ones((size, pixels, pixels, 3), "uint8")
+  images *= np.arange(size, dtype="uint8")[:, None, None, None]
+  return sources.of_arrays(images, np.arange(size))
+
+
+def _small(split=None, context=None, **fields):
+  return SmallImages(
+    split or _small_split(), _batching(**fields), context or _context()
+  )
+
+
+def _train(number, split=None, first_step=0, context=None, **fields):
+  """The first batches, as NumPy arrays."""
+  return _first(_small(split, context, **fields), number, first_step)
+
+
+class SmallImagesTest(tf.test.TestCase, parameterized.TestCase):
+  def test_an_epoch_has_no_example_twice_and_the_next_another_order(self):
+    labels = [labels.tolist() for _, labels in _train(4)]
+    first, second = labels[0] + labels[1], labels[2] + labels[3]
+    self.assertLen(set(first), 8)
+    self.assertLen(set(second), 8)
+    self.assertNotEqual(first, second)
+
+  def test_images_belong_to_their_labels(self):
+    images, labels = _train(1)[0]
+    self.assertEqual((images.shape, images.dtype), ((4, 6, 6, 3), np.uint8))
+    self.assertEqual(labels.dtype, np.int32)
+    self.assertAllEqual(
+      images, np.broadcast_to(labels[:, None, None, None], images.shape)
+    )
+
+  def test_the_seed_decides(self):
+    one, same, other = (
+      [labels.tolist() for _, labels in _train(2, seed=seed)]
+      for seed in (1, 1, 2)
+    )
+    self.assertEqual(one, same)
+    self.assertNotEqual(one, other)
+
+  @parameterized.product(first_step=[0, 1, 2, 3, 5], cache=[False, True])
+  def test_what_a_step_sees_does_not_depend_on_the_first(
+    self, first_step, cache
+  ):
+    fields = {"crop_padding": 2, "horizontal_flip": True, "cache": cache}
+    everything = _train(8, **fields)[first_step:]
+    resumed = _train(8 - first_step, first_step=first_step, **fields)
+    for (images, labels), (other_images, other_labels) in zip(
+      everything, resumed
+    ):
+      self.assertAllEqual(labels, other_labels)
+      self.assertAllEqual(images, other_images)
+
+  def test_replicas_share_the_global_batch(self):
+    fields = {"crop_padding": 2, "horizontal_flip": True}
+    whole = _train(3, **fields)
+    parts = _train(6, context=_context(2), **fields)
+    for i, (images, labels) in enumerate(whole):
+      pair = parts[2 * i], parts[2 * i + 1]
+      self.assertAllEqual(images, np.concatenate([p[0] for p in pair]))
+      self.assertAllEqual(labels, np.concatenate([p[1] for p in pair]))
+
+  def test_crops_and_flips_are_those_of_numpy(self):
+    # An image without symmetry, so that each window and its mirror image
+    # differ: all 5 x 5 x 2 that padding by 2 allows, and nothing else, occur.
+    image = np.arange(1, 6 * 6 * 3 + 1).reshape(6, 6, 3).astype("uint8")
+    split = sources.of_arrays(np.stack([image] * 400), np.zeros(400, int))
+    padded = np.pad(image, [(2, 2), (2, 2), (0, 0)])
+    allowed = set()
+    for top, left in itertools.product(range(5), range(5)):
+      window = padded[top : top + 6, left : left + 6]
+      allowed |= {window.tobytes(), window[:, ::-1].tobytes()}
+    fields = {"crop_padding": 2, "horizontal_flip": True}
+    seen = [
+      x.tobytes() for images, _ in _train(100, split, **fields) for x in images
+    ]
+    self.assertEqual(set(seen), allowed)
+    # Batches differ from one another, and images within a batch.
+    self.assertGreater(len(set(seen[:4])), 1)
+
+  def test_other_sizes_are_cropped_to_a_square_and_resized(self):
+    image = np.zeros((20, 40, 3), "uint8")
+    image[:, 10:30] = 200  # The central square.
+    split = sources.of_arrays(np.stack([image] * 4), np.zeros(4, int))
+    images, _ = _train(1, split)[0]
+    self.assertEqual(images.shape, (4, 6, 6, 3))
+    self.assertAllEqual(images, np.full((4, 6, 6, 3), 200))
+
+
+class SmallEvaluationTest(tf.test.TestCase, parameterized.TestCase):
+  @parameterized.product(batch=[1, 3, 4, 10, 16], cache=[False, True])
+  def test_every_example_once_in_batches_of_one_shape(self, batch, cache):
+    batches = _small(
+      context=_context(replicas=2), cache=cache, global_batch_size=2 * batch
+    ).examples()
+    for _ in range(2):  # Again, now from the cache.
+      labels, weights = [], []
+      for x, y, w in batches.as_numpy_iterator():
+        self.assertEqual(x.shape, (batch, 6, 6, 3))
+        labels += y.tolist()
+        weights += w.tolist()
+      self.assertEqual(len(labels) % (2 * batch), 0)
+      counted = [y for y, w in zip(labels, weights) if w == 1.0]
+      self.assertEqual(counted, list(range(_SMALL)))
+      self.assertEqual(sum(weights), _SMALL)
+
+
+class SmallHostsTest(tf.test.TestCase):
+  """Four replicas on two hosts train on what four on one host do."""
+
+  def assertParts(self, one_host, two_hosts):
+    parts = [list(part) for part in two_hosts]
+    self.assertLen(one_host, len(parts[0]) + len(parts[1]))
+    for i in range(0, len(one_host), 4):
+      expected = one_host[i : i + 4]
+      actual = parts[0][i // 2 : i // 2 + 2] + parts[1][i // 2 : i // 2 + 2]
+      for a, b in zip(actual, expected):
+        for x, y in zip(a, b):
+          self.assertAllEqual(x, y)
+
+  def test_training(self):
+    fields = {"crop_padding": 1, "horizontal_flip": True}
+    self.assertParts(
+      _train(24, context=_context(4), **fields),
+      [_train(12, context=_context(4, 2, host), **fields) for host in (0, 1)],
+    )
+
+  def test_evaluation(self):
+    seen, lengths = [], []
+    for host in (0, 1):
+      batches = _small(
+        context=_context(4, 2, host), global_batch_size=8
+      ).examples()
+      length = 0
+      for images, labels, weights in batches.as_numpy_iterator():
+        length += len(labels)
+        for image, label in zip(images[weights == 1], labels[weights == 1]):
+          self.assertAllEqual(image, np.full((6, 6, 3), label))
+          seen.append(label)
+      lengths.append(length)
+    self.assertCountEqual(seen, range(_SMALL))
+    self.assertEqual(lengths, [8, 8])
+
+
+_LARGE = 22  # Photos; photo i is labelled i.
+
+
+def _large(split, context=None, **fields):
+  fields = {"image_size": 8, "horizontal_flip": True, **fields}
+  batching = _batching(**{"shuffle_buffer": 8, **fields})
+  return LargeImages(split, batching, context or _context())
+
+
+def _batches(split, number, first_step=0, context=None, **fields):
+  return _first(_large(split, context, **fields), number, first_step)
+
+
+def _labels(batches):
+  return [label for _, labels in batches for label in labels.tolist()]
+
+
+class LargeImagesTest(tf.test.TestCase, parameterized.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.root = os.path.join(tf.compat.v1.test.get_temp_dir(), "large_images")
+    images = [photos.jpeg(24, 32, seed=i) for i in range(_LARGE)]
+    write_tfrecords(cls.root, "train", images, files=5)
+    write_tfrecords(cls.root, "validation", images, files=3)
+    write_imagenet(f"{cls.root}/tfds", images, 3, "array_record")
+    for split, (i, image) in itertools.product(("a", "b"), enumerate(images)):
+      folder = os.path.join(cls.root, split, f"class{i:02}")
+      os.makedirs(folder, exist_ok=True)
+      with open(os.path.join(folder, "x.jpg"), "wb") as file:
+        file.write(image)
+
+  def _split(self, name="tfrecords"):
+    if name == "tfrecords":
+      return tfrecords.load(self.root, "train", "validation").train
+    if name == "array_record":
+      data_dir = f"{self.root}/tfds"
+      return tfds_images.load(
+        "imagenet2012", data_dir, "train", "validation"
+      ).train
+    return image_folder.load(self.root, "a", "b").train
+
+  @parameterized.parameters("tfrecords", "folder", "array_record")
+  def test_an_epoch_has_no_image_twice_and_the_next_another_order(self, name):
+    batches = _batches(self._split(name), 10)
+    self.assertEqual(batches[0][0].shape, (4, 8, 8, 3))
+    self.assertEqual(batches[0][0].dtype, np.uint8)
+    self.assertEqual(batches[0][1].dtype, np.int32)
+    labels = _labels(batches)
+    self.assertLen(set(labels[:20]), 20)
+    self.assertLen(set(labels[20:]), 20)
+    self.assertNotEqual(labels[:20], labels[20:])
+    self.assertNotEqual(labels[:20], sorted(labels[:20]))
+
+  def test_the_seed_decides(self):
+    one, same, other = (_batches(self._split(), 3, seed=s) for s in (1, 1, 2))
+    self.assertEqual(_labels(one), _labels(same))
+    self.assertNotEqual(_labels(one), _labels(other))
+    self.assertAllEqual(one[0][0], same[0][0])
+
+  @parameterized.parameters(
+    (1, "tfrecords", 1),
+    (5, "tfrecords", 1),
+    (7, "tfrecords", 2),
+    (4, "folder", 2),
+    (6, "array_record", 2),
+  )
+  def test_what_a_step_sees_does_not_depend_on_the_first(
+    self, first_step, name, hosts
+  ):
+    split, context = self._split(name), _context(hosts, hosts, hosts - 1)
+    everything = _batches(split, 9, context=context)[first_step:]
+    resumed = _batches(split, 9 - first_step, first_step, context)
+    for (images, labels), (other_images, other_labels) in zip(
+      everything, resumed, strict=True
+    ):
+      self.assertAllEqual(labels, other_labels)
+      self.assertAllEqual(images, other_images)
+
+  @parameterized.parameters("tfrecords", "array_record")
+  def test_a_resumed_run_loads_nothing_of_what_it_skips(self, name):
+    split, loaded = self._split(name), []
+
+    def note(label):
+      loaded.append(int(label))
+      return label
+
+    def load(*record):
+      example = split.load(*record)
+      label = tf.numpy_function(note, (example.label,), tf.int32)
+      return example._replace(label=tf.reshape(label, ()))
+
+    counted = dataclasses.replace(split, load=load)
+    batches = _large(counted).batches(2).take(1)
+    skipped = _labels(_batches(split, 2))
+    self.assertLen(_labels(batches.as_numpy_iterator()), 4)
+    self.assertEmpty(set(loaded[:10]) & set(skipped))
+
+  def test_replicas_share_the_batch_of_a_host(self):
+    whole = _batches(self._split(), 3)
+    parts = _batches(self._split(), 6, context=_context(2))
+    for i, (images, labels) in enumerate(whole):
+      pair = parts[2 * i], parts[2 * i + 1]
+      self.assertAllEqual(images, np.concatenate([p[0] for p in pair]))
+      self.assertAllEqual(labels, np.concatenate([p[1] for p in pair]))
+
+  @parameterized.parameters("tfrecords", "folder", "array_record")
+  def test_hosts_train_on_parts_of_their_own(self, name):
+    parts = [
+      _labels(_batches(self._split(name), 5, context=_context(2, 2, host)))
+      for host in (0, 1)
+    ]
+    for part in parts:
+      self.assertLen(set(part), 10)
+    self.assertEmpty(set(parts[0]) & set(parts[1]))
+
+  def test_the_same_image_is_cropped_anew_each_epoch(self):
+    by_label = {}
+    for images, labels in _batches(self._split(), 10):
+      for image, label in zip(images, labels.tolist()):
+        by_label.setdefault(label, []).append(image)
+    pairs = [images for images in by_label.values() if len(images) == 2]
+    self.assertGreater(len(pairs), 10)
+    for one, other in pairs:
+      self.assertNotAllEqual(one, other)
+
+  @parameterized.parameters(
+    ("tfrecords", 1, 1),
+    ("tfrecords", 16, 1),
+    ("tfrecords", 3, 2),
+    ("folder", 4, 3),
+    ("array_record", 4, 3),
+  )
+  def test_evaluation_has_every_image_once(self, name, batch, hosts):
+    split = self._split(name)
+    counted, lengths = [], set()
+    for host in range(hosts):
+      batches = _large(
+        split,
+        _context(2 * hosts, hosts, host),
+        global_batch_size=2 * hosts * batch,
+      ).examples()
+      labels, weights = [], []
+      for x, y, w in batches.as_numpy_iterator():
+        self.assertEqual(x.shape, (batch, 8, 8, 3))
+        labels += y.tolist()
+        weights += w.tolist()
+      counted += [y for y, w in zip(labels, weights) if w == 1.0]
+      self.assertEqual(set(weights) - {1.0}, {0.0} if 0.0 in weights else set())
+      lengths.add(len(labels))
+    self.assertCountEqual(counted, range(_LARGE))
+    self.assertLen(lengths, 1)
+    self.assertEqual(lengths.pop() % (2 * batch), 0)
+
+
+class MadeUpImagesTest(tf.test.TestCase, parameterized.TestCase):
+  @parameterized.parameters("imagenet2012", "cifar100", "digits")
+  def test_noise_of_every_label(self, name):
+    source = sources.load(name, fake_data=True)
+    pipeline = MadeUpImages(
+      source.train,
+      _batching(global_batch_size=64),
+      _context(4, hosts=2, host=1),
+      num_classes=len(source.class_names),
+    )
+    batches = pipeline.batches(first_step=7)
+    self.assertEqual(
+      batches.element_spec,
+      (
+        tf.TensorSpec((16, 6, 6, source.channels), tf.uint8),
+        tf.TensorSpec((16,), tf.int32),
+      ),
+    )
+    classes = len(source.class_names)
+    for images, labels in itertools.islice(batches, 2):
+      self.assertGreater(len(set(labels.numpy().tolist())), 5)
+      self.assertBetween(int(tf.reduce_max(labels)), classes // 2, classes - 1)
+      self.assertGreater(int(tf.reduce_max(images)), 200)
+
+  def test_evaluation_counts_as_many(self):
+    split = sources.load("digits", fake_data=True).validation
+    weights = []
+    for host in (0, 1):
+      batches = MadeUpImages(
+        split,
+        _batching(global_batch_size=64, image_size=2),
+        _context(2, hosts=2, host=host),
+        num_classes=10,
+      ).examples()
+      weights += [batch[2].tolist() for batch in batches.as_numpy_iterator()]
+    self.assertEqual({len(w) for w in weights}, {32})
+    self.assertEqual(sum(map(sum, weights)), 360)
+
+
+class UnreadableTest(tf.test.TestCase, parameterized.TestCase):
+  """The image that a step cannot read is found among those of the step."""
+
+  def _split(self, unreadable):
+    directory = tempfile.mkdtemp(dir=self.get_temp_dir())
+    images = [photos.jpeg(seed=i) for i in range(8)]
+    for i in unreadable:
+      images[i] = b"no image"
+    for split in ("train", "validation"):
+      write_tfrecords(directory, split, images, files=1)
+    return tfrecords.load(directory, "train", "validation").train
+
+  def test_large_images(self):
+    # One of the eight that is seen in step 1, and not in step 2.
+    order = _labels(_batches(self._split([]), 3))
+    wrong = min(set(order[4:8]) - set(order[8:]))
+    pipeline = _large(self._split([wrong]))
+    self.assertIsNone(pipeline.find_unreadable(2, steps=0))
+    for arguments in ((0, 2), (1, 1), ()):
+      error = pipeline.find_unreadable(*arguments)
+      self.assertIsInstance(error, UserError)
+      self.assertIn(f"train_{wrong}.JPEG cannot be read", str(error))
+
+  def test_small_images_are_all_read_for_the_first_step(self):
+    pipeline = _small(self._split([6]))
+    for arguments in ((0, 1), ()):
+      error = pipeline.find_unreadable(*arguments)
+      self.assertIn("train_6.JPEG cannot be read", str(error))
+    self.assertIsNone(_small(self._split([])).find_unreadable(0, 1))
+
+
+if __name__ == "__main__":
+  tf.test.main()
