@@ -5,7 +5,7 @@ import pathlib
 import sys
 
 workdir = pathlib.Path(sys.argv[1])
-for name in ("digits_cnn_sgd", "digits_cnn_lookahead"):
+for name in ("digits_sgd", "digits_lookahead"):
   run = workdir / name / "learning_rate_0.1" / "seed_0"
   lines = [json.loads(s) for s in (run / "metrics.jsonl").open()]
   steps = [line["step"] for line in lines]

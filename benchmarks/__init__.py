@@ -1,1 +1,1 @@
-"""Measurements: one program a question, each with a table and a picture."""
+"""Measurements of speed and memory, one program a question."""

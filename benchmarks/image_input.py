@@ -1,14 +1,13 @@
 """How fast are ImageNet's photos made into batches, and what is the limit?
 
 Times the training input (`data.pipeline="large_images"`) on JPEGs of ImageNet's
-size in turn with torchvision's DataLoader on the same files, with the decoding
-of whole images, and with the decoding of the random crops alone, which is the
-limit: that much has to be decoded. Says how many images a core makes a second,
-and how many cores feed an accelerator. Writes table.md, results.json and
-speed.png.
+size in turn with torchvision's DataLoader on the same files (--peers), with the
+decoding of whole images, and with the decoding of the random crops alone, which
+is the limit: that much has to be decoded. Says how many images a core makes a
+second, and how many cores feed an accelerator. Writes image_input.md,
+image_input.json and image_input.png to --results.
 
-python -m benchmarks.image_input --workdir=runs/image_input \
-    --torchvision_python=torchvision/bin/python  # See requirements-peers.txt.
+python -m benchmarks.image_input --peers
 """
 
 import contextlib
@@ -17,42 +16,29 @@ import math
 import os
 import pathlib
 import statistics
+import tempfile
 import time
 
-import matplotlib
-from absl import app, flags
+from absl import flags
 
-from benchmarks import (
-  image_datasets,
-  interleaved,
-  peers,
-  photo_folder,
-  results,
-)
-from configs import imagenet_resnet50_sgd
+from benchmarks import image_trainer, photo_folder
+from benchmarks.harness import chart, interleaving, program
+from benchmarks.harness.report import Report, cores, make_table
+from benchmarks.peers import client, environment
 
-matplotlib.use("Agg")  # There may be no screen.
-from matplotlib import pyplot as plt
-
-_WORKDIR = flags.DEFINE_string("workdir", None, "Where to write everything.")
 _IMAGES = flags.DEFINE_string(
-  "images", None, "A folder of class folders of JPEGs; made if not given."
+  "images",
+  None,
+  "A folder of class folders of JPEGs. Without it --number_of_images are made.",
 )
 _NUMBER = flags.DEFINE_integer(
-  "number_of_images", 500, "How many to make.", lower_bound=1
+  "number_of_images", 500, "How many images to make.", lower_bound=1
 )
 _BATCH_SIZE = flags.DEFINE_integer(
   "batch_size", 64, "Images in a batch.", lower_bound=1
 )
 _STEPS = flags.DEFINE_integer(
   "steps", 32, "Batches of each in a round.", lower_bound=1
-)
-_ROUNDS = flags.DEFINE_integer("rounds", 12, "Of each.", lower_bound=1)
-_PATIENCE = flags.DEFINE_float(
-  "patience", 300.0, "Seconds that may be waited for a quiet machine."
-)
-_TORCHVISION_PYTHON = flags.DEFINE_string(
-  "torchvision_python", None, "Interpreter with torchvision; none without."
 )
 _ACCELERATOR = flags.DEFINE_float(
   "accelerator_images_per_second",
@@ -71,23 +57,25 @@ _INPUTS = (_OURS, _OURS_AS_FLOATS, _TORCHVISION)
 
 def _datasets(folder):
   """Returns what is timed of ours, by name."""
-  split = image_datasets.load(folder)
-  config = imagenet_resnet50_sgd.get_config().data
+  split = image_trainer.load_images(folder)
   counts = _BATCH_SIZE.value, _STEPS.value
-  ours = image_datasets.training(split, config, *counts)
+  ours = image_trainer.training_input(split, *counts)
+  _, objective = image_trainer.imagenet_input()
+  floats = image_trainer.normalized(ours, objective)
   return {
     _OURS: ours,
-    _OURS_AS_FLOATS: image_datasets.normalized(ours, config),
-    _CROPS: image_datasets.crops_alone(split, *counts),
-    _WHOLE: image_datasets.whole_images_alone(split, *counts),
+    _OURS_AS_FLOATS: floats.prefetch(1),
+    _CROPS: image_trainer.crops_alone(split, *counts),
+    _WHOLE: image_trainer.whole_images_alone(split, *counts),
   }
 
 
 def _time(dataset):
   """Returns the seconds of an image in a round, from start to last batch.
 
-  So nothing is made before its time counts. What goes on after it does not
-  count: an iterator waits for up to seconds for its autotuner before it ends.
+  So nothing is made before its time counts. What goes on after the last batch
+  does not count: an iterator waits for up to seconds for its autotuner before
+  it ends.
   """
   started = time.perf_counter()
   for _ in dataset:
@@ -95,121 +83,90 @@ def _time(dataset):
   return (ended - started) / (_STEPS.value * _BATCH_SIZE.value)
 
 
-def _start_torchvision(folder):
-  return peers.Peer(
-    _TORCHVISION_PYTHON.value,
-    "torchvision_input",
-    warmup_steps=_STEPS.value,
-    folder=folder,
-    image_size=imagenet_resnet50_sgd.get_config().data.image_size,
-    batch_size=_BATCH_SIZE.value,
-    workers=results.cores(),
-  )
-
-
-def _measure(folder):
-  """Returns (seconds by name, a note, versions of the peer)."""
+def _measure(folder, report):
+  """Returns a record for image_input.json."""
   units = {
     name: functools.partial(_time, dataset)
     for name, dataset in _datasets(folder).items()
   }
-  note, versions = "", {}
-  with contextlib.ExitStack() as stack:
-    if _TORCHVISION_PYTHON.value:
-      try:
-        peer = stack.enter_context(_start_torchvision(folder))
-        versions = peer.versions
-        units[_TORCHVISION] = lambda: (
-          peer.run("bare", _STEPS.value) / _BATCH_SIZE.value
-        )
-      except peers.NotMeasured as error:
-        note = f"\n{_TORCHVISION}: not measured: {error}\n"
+  with client.Peers(environment.interpreter()) as peers:
+    peer = peers.start(
+      _TORCHVISION,
+      "image_input",
+      warmup_steps=_STEPS.value,
+      folder=folder,
+      image_size=image_trainer.imagenet_input()[0].cut.image_size,
+      batch_size=_BATCH_SIZE.value,
+      threads=cores(),
+    )
+    if peer:
+      units[_TORCHVISION] = lambda: (
+        peer.run("bare", _STEPS.value) / _BATCH_SIZE.value
+      )
     for unit in units.values():
       unit()  # Traces, and brings the files into memory.
-    measurement = interleaved.measure(
-      {"input": units}, _ROUNDS.value, "rounds", _PATIENCE.value
+    measurement = interleaving.measure(
+      {"input": units}, program.ROUNDS.value, "rounds", program.PATIENCE.value
     )
-  disturbance = interleaved.describe_disturbance(
-    [{"disturbed_rounds": measurement.disturbed}], _ROUNDS.value
-  )
-  note = (
-    f"\n{_ROUNDS.value} rounds of {_STEPS.value} batches of "
-    f"{_BATCH_SIZE.value}. {disturbance}\n{note}"
-  )
-  return measurement.seconds["input"], note, versions
-
-
-def _table(seconds):
-  ratios = [name for name in (_CROPS, _TORCHVISION) if name in seconds]
-  head = ["", "images/s", "of one core"]
-  for other in ratios:
-    head += [f"times {other}", "95 % interval"]
-  rows = [tuple(head)]
-  for name, values in seconds.items():
-    speed = 1 / statistics.median(values)
-    row = [name, f"{speed:,.0f}", f"{speed / results.cores():,.0f}"]
-    for other in ratios:
-      ratio = interleaved.compare(seconds[other], values)
-      row += [f"{ratio.median:.3f}", f"{ratio.low:.3f} to {ratio.high:.3f}"]
-    rows.append(tuple(row))
-  return results.make_table(rows)
-
-
-def _cores_to_feed(seconds):
-  if not _ACCELERATOR.value:
-    return ""
-  needed = {
-    name: _ACCELERATOR.value
-    * statistics.median(seconds[name])
-    * results.cores()
-    for name in _INPUTS
-    if name in seconds
+  report.versions |= peers.versions
+  return {
+    "seconds_per_image": measurement.seconds["input"],
+    "disturbed_rounds": measurement.disturbed,
+    "not_measured": peers.not_measured,
   }
-  lines = [f"- {name}: {math.ceil(cores)}\n" for name, cores in needed.items()]
-  return (
-    f"\nCores of this kind that make {_ACCELERATOR.value:,.0f} images a "
-    f"second, all of them doing nothing else:\n\n{''.join(lines)}"
-  )
 
 
-def _draw(seconds, path):
-  figure, axis = plt.subplots(figsize=(7, 2.8), dpi=120)
-  for i, (name, values) in enumerate(seconds.items()):
-    speeds = [1 / value for value in values]
-    axis.barh(name, statistics.median(speeds), color=f"C{i}", alpha=0.5)
-    axis.plot(speeds, [name] * len(speeds), "o", color=f"C{i}", markersize=3)
-  axis.invert_yaxis()
-  axis.set_xlabel("images per second (dots: rounds)")
-  axis.spines[["top", "right"]].set_visible(False)
-  figure.tight_layout()
-  figure.savefig(path)
-  plt.close(figure)
-
-
-def main(arguments: list[str]) -> None:
-  """Measures, prints and draws."""
-  if len(arguments) > 1:
-    raise app.UsageError(f"Unknown arguments: {arguments[1:]}")
-  folder = _IMAGES.value or os.path.join(_WORKDIR.value, "images")
-  if not _IMAGES.value:
-    photo_folder.write(folder, _NUMBER.value)
+def _describe_files(folder):
   files = [*pathlib.Path(folder).glob("*/*")]
-  sizes = [os.path.getsize(file) for file in files]
-  run = results.describe_run("benchmarks.image_input", ["tensorflow"])
-  seconds, note, versions = _measure(folder)
-  run["versions"] |= versions
-  text = (
-    _table(seconds)
-    + f"\n{len(files)} files of {statistics.mean(sizes) / 1000:.0f} kB on "
-    "average, in the cache of the file system." + note + _cores_to_feed(seconds)
+  kilobytes = statistics.mean(os.path.getsize(file) for file in files) / 1000
+  return (
+    f"{len(files)} files of {kilobytes:.0f} kB on average, in the cache of the "
+    "file system."
   )
-  text = results.write(
-    _WORKDIR.value, run, text, {"seconds_per_image": seconds}
+
+
+def _describe_cores(seconds):
+  """Returns how much a core makes, and how many cores feed an accelerator."""
+  lines = []
+  for name in _INPUTS:
+    if name in seconds:
+      core_seconds = statistics.median(seconds[name]) * cores()
+      line = f"- {name}: {1 / core_seconds:,.0f} images/s of one core"
+      if _ACCELERATOR.value:
+        needed = math.ceil(_ACCELERATOR.value * core_seconds)
+        line += (
+          f"; {needed} such cores, doing nothing else, make "
+          f"{_ACCELERATOR.value:,.0f} images/s"
+        )
+      lines.append(f"{line}\n")
+  return "".join(lines)
+
+
+def main() -> None:
+  """Measures, writes and prints."""
+  report = Report("image_input", ["lookahead-tf", "tensorflow"])
+  with contextlib.ExitStack() as stack:
+    folder = _IMAGES.value
+    if folder is None:
+      folder = stack.enter_context(tempfile.TemporaryDirectory())
+      photo_folder.write(folder, _NUMBER.value)
+    record = _measure(folder, report)
+    files = _describe_files(folder)
+  seconds = record["seconds_per_image"]
+  rows = interleaving.compare_speeds(seconds, "images", [_CROPS, _TORCHVISION])
+  rounds = program.ROUNDS.value
+  report.write(
+    f"{make_table(rows)}\n{_describe_cores(seconds)}\nOn {cores()} cores "
+    f"together. {files} {rounds} rounds of {_STEPS.value} batches of "
+    f"{_BATCH_SIZE.value}. "
+    f"{interleaving.describe_disturbance([record], rounds)}\n"
+    + client.describe_not_measured([record]),
+    record,
   )
-  _draw(seconds, os.path.join(_WORKDIR.value, "speed.png"))
-  print(f"\n{text}\nWritten to {_WORKDIR.value}")
+  others = [_CROPS, _WHOLE, _TORCHVISION]
+  chart.draw_speeds({"images": seconds}, report.path(".png"), others)
+  report.show()
 
 
 if __name__ == "__main__":
-  flags.mark_flags_as_required(["workdir"])
-  app.run(main)
+  program.run(main)

@@ -1,251 +1,359 @@
-"""What does Lookahead add to a whole training step?
+"""What does Lookahead add to a whole training step, and how fast is PyTorch's?
 
-Times steps (forward, backward, optimizer) of two small models with Lookahead
-and with its inner optimizer alone, in turn in one process. A second model with
-the inner optimizer alone takes part too: how far its ratio is from 1 is what
-the machine's noise does. One measurement is a period, with its
-synchronization. Writes table.md, results.json and ratios.png.
+Times steps (forward, backward, optimizer) of several models: with Lookahead and
+with the inner optimizer alone, as a graph and by XLA, and with --peers
+PyTorch's step of the same model, in a process of its own with as many threads.
+All variants of a model take turns. The inner optimizer alone takes part twice:
+how far that ratio is from 1 is what the machine's noise does. One measurement
+is a period of steps, with its synchronization. A batch stays in memory and is
+always the same. Writes training_step.md, training_step.json,
+training_step_ratios.png and training_step_speeds.png to --results.
 
-Images are not of 32x32 pixels and 16 channels: tensors of a power of two share
-sets of the cache with one another, or do not, by where XLA happens to put them,
-and that moves the time of a step by more than what is to be measured here.
+- resnet18, resnet50: the image trainer's step of the wide ResNet-18 for CIFAR
+  and of ResNet-50 (SGD with momentum and weight decay).
+- transformer: the translation trainer's step (Adam with dropout).
+- narrow_resnet, small_transformer: the same steps of models so small that what
+  Lookahead adds can be told from noise. PyTorch has no narrow_resnet.
 
-python -m benchmarks.training_step --workdir=runs/training_step
+Images of narrow_resnet are not of 32x32 pixels and 16 channels: tensors of a
+power of two share sets of the cache with one another, or do not, by where XLA
+happens to put them, and that moves the time of a step by more than what is to
+be measured here.
+
+python -m benchmarks.training_step --models=narrow_resnet \
+    --models=small_transformer
+python -m benchmarks.training_step --models=resnet18 --models=resnet50 \
+    --models=transformer --peers --name=training_step_beside_pytorch
 """
 
+import dataclasses
 import functools
 import gc
-import itertools
-import os
 import statistics
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
-import ml_collections
-import numpy as np
 import tensorflow as tf
 import tqdm
-from absl import app, flags
-from keras import layers
+from absl import flags
 
-from benchmarks import interleaved, keras_step, ratio_chart, results
-from trainers.image_classification import model as image_model
+from benchmarks import image_trainer, translation_trainer
+from benchmarks.harness import chart, interleaving, program
+from benchmarks.harness.report import Report, cores, make_table
+from benchmarks.peers import client, environment
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Where to write the results.")
-_ROUNDS = flags.DEFINE_integer("rounds", 40, "Of each.", lower_bound=1)
-_PATIENCE = flags.DEFINE_float(
-  "patience", 300.0, "Seconds that each case may wait for a quiet machine."
-)
+_PYTORCH = "PyTorch"
+# Of ours. In this order both others are neighbours of the inner optimizer.
+_VARIANTS = {
+  "lookahead": "Lookahead",
+  "inner": "inner optimizer",
+  "again": "inner optimizer again (noise)",
+}
+_GOAL = 1.01
+_GOALS_BESIDE_PYTORCH = "1.1 for images, 1.2 for tokens"
+
+# Makes a step of: a number of examples, whether XLA compiles it, and the period
+# of Lookahead or None. The step takes nothing and returns the loss.
+StepMaker = Callable[[int, bool, int | None], Callable[[], tf.Tensor]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+  """A model, and how it is trained.
+
+  Attributes:
+    title: What tables and charts call the model.
+    inner: The inner optimizer.
+    make_step: A StepMaker.
+    batch_sizes: Examples in a batch: one case each, unless --batch_sizes says
+      otherwise.
+    unit: What speeds count.
+    units_per_example: How many of these an example has.
+    peer: Of a number of examples: PyTorch's step, its name in server.py and its
+      arguments; None if there is none.
+  """
+
+  title: str
+  inner: str
+  make_step: StepMaker
+  batch_sizes: Sequence[int]
+  unit: str
+  units_per_example: int
+  peer: Callable[[int], tuple[str, dict[str, Any]]] | None
+
+
+def _classifier(name, title, batch_size):
+  return Subject(
+    title,
+    "sgd",
+    functools.partial(image_trainer.make_step, name),
+    [batch_size],
+    "images",
+    1,
+    lambda examples: ("classifier", {"model": name, "batch_size": examples}),
+  )
+
+
+def _narrow_resnet():
+  size, channels = _IMAGE_SIZE.value, _CHANNELS.value
+  make_step = functools.partial(
+    image_trainer.make_step, "resnet18", image_size=size, channels=channels
+  )
+  title = f"narrow ResNet-18, {channels} channels, {size}x{size}"
+  return Subject(title, "sgd", make_step, [30, 60, 120], "images", 1, None)
+
+
+def _transformer(size, batch_sizes):
+  return Subject(
+    size.title(),
+    "adam",
+    functools.partial(translation_trainer.make_step, size),
+    batch_sizes,
+    "target tokens",
+    size.length,
+    lambda examples: (
+      "transformer",
+      translation_trainer.training_peer(size, examples),
+    ),
+  )
+
+
+_SUBJECTS = {
+  "narrow_resnet": _narrow_resnet,
+  "small_transformer": lambda: _transformer(
+    translation_trainer.Size(120, 2, 2000, 30), [30, 60, 120]
+  ),
+  "resnet18": lambda: _classifier("resnet18", "wide ResNet-18, 32x32", 64),
+  "resnet50": lambda: _classifier("resnet50", "ResNet-50, 224x224", 8),
+  "transformer": lambda: _transformer(_SIZE(), [64]),
+}
+
 _MODELS = flags.DEFINE_multi_enum(
-  "models",
-  ["resnet", "transformer"],
-  ["resnet", "transformer"],
-  "ResNet with SGD, Transformer with Adam.",
+  "models", list(_SUBJECTS), list(_SUBJECTS), "Models to train."
 )
-_MODES = flags.DEFINE_multi_enum(
-  "modes", ["graph", "xla"], ["graph", "xla"], "Execution."
+_EXECUTIONS = flags.DEFINE_multi_enum(
+  "executions", ["graph", "xla"], ["graph", "xla"], "How ours is executed."
+)
+_OURS = flags.DEFINE_multi_enum(
+  "variants", list(_VARIANTS), list(_VARIANTS), "Variants of ours."
 )
 _SYNC_PERIOD = flags.DEFINE_integer(
-  "sync_period", 5, "Steps in a period.", lower_bound=1
+  "sync_period", 5, "Steps in a period, and in a round.", lower_bound=1
 )
 _BATCH_SIZES = flags.DEFINE_multi_integer(
-  "batch_sizes", [30, 60, 120], "Of both models.", lower_bound=1
+  "batch_sizes",
+  None,
+  "Examples in a batch, for all models; each has its own otherwise.",
+  lower_bound=1,
 )
 _IMAGE_SIZE = flags.DEFINE_integer(
-  "image_size", 30, "Height and width in pixels.", lower_bound=8
+  "image_size", 30, "narrow_resnet: height and width in pixels.", lower_bound=8
 )
-_WIDTH = flags.DEFINE_integer(
-  "width", 15, "Channels of the first stage of the ResNet.", lower_bound=1
+_CHANNELS = flags.DEFINE_integer(
+  "channels", 15, "narrow_resnet: channels of the first stage.", lower_bound=1
 )
-
-_GOAL = 1.01
-_LOOKAHEAD, _INNER = "Lookahead", "inner optimizer"
-_AGAIN = f"{_INNER} again (noise)"
+_SIZE = translation_trainer.define_size_flags()
 
 
-def _resnet(batch_size):
-  """A narrow ResNet for small images, with its inner optimizer and a batch."""
-  config = ml_collections.ConfigDict(
-    {
-      "name": "cifar_resnet",
-      "width": _WIDTH.value,
-      "blocks_per_stage": (2, 2, 2, 2),
-    }
-  )
-  shape = (_IMAGE_SIZE.value, _IMAGE_SIZE.value, 3)
-  model = image_model.make_model(config, image_shape=shape, num_classes=10)
-  random = np.random.default_rng(0)
-  images = random.random((batch_size, *shape), "float32")
-  return model, "sgd", images, random.integers(10, size=batch_size)
+def _label(execution, variant):
+  return f"{execution}, {_VARIANTS[variant]}"
 
 
-def _transformer(batch_size, vocabulary=2000, length=30, size=120):
-  """A small encoder that predicts tokens, its inner optimizer and a batch."""
-  tokens = keras.Input((length,), dtype="int32", name="tokens")
-  x = layers.Embedding(vocabulary, size)(tokens)
-  for _ in range(2):
-    y = layers.LayerNormalization()(x)
-    x += layers.MultiHeadAttention(num_heads=4, key_dim=size // 4)(y, y)
-    y = layers.LayerNormalization()(x)
-    y = layers.Dense(4 * size, activation="relu")(y)
-    x += layers.Dense(size)(y)
-  logits = layers.Dense(vocabulary)(layers.LayerNormalization()(x))
-  model = keras.Model(tokens, logits, name="transformer")
-  batch = np.random.default_rng(0).integers(
-    vocabulary, size=(batch_size, length), dtype="int32"
-  )
-  return model, "adam", batch, batch
-
-
-_MAKERS = {"resnet": _resnet, "transformer": _transformer}
-
-
-def _make_unit(name, mode, batch_size, sync_period):
-  """Returns (description, function that trains and returns seconds a step)."""
+def _make_unit(subject, batch_size, execution, variant):
+  """Returns a function that trains for a period; returns a step's seconds."""
   keras.utils.set_random_seed(0)
-  model, inner, *batch = _MAKERS[name](batch_size)
-  batch = [tf.constant(array) for array in batch]
-  optimizer = keras_step.make_optimizer(inner, sync_period)
-  optimizer.build(model.trainable_variables)
+  steps = _SYNC_PERIOD.value
+  step = subject.make_step(
+    batch_size,
+    execution == "xla",
+    _SYNC_PERIOD.value if variant == "lookahead" else None,
+  )
 
-  @tf.function(jit_compile=mode == "xla")
-  def train_step(inputs, labels):
-    with tf.GradientTape() as tape:
-      logits = model(inputs, training=True)
-      loss = tf.reduce_mean(
-        tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-      )
-    variables = model.trainable_variables
-    optimizer.apply(tape.gradient(loss, variables), variables)
-    return loss
-
-  def unit(steps):
+  def unit():
     started = time.perf_counter()
     for _ in range(steps):
-      loss = train_step(*batch)
+      loss = step()
     loss.numpy()  # Waits for the last step.
     return (time.perf_counter() - started) / steps
 
-  unit(2 * _SYNC_PERIOD.value)  # Compiles, and touches all memory.
-  description = {
-    "model": name,
-    "inner": inner,
-    "mode": mode,
-    "batch_size": batch_size,
-    "parameters": sum(v.numpy().size for v in model.trainable_variables),
-  }
-  return description, functools.partial(unit, _SYNC_PERIOD.value)
+  for _ in range(2):
+    unit()  # Compiles, and touches all memory.
+  return unit
 
 
-def _time_case(name, mode, batch_size):
-  """Returns a record for results.json."""
-  title = f"{name}, {mode}, {batch_size}"
+def _measure(name, batch_size, peers_python, report):
+  """Returns a record for training_step.json."""
+  subject = _SUBJECTS[name]()
+  title = f"{subject.title}, batch {batch_size}"
   units = {}
-  # In this order: both are neighbours of the reference in the middle.
-  variants = {
-    _LOOKAHEAD: _SYNC_PERIOD.value,
-    _INNER: None,
-    _AGAIN: None,
-  }
-  for label, period in tqdm.tqdm(
-    variants.items(), desc=f"{title}: compile", leave=False
-  ):
-    description, units[label] = _make_unit(name, mode, batch_size, period)
-  measurement = interleaved.measure(
-    {title: units}, _ROUNDS.value, title, _PATIENCE.value
-  )
+  with client.Peers(peers_python) as peers:
+    if subject.peer:
+      peer_name, arguments = subject.peer(batch_size)
+      peer = peers.start(
+        _PYTORCH,
+        peer_name,
+        warmup_steps=_SYNC_PERIOD.value,
+        threads=cores(),
+        **arguments,
+      )
+      if peer:
+        units[_PYTORCH] = lambda: peer.run("bare", _SYNC_PERIOD.value)
+    variants = [
+      (execution, variant)
+      for execution in _EXECUTIONS.value
+      for variant in _VARIANTS
+      if variant in _OURS.value
+    ]
+    for execution, variant in tqdm.tqdm(
+      variants, f"{title}: compile", leave=False
+    ):
+      units[_label(execution, variant)] = _make_unit(
+        subject, batch_size, execution, variant
+      )
+    measurement = interleaving.measure(
+      {title: units}, program.ROUNDS.value, title, program.PATIENCE.value
+    )
+  report.versions |= peers.versions
   return {
-    **description,
+    "model": name,
+    "title": title,
+    "inner": subject.inner,
+    "batch_size": batch_size,
+    "unit": subject.unit,
+    "per_step": batch_size * subject.units_per_example,
     "seconds_per_step": measurement.seconds[title],
     "disturbed_rounds": measurement.disturbed,
+    "not_measured": peers.not_measured,
   }
 
 
-def _ratios(record):
+def _pairs(record):
+  """Yields (label, times, times of the inner optimizer) of one execution."""
   seconds = record["seconds_per_step"]
-  return {
-    label: interleaved.compare(seconds[label], seconds[_INNER])
-    for label in (_LOOKAHEAD, _AGAIN)
-  }
+  for execution in _EXECUTIONS.value:
+    inner = seconds.get(_label(execution, "inner"))
+    for variant in ("lookahead", "again"):
+      label = _label(execution, variant)
+      if inner and label in seconds:
+        yield label, seconds[label], inner
 
 
-def _added(record, label):
-  """Returns the median of the seconds by which a step is longer."""
-  seconds = record["seconds_per_step"]
-  return statistics.median(
-    a - b for a, b in zip(seconds[label], seconds[_INNER], strict=True)
-  )
-
-
-def _make_table(records):
+def _ratio_table(records):
+  """Returns what Lookahead adds, as Markdown."""
   rows = [
     (
       "model",
       "inner",
-      "execution",
-      "batch",
       "step",
       "ms",
       "ms more",
-      *interleaved.RATIO_COLUMNS,
+      *interleaving.RATIO_COLUMNS,
     )
   ]
   for record in records:
-    start = (
-      f"{record['model']}, {record['parameters'] / 1e6:.2f} M",
-      record["inner"],
-      record["mode"],
-      str(record["batch_size"]),
-    )
-    for label, ratio in _ratios(record).items():
-      seconds = statistics.median(record["seconds_per_step"][label])
-      times = f"{1000 * seconds:.1f}", f"{1000 * _added(record, label):.2f}"
-      rows.append((*start, label, *times, *ratio.cells()))
+    for label, times, inner in _pairs(record):
+      added = statistics.median(
+        a - b for a, b in zip(times, inner, strict=True)
+      )
+      rows.append(
+        (
+          record["title"],
+          record["inner"],
+          label,
+          f"{1000 * statistics.median(times):.1f}",
+          f"{1000 * added:.2f}",
+          *interleaving.compare(times, inner).cells(),
+        )
+      )
   return (
-    f"{results.make_table(rows)}\nRatio of a step to one with the inner "
-    f"optimizer; goal: {_GOAL} at most. k = {_SYNC_PERIOD.value}, "
-    f"{_ROUNDS.value} rounds of a period each. "
-    f"{interleaved.describe_disturbance(records, _ROUNDS.value)}\n"
+    "What Lookahead adds to a step with the inner optimizer, and what the same "
+    f"step differs from itself; goal: a ratio of {_GOAL} at most.\n\n"
+    f"{make_table(rows)}\n"
   )
 
 
-def _draw(records, path):
+def _speed_table(records):
+  """Returns all speeds, as Markdown."""
+  rows = [("model", "step", "speed", *interleaving.RATIO_COLUMNS)]
+  for record in records:
+    seconds = record["seconds_per_step"]
+    for label, times in seconds.items():
+      speed = record["per_step"] / statistics.median(times)
+      ratio = ("", "", "")
+      if _PYTORCH in seconds and label != _PYTORCH:
+        ratio = interleaving.compare(seconds[_PYTORCH], times).cells()
+      rows.append(
+        (record["title"], label, f"{speed:,.1f} {record['unit']}/s", *ratio)
+      )
+  return (
+    f"Speeds on {cores()} cores together, and their ratio to {_PYTORCH}'s; "
+    f"goals: {_GOALS_BESIDE_PYTORCH} at least.\n\n{make_table(rows)}"
+  )
+
+
+def _draw(records, report):
   panels = {}
   for record in records:
-    title = f"{record['model']}, {record['inner']}, {record['mode']}"
-    panels.setdefault(title, []).append(
-      ratio_chart.Group(
-        f"batch {record['batch_size']}",
-        _ratios(record),
-        {f"goal, {_GOAL}": _GOAL},
+    ratios = {
+      label: interleaving.compare(times, inner)
+      for label, times, inner in _pairs(record)
+    }
+    if ratios:
+      panels.setdefault(record["title"].rpartition(",")[0], []).append(
+        chart.Group(
+          f"batch {record['batch_size']}", ratios, {f"goal, {_GOAL}": _GOAL}
+        )
       )
+  if panels:
+    chart.draw_ratios(
+      panels,
+      report.path("_ratios.png"),
+      "training step / without Lookahead",
+      least_top=1.03,
     )
-  ratio_chart.draw(
-    panels, path, "training step / without Lookahead", least_top=1.03
+  chart.draw_speeds(
+    {
+      f"{record['title']}: {record['unit']}": {
+        label: [value / record["per_step"] for value in times]
+        for label, times in record["seconds_per_step"].items()
+      }
+      for record in records
+    },
+    report.path("_speeds.png"),
+    others=[_PYTORCH],
   )
 
 
-def main(arguments: list[str]) -> None:
-  """Measures, prints and draws."""
-  if len(arguments) > 1:
-    raise app.UsageError(f"Unknown arguments: {arguments[1:]}")
-  run = results.describe_run(
-    "benchmarks.training_step", ["lookahead-tf", "tensorflow", "keras"]
+def _write(report, records):
+  """Writes all files."""
+  rounds = program.ROUNDS.value
+  text = _speed_table(records)
+  if any(True for record in records for _ in _pairs(record)):
+    text = _ratio_table(records) + text
+  text += (
+    f"\nk = {_SYNC_PERIOD.value}, {rounds} rounds of a period each. "
+    f"{interleaving.describe_disturbance(records, rounds)}\n"
+    + client.describe_not_measured(records)
   )
+  report.write(text, {"time": records})
+  _draw(records, report)
+
+
+def main() -> None:
+  """Measures, writes and prints."""
+  report = Report("training_step", ["lookahead-tf", "tensorflow", "keras"])
+  peers_python = environment.interpreter()
   records = []
-  for case in itertools.product(
-    _MODELS.value, _MODES.value, _BATCH_SIZES.value
-  ):
-    records.append(_time_case(*case))
-    gc.collect()  # Models and compiled functions refer to each other.
-    # After each case, so that none is lost by what becomes of the next.
-    text = results.write(
-      _WORKDIR.value, run, _make_table(records), {"time": records}
-    )
-    _draw(records, os.path.join(_WORKDIR.value, "ratios.png"))
-  print(f"\n{text}\nWritten to {_WORKDIR.value}")
+  for name in _MODELS.value:
+    for batch_size in _BATCH_SIZES.value or _SUBJECTS[name]().batch_sizes:
+      records.append(_measure(name, batch_size, peers_python, report))
+      gc.collect()  # Models and compiled functions refer to each other.
+      # After each case, so that none is lost by what becomes of the next.
+      _write(report, records)
+  report.show()
 
 
 if __name__ == "__main__":
-  flags.mark_flags_as_required(["workdir"])
-  app.run(main)
+  program.run(main)

@@ -1,5 +1,6 @@
-"""Experiments, one file each: <data>_<model>[_<schedule>][_tpu]_<optimizer>.py.
+"""Experiments, one file a subject; `--config=configs/NAME.py:help` lists them.
 
-Besides them: `image_classification`, the fields they fill in, and what several
-of them do to another experiment, `lookahead` and `tpu`.
+Words behind the colon choose the experiment: --config=configs/cifar.py:sgd.
+`image_classification` and `translation` hold the fields that the subjects fill
+in, `lookahead` adds Lookahead to an experiment, and `words` parses the words.
 """

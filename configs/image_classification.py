@@ -1,15 +1,20 @@
 """Fields of every image classification experiment, with common values.
 
-Not an experiment of its own: the others start from it. Each field is described
-in docs/image_classification.md.
+Not an experiment of its own, and without words: the others start from it. Each
+field is described in docs/image_classification.md.
 """
 
 import ml_collections
 from ml_collections import config_dict
 
+from configs import words
 
-def get_config() -> ml_collections.ConfigDict:
+WORDS = words.Words(__doc__)
+
+
+def get_config(text: str = "") -> ml_collections.ConfigDict:
   """Returns the fields, to be filled in."""
+  WORDS.choose(text)
   return config_dict.create(
     seed=0,
     num_epochs=1.0,

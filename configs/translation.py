@@ -1,15 +1,21 @@
 """Fields of every translation experiment, with common values.
 
-Not an experiment of its own: the others start from it. `data` and `vocabulary`
-are described in docs/translation_data.md, the others in docs/translation.md.
+Not an experiment of its own, and without words: the others start from it.
+`data` and `vocabulary` are described in docs/translation_data.md, the others in
+docs/translation.md.
 """
 
 import ml_collections
 from ml_collections import config_dict
 
+from configs import words
 
-def get_config() -> ml_collections.ConfigDict:
+WORDS = words.Words(__doc__)
+
+
+def get_config(text: str = "") -> ml_collections.ConfigDict:
   """Returns the fields, to be filled in."""
+  WORDS.choose(text)
   return config_dict.create(
     seed=0,
     num_steps=1_000,
@@ -22,9 +28,12 @@ def get_config() -> ml_collections.ConfigDict:
     ),
     lookahead=None,
     learning_rate=dict(
-      factors="constant*linear_warmup*rsqrt_normalized_decay",
-      constant=1e-3,
-      warmup_steps=100,
+      schedule="rsqrt",
+      peak=1e-3,
+      unit="steps",  # Of warmup and decay_at.
+      warmup=100,
+      decay_at=(100,),
+      decay_factor=0.1,
     ),
     label_smoothing=0.1,
     decoding=_decoding(),

@@ -5,57 +5,42 @@ python -m experiments.compare_optimizers --workdir=runs/digits
 The default is the handwritten digits with SGD and with Lookahead around the
 same SGD, three seeds each. The work directory keeps each run, the table
 results.md and the figure curves.png; the same command goes on where it stopped.
+Runs are called after the file and its words, in alphabetical order: those of
+--config=configs/cifar.py:sgd,cifar100 are called cifar_cifar100_sgd.
 With --learning_rate_factors=0.3,1,3 each config is trained at that many times
 its learning rate, and learning_rates.png shows what comes of which rate. With
 --trainer=translation configs are those of translation models.
 """
 
+import argparse
 import ast
-import dataclasses
 import os
 import runpy
-from collections.abc import Callable
 
 import ml_collections
 from absl import app, flags, logging
 
 from experiments import report, score
-from trainers import distribution, interruption, overrides, paths
-from trainers.errors import UserError, describe_config_error
-from trainers.image_classification import train as image_classification
-from trainers.runtime import Runtime
-from trainers.translation import train as translation
+from trainers import devices, errors, files
+from trainers import flags as flags_lib
+from trainers.errors import UserError
+from trainers.image_classification import __main__ as image_classification
+from trainers.translation import __main__ as translation
 
-
-@dataclasses.dataclass(frozen=True)
-class _Trainer:
-  """What differs between trainers.
-
-  Attributes:
-    train: Trains as a config says.
-    rate: Which field of `learning_rate` is the greatest rate.
-    score: What its runs are compared by.
-  """
-
-  train: Callable[[ml_collections.ConfigDict, Runtime], None]
-  rate: str
-  score: score.Score
-
-
+# Each trainer, and what its runs are compared by.
 _TRAINERS = {
-  "image_classification": _Trainer(
-    image_classification.train, "peak", score.ACCURACY
-  ),
-  "translation": _Trainer(translation.train, "constant", score.BLEU),
+  "image_classification": (image_classification.TRAINER, score.ACCURACY),
+  "translation": (translation.TRAINER, score.BLEU),
 }
 
 _TRAINER = flags.DEFINE_enum(
   "trainer", "image_classification", list(_TRAINERS), "Whose the configs are."
 )
-_CONFIGS = flags.DEFINE_list(
-  "configs",
-  ["configs/digits_cnn_sgd.py", "configs/digits_cnn_lookahead.py"],
-  "Config files to compare.",
+_CONFIGS = flags.DEFINE_multi_string(
+  "config",
+  ["configs/digits.py:sgd", "configs/digits.py:lookahead"],
+  "Experiment to compare, as for the trainer: a file and words. Give the flag "
+  "once for each.",
 )
 _SEEDS = flags.DEFINE_integer(
   "seeds", 3, "Runs of each config, with seeds 0, 1, ...", lower_bound=1
@@ -63,17 +48,16 @@ _SEEDS = flags.DEFINE_integer(
 _FACTORS = flags.DEFINE_list(
   "learning_rate_factors",
   ["1"],
-  "Multiples of each config's learning rate (learning_rate.peak, or .constant "
-  "of translation) to train it at.",
+  "Multiples of each config's learning_rate.peak to train it at.",
 )
 _OVERRIDES = flags.DEFINE_multi_string(
   "override", [], "FIELD=VALUE for all configs, such as num_epochs=2."
 )
-_WORKDIR = flags.DEFINE(
-  paths.PathParser(), "workdir", None, "Where to keep everything."
+_WORKDIR = flags_lib.define_path(
+  "workdir", "Where to keep everything.", flags.FLAGS
 )
-_DATA_DIR = flags.DEFINE(
-  paths.PathParser(), "data_dir", None, "As for the trainer."
+_DATA_DIR = flags_lib.define_path(
+  "data_dir", "As for the trainer.", flags.FLAGS
 )
 
 
@@ -82,16 +66,18 @@ def main(arguments: list[str]) -> None:
   if len(arguments) > 1:
     raise app.UsageError(f"Unknown arguments: {arguments[1:]}")
   logging.set_verbosity(logging.WARNING)
-  with interruption.ending_the_program():
-    paths.check_no_pattern(workdir=_WORKDIR.value)
-    for path in _CONFIGS.value:
-      paths.check_no_pattern(configs=_name(path))  # A directory of its runs.
+  with errors.ending_the_program():
+    files.check_no_pattern(workdir=_WORKDIR.value)
+    for experiment in _CONFIGS.value:
+      files.check_no_pattern(config=_name(experiment))  # A directory.
+      _load_config(experiment)  # Mistakes are told before anything is trained.
     factors = [_parse_factor(text) for text in _FACTORS.value]
-    strategy = distribution.make_strategy()
+    strategy = devices.make_strategy()
     runs = {
-      _name(path): _run_all(path, factors, strategy) for path in _CONFIGS.value
+      _name(experiment): _run_all(experiment, factors, strategy)
+      for experiment in _CONFIGS.value
     }
-  report.write(runs, _TRAINERS[_TRAINER.value].score, _WORKDIR.value)
+  report.write(runs, _TRAINERS[_TRAINER.value][1], _WORKDIR.value)
 
 
 def _parse_factor(text):
@@ -107,53 +93,66 @@ def _parse_factor(text):
   return factor
 
 
-def _name(path):
-  """Returns what the runs of a config file are called."""
-  return os.path.splitext(os.path.basename(path))[0]
+def _name(experiment):
+  """Returns what the runs of a value of --config are called."""
+  path, _, text = experiment.partition(":")
+  words = sorted(word.strip() for word in text.split(",") if word.strip())
+  return "_".join([os.path.splitext(os.path.basename(path))[0], *words])
 
 
-def _run_all(path, factors, strategy):
-  """Trains the config in the file `path` at each learning rate and seed.
+def _run_all(experiment, factors, strategy):
+  """Trains the config of a value of --config at each learning rate and seed.
 
   Returns:
     For each learning rate the work directories of its runs, by seed.
   """
-  trainer = _TRAINERS[_TRAINER.value]
+  trainer, _ = _TRAINERS[_TRAINER.value]
   workdirs = {}
   for factor in factors:
     for seed in range(_SEEDS.value):
-      config = _load_config(path)
+      config = _load_config(experiment)
       config.seed = seed
       # Without the digits that a product of floats has at its end.
-      rate = float(f"{factor * config.learning_rate[trainer.rate]:g}")
-      config.learning_rate[trainer.rate] = rate
+      rate = float(f"{factor * config.learning_rate.peak:g}")
+      config.learning_rate.peak = rate
       workdir = os.path.join(
-        _WORKDIR.value, _name(path), f"learning_rate_{rate:g}", f"seed_{seed}"
+        _WORKDIR.value,
+        _name(experiment),
+        f"learning_rate_{rate:g}",
+        f"seed_{seed}",
       )
-      trainer.train(config, Runtime(strategy, workdir, _DATA_DIR.value))
+      run = devices.Runtime(strategy, workdir, _DATA_DIR.value)
+      trainer.train(trainer.load(config, run), run)
       workdirs.setdefault(rate, []).append(workdir)
   return workdirs
 
 
-def _load_config(path) -> ml_collections.ConfigDict:
+def _load_config(experiment) -> ml_collections.ConfigDict:
+  """Returns the config of a value of --config, with the overrides."""
+  path, *words = experiment.split(":", 1)
   if not os.path.exists(path):
-    raise UserError(f"--configs: there is no file {path}.")
-  config = runpy.run_path(path)["get_config"]().lock()
+    raise UserError(f"--config: there is no file {path}.")
+  try:
+    config = runpy.run_path(path)["get_config"](*words).lock()
+  except argparse.ArgumentTypeError as error:  # Of configs/words.py.
+    raise UserError(f"--config={experiment}: {error}") from error
   for override in _OVERRIDES.value:
     field, _, value = override.partition("=")
     try:
       values = {field: _parse_value(value)}
       config.update_from_flattened_dict(values)
-      overrides.resolve_none(config, values)
+      flags_lib.resolve_none(config, values)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-      message = describe_config_error(error)
-      raise UserError(f"--override={override} for {path}: {message}") from error
+      message = flags_lib.describe_config_error(error)
+      raise UserError(
+        f"--override={override} for {experiment}: {message}"
+      ) from error
   return config
 
 
 def _parse_value(text):
   """Returns the Python value that `text` writes, or else the text itself."""
-  if text in overrides.NONE:
+  if text in ("None", "none"):
     return None
   try:
     return ast.literal_eval(text)

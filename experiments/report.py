@@ -4,6 +4,8 @@ import os
 import statistics
 from collections.abc import Mapping, Sequence
 
+import tabulate
+
 from experiments import figures
 from experiments.score import Score
 from trainers import metrics
@@ -95,11 +97,12 @@ def make_table(
           _mean_and_deviation([loss[-1] for loss in losses], "", digits=4),
         )
       )
-  widths = [max(map(len, column)) for column in zip(*rows)]
-  rows.insert(1, tuple("-" * width for width in widths))
-  return "".join(
-    "| " + " | ".join(map(str.ljust, row, widths)) + " |\n" for row in rows
+  head, *body = rows
+  # Cells are text: numbers keep the digits that they were given.
+  table = tabulate.tabulate(
+    body, head, tablefmt="github", disable_numparse=True
   )
+  return f"{table}\n"
 
 
 def _mean_and_deviation(values, unit, digits=2):

@@ -5,6 +5,7 @@ flags that it uses and no others, and so that tests can parse command lines
 in-process.
 """
 
+import argparse
 import dataclasses
 import re
 import sys
@@ -137,9 +138,9 @@ def define_training(values: flags.FlagValues) -> None:
   _register_parsers()
   config_flags.DEFINE_config_file(
     "config",
-    help_string="Experiment to run, a file such as configs/NAME.py, with words "
-    "behind a colon: configs/NAME.py:help lists them. Its fields are "
-    "overridden as in --config.num_epochs=3.",
+    help_string="Experiment to run: a file and words, such as "
+    "configs/cifar.py:cifar100,sgd. The word help prints what there is. Fields "
+    "are overridden as in --config.num_epochs=3.",
     lock_config=True,
     flag_values=values,
   )
@@ -230,6 +231,8 @@ def parse(arguments: Sequence[str], values: flags.FlagValues) -> list[str]:
     return rest
   except flags.Error as error:
     sys.exit(f"Error: {error} (--help lists the flags.)")
+  except argparse.ArgumentTypeError as error:  # Of configs/words.py.
+    sys.exit(f"Error: --config: {error}")
   except UserError as error:
     sys.exit(f"Error: {error}")
   except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:

@@ -13,29 +13,34 @@ _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
 
 
 class ProgramsTest(tf.test.TestCase):
-  def _run(self, program, *arguments):
-    return subprocess.run(
-      [sys.executable, "-m", f"benchmarks.{program}", *arguments],
+  def _run(self, program, *arguments, charts=(".png",)):
+    """Returns (what the program printed, what NAME.json holds)."""
+    folder = os.path.join(self.get_temp_dir(), self.id())
+    output = subprocess.run(
+      [
+        sys.executable,
+        "-m",
+        f"benchmarks.{program}",
+        f"--results={folder}",
+        *arguments,
+      ],
       cwd=_ROOT,
       env={**os.environ, "PYTHONPATH": _ROOT},
       check=True,
       stdout=subprocess.PIPE,
       text=True,
     ).stdout
-
-  def _results(self, workdir, output, picture="ratios.png"):
-    with open(os.path.join(workdir, "table.md")) as file:
+    with open(os.path.join(folder, f"{program}.md")) as file:
       self.assertIn(file.read(), output)
-    image = tf.io.read_file(os.path.join(workdir, picture))
-    self.assertGreater(tf.io.decode_png(image).shape[1], 500)
-    with open(os.path.join(workdir, "results.json")) as file:
-      return json.load(file)
+    for ending in charts:
+      image = tf.io.read_file(os.path.join(folder, f"{program}{ending}"))
+      self.assertGreater(tf.io.decode_png(image).shape[1], 500)
+    with open(os.path.join(folder, f"{program}.json")) as file:
+      return output, json.load(file)
 
-  def test_optimizer_step(self):
-    workdir = os.path.join(self.get_temp_dir(), self.id())
-    output = self._run(
-      "optimizer_step",
-      f"--workdir={workdir}",
+  def test_optimizer(self):
+    output, results = self._run(
+      "optimizer",
       "--models=tiny",
       "--inners=sgd",
       "--sync_periods=5",
@@ -44,7 +49,7 @@ class ProgramsTest(tf.test.TestCase):
       "--nomemory",
       f"--peers_python={shutil.which('false')}",
     )
-    (record,) = self._results(workdir, output)["time"]
+    (record,) = results["time"]
     self.assertEqual(
       list(record["seconds_per_step"]),
       ["lookahead_tf, graph", "lookahead_tf, XLA", "lookahead_tf, loop by XLA"],
@@ -54,101 +59,102 @@ class ProgramsTest(tf.test.TestCase):
     )
     self.assertIn("timm: not measured: its process ended", output)
 
-  def test_optimizer_memory(self):
-    output = self._run(
-      "optimizer_memory",
-      "--model=tiny",
-      "--inner=sgd",
-      "--mode=graph",
-      "--sync_period=5",
-    )
-    memory = json.loads(output)
-    parameters = 4 * (64 * 32 + 32 + 32 * 10 + 10)
-    # Momentum and slow weights, and a few scalars.
-    self.assertBetween(
-      memory["state_bytes"], 2 * parameters, 2 * parameters + 64
-    )
-    self.assertGreater(memory["peak_bytes"], 2**27)  # TensorFlow is in it.
-
   def test_training_step(self):
-    workdir = os.path.join(self.get_temp_dir(), self.id())
-    output = self._run(
+    output, results = self._run(
       "training_step",
-      f"--workdir={workdir}",
-      "--models=transformer",
-      "--modes=graph",
-      "--rounds=2",
-      "--patience=0",
-      "--batch_sizes=1",
-    )
-    (record,) = self._results(workdir, output)["time"]
-    self.assertLen(record["seconds_per_step"]["Lookahead"], 2)
-    self.assertEqual(record["model"], "transformer")
-    self.assertEqual(record["batch_size"], 1)
-
-  def test_train_step(self):
-    workdir = os.path.join(self.get_temp_dir(), self.id())
-    output = self._run(
-      "train_step",
-      f"--workdir={workdir}",
       "--models=resnet18",
-      "--variants=graph_lookahead",
+      "--models=transformer",
+      "--executions=graph",
+      "--sync_period=1",
       "--rounds=2",
-      "--steps=1",
       "--patience=0",
-      "--batch_size=2",
+      "--batch_sizes=2",
+      "--width=8",
+      "--layers=1",
+      "--subwords=20",
+      "--length=5",
+      f"--peers_python={shutil.which('false')}",
+      charts=("_ratios.png", "_speeds.png"),
     )
-    (record,) = self._results(workdir, output, "speed.png")["time"]
-    self.assertEqual(record["per_step"], 2)
-    self.assertLen(record["seconds_per_step"]["ours, graph, Lookahead"], 2)
+    resnet, transformer = results["time"]
+    self.assertEqual(
+      (resnet["model"], resnet["batch_size"], resnet["per_step"]),
+      ("resnet18", 2, 2),
+    )
+    self.assertEqual(
+      (transformer["model"], transformer["per_step"]), ("transformer", 2 * 5)
+    )
+    for record in results["time"]:
+      self.assertEqual(
+        list(record["seconds_per_step"]),
+        [
+          "graph, Lookahead",
+          "graph, inner optimizer",
+          "graph, inner optimizer again (noise)",
+        ],
+      )
+      self.assertLen(record["seconds_per_step"]["graph, Lookahead"], 2)
+    self.assertEqual(output.count("PyTorch: not measured"), 1)
+
+  def test_training_step_of_one_variant_by_xla(self):
+    _, results = self._run(
+      "training_step",
+      "--models=narrow_resnet",
+      "--executions=xla",
+      "--variants=lookahead",
+      "--sync_period=1",
+      "--rounds=2",
+      "--patience=0",
+      "--batch_sizes=2",
+      "--image_size=8",
+      "--channels=2",
+      charts=("_speeds.png",),
+    )
+    (record,) = results["time"]
+    self.assertEqual(
+      record["title"], "narrow ResNet-18, 2 channels, 8x8, batch 2"
+    )
+    self.assertEqual(list(record["seconds_per_step"]), ["xla, Lookahead"])
+
+  def test_training_loop(self):
+    output, results = self._run(
+      "training_loop",
+      "--config=configs/digits.py",
+      "--steps=2",
+      "--rounds=2",
+      "--patience=0",
+    )
+    self.assertEqual(
+      list(results["seconds_per_image"]),
+      ["Keras' fit", "bare steps", "training loop"],
+    )
+    self.assertIn("times bare steps", output)
 
   def test_image_input(self):
-    workdir = os.path.join(self.get_temp_dir(), self.id())
-    output = self._run(
+    output, results = self._run(
       "image_input",
-      f"--workdir={workdir}",
       "--number_of_images=12",
       "--batch_size=2",
       "--steps=3",
       "--rounds=2",
       "--patience=0",
       "--accelerator_images_per_second=1e6",
-      f"--torchvision_python={shutil.which('false')}",
+      f"--peers_python={shutil.which('false')}",
     )
-    record = self._results(workdir, output, "speed.png")
-    seconds = record["seconds_per_image"]
+    seconds = results["seconds_per_image"]
     self.assertLen(seconds, 4)
     self.assertLen(seconds["large_images"], 2)
     self.assertIn("12 files of ", output)
-    self.assertRegex(output, r"- large_images: \d+")
+    self.assertRegex(
+      output, r"- large_images: [\d,]+ images/s .* \d+ such cores"
+    )
     self.assertIn("torchvision: not measured: its process ended", output)
 
-  def test_translation_step(self):
-    workdir = os.path.join(self.get_temp_dir(), self.id())
-    output = self._run(
-      "translation_step",
-      f"--workdir={workdir}",
-      "--variants=graph",
+  def test_decoding(self):
+    _, results = self._run(
+      "decoding",
       "--rounds=2",
-      "--steps=1",
-      "--patience=0",
-      "--width=8",
-      "--layers=1",
-      "--subwords=20",
-      "--rows=3",
-      "--length=5",
-    )
-    (record,) = self._results(workdir, output, "speed.png")["time"]
-    self.assertEqual(record["per_step"], 15)
-    self.assertLen(record["seconds_per_step"]["ours, graph"], 2)
-
-  def test_translation_decoding(self):
-    workdir = os.path.join(self.get_temp_dir(), self.id())
-    output = self._run(
-      "translation_decoding",
-      f"--workdir={workdir}",
-      "--rounds=2",
-      "--steps=1",
+      "--searches=1",
       "--patience=0",
       "--width=8",
       "--layers=1",
@@ -158,14 +164,12 @@ class ProgramsTest(tf.test.TestCase):
       "--extra_length=2",
       "--beam_size=2",
     )
-    (record,) = self._results(workdir, output, "speed.png")["time"]
-    self.assertEqual(record["per_step"], 3)
+    self.assertEqual(results["sentences"], 3)
     self.assertEqual(
-      list(record["seconds_per_step"]), ["ours, graph", "ours, XLA"]
+      list(results["seconds_per_sentence"]), ["ours, graph", "ours, XLA"]
     )
 
   def test_translation_input(self):
-    workdir = os.path.join(self.get_temp_dir(), self.id())
     files = {}
     for split, side in itertools.product(
       ("train", "validation"), ("source", "target")
@@ -174,9 +178,8 @@ class ProgramsTest(tf.test.TestCase):
       with open(path, "w") as file:
         file.writelines(f"{side} of a bird {i}\n" for i in range(50))
       files[f"{split}_{side}"] = path
-    output = self._run(
+    _, results = self._run(
       "translation_input",
-      f"--workdir={workdir}",
       "--config=configs/translation.py",
       "--config.data.name=text_files",
       *(f"--config.data.{name}={path}" for name, path in files.items()),
@@ -185,11 +188,8 @@ class ProgramsTest(tf.test.TestCase):
       "--batch_tokens=64",
       "--batches=2",
       "--made_up_pairs=1000",
+      charts=(),
     )
-    with open(os.path.join(workdir, "table.md")) as file:
-      self.assertIn(file.read(), output)
-    with open(os.path.join(workdir, "results.json")) as file:
-      results = json.load(file)
     self.assertEqual(results["rows"][0]["pairs"], 50)
     self.assertEqual(results["made_up"]["pairs"], 1000)
 

@@ -1,5 +1,8 @@
-"""CIFAR and ImageNet of a few random images each, in the format of TFDS."""
+"""CIFAR and ImageNet of a few random images each, and a folder of images."""
 
+import os
+
+import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -46,6 +49,19 @@ def write(data_dir: str) -> str:
       data_dir=data_dir,
     )
   return data_dir
+
+
+def write_folder(directory: str) -> str:
+  """Writes as many images of four classes, and returns `directory`."""
+  random = np.random.default_rng(0)
+  for split, size in (("train", _TRAIN), ("validation", _VALIDATION)):
+    for i in range(size):
+      folder = os.path.join(directory, split, f"class{i % 4}")
+      os.makedirs(folder, exist_ok=True)
+      keras.utils.save_img(
+        os.path.join(folder, f"{i}.png"), random.random((32, 32, 3))
+      )
+  return directory
 
 
 def _examples(fields, size):

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 from ml_collections import config_dict
 
-from configs import digits_cnn_lookahead
+from configs import digits
 from lookahead_tf import AdaptiveStepSize
 from tests.tpu import described_host
 from trainers.image_classification import experiment as experiment_lib
@@ -134,7 +134,7 @@ def trace(
 
 
 def _config(inner, lookahead, hosts):
-  config = digits_cnn_lookahead.get_config()
+  config = digits.get_config("lookahead")
   config.model.width = 4
   cores = hosts * described_host.CORES_PER_HOST
   config.global_batch_size = REPLICA_BATCH * cores

@@ -1,6 +1,5 @@
 import os
 import pathlib
-import runpy
 import subprocess
 import sys
 from unittest import mock
@@ -10,13 +9,14 @@ from absl import flags as absl_flags
 from absl.testing import parameterized
 from ml_collections import config_dict
 
+from tests.configs import experiments
 from tests.trainers import command_line
 from trainers import devices, errors, flags
 from trainers.image_classification.__main__ import TRAINER
 from trainers.tpu import compile_only
 
 _ROOT = pathlib.Path(__file__).parents[2]
-_DIGITS = f"--config={_ROOT}/configs/digits_cnn_lookahead.py"
+_DIGITS = f"--config={_ROOT}/configs/digits.py"
 
 
 def _start(*arguments):
@@ -61,6 +61,7 @@ class MistakesTest(tf.test.TestCase, parameterized.TestCase):
     (["--config.lookahead.sync_period=0"], "Received: sync_period=0"),
     (["--strategy=mirored"], "should be one of"),
     (["--config=configs/none.py"], "configs/none.py"),
+    ([f"{_DIGITS}:lookahed"], "'lookahed'"),
     (["--config.data.name=cifarr"], "data.name='cifarr' is unknown"),
     (["--tpu_compile_only=v9-8"], "v2-8, v3-8"),
     (["3"], r"Received: ['3']"),
@@ -159,7 +160,7 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
 
     arguments = ["--tpu_compile_only=v3-8,v4-8", "--fake_data"]
     if lookahead == "without":
-      arguments.append(_DIGITS.replace("lookahead", "sgd"))
+      arguments.append(f"{_DIGITS}:sgd")
     with mock.patch.object(compile_only, "report", return_value=7) as report:
       status, _ = command_line.last_words(
         lambda: self._run(
@@ -221,10 +222,14 @@ def _parse(path, *arguments):
 class NoneTest(tf.test.TestCase):
   def test_none_unsets_every_optional_field_of_every_config(self):
     checked = set()
-    for path in sorted(_ROOT.glob("configs/*.py")):
-      if "def get_config()" not in path.read_text():
-        continue
-      config = runpy.run_path(str(path))["get_config"]()
+    for name, text in experiments.all_of(
+      *experiments.IMAGES,
+      *experiments.TRANSLATIONS,
+      "image_classification",
+      "translation",
+    ):
+      path = f"{experiments.DIRECTORY}/{name}.py:{text}"
+      config = _parse(path)
       optional = [
         field
         for field, value in _fields(config)

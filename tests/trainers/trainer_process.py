@@ -103,7 +103,7 @@ def start(workdir: str, *arguments: str, **environment: str) -> Program:
   """
   return start_program(
     "trainers.image_classification",
-    "--config=configs/digits_cnn_lookahead.py",
+    "--config=configs/digits.py:lookahead",
     f"--workdir={workdir}",
     "--config.model.width=8",
     *arguments,

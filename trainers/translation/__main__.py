@@ -1,23 +1,26 @@
-"""Trains a translation model, and translates with it: the paper's section 5.4.
+"""Trains a translation model: the paper's section 5.4.
 
-python -m trainers.translation \
-    --config=configs/cldr_transformer_lookahead.py --workdir=/tmp/cldr
-python -m trainers.translation --mode=translate --workdir=/tmp/cldr \
-    --input=FILE --output=FILE
-python -m trainers.translation --mode=export --workdir=/tmp/cldr --output=DIR
+python -m trainers.translation --config=configs/phrases.py \
+    --workdir=/tmp/phrases
+
+`trainers.translation.translate` translates a file with a trained run, and
+`trainers.translation.export` makes a saved model of it.
 """
 
+import functools
+
 from trainers import flags
-from trainers.translation import experiment, export, train, translate
+from trainers.translation import experiment, train
+
+TRAINER = flags.Trainer(
+  load=experiment.load,
+  unpack=experiment.unpack,
+  source_to_compile=experiment.source_to_compile,
+  train=train.train,
+  make_step=train.make_step,
+  batch_field="global_batch_tokens",
+  unit="tokens",
+)
 
 if __name__ == "__main__":
-  flags.run(
-    train.train,
-    compile_for_tpu=experiment.compile_for_tpu,
-    modes={
-      "translate": flags.Mode(
-        translate.translate, ("input", "output", "beam_size", "weights")
-      ),
-      "export": flags.Mode(export.export, ("output", "beam_size", "weights")),
-    },
-  )
+  flags.run(functools.partial(flags.train, TRAINER), flags.define_training)

@@ -1,132 +1,358 @@
-"""What a config describes: a plan, a model, an optimizer and a step."""
+"""A translation config, unpacked into plain values and checked."""
 
-from collections.abc import Sequence
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import ml_collections
 import tensorflow as tf
 
-from trainers import optimizers, plan, tpu_compile
+from trainers import compilation, devices, loop, optimizers
 from trainers.errors import UserError
-from trainers.factors import Factors
-from trainers.translation import checks, input_pipeline, training_step
+from trainers.experiment import (
+  FRACTION,
+  NOT_NEGATIVE,
+  POSITIVE,
+  SEED,
+  check_ranges,
+  read_learning_rate,
+  read_optimizer,
+)
+from trainers.translation import scoring, sources, vocabulary
+from trainers.translation.layers import Architecture
 from trainers.translation.model import Transformer, make_model
-from trainers.translation.prepared import Rows
+from trainers.translation.translator import Decoding
+
+WEIGHTS = ("best", "last", "average")
+
+# Fields, what they must be, and how that is told.
+_RANGES = (
+  SEED,
+  *(
+    (field, *POSITIVE)
+    for field in (
+      "num_steps",
+      "steps_per_loop",
+      "eval_every_steps",
+      "checkpoint_every_steps",
+      "keep_checkpoints",
+      "average_checkpoints",
+      "model.num_heads",
+      "model.num_layers",
+      "model.d_ff",
+      "vocabulary.size",
+      "vocabulary.max_sentences",
+      "decoding.beam_size",
+      "decoding.extra_length",
+      "decoding.batch_tokens",
+    )
+  ),
+  *(
+    (field, *FRACTION)
+    for field in (
+      "label_smoothing",
+      "model.dropout",
+      "model.relu_dropout",
+      "model.attention_dropout",
+    )
+  ),
+  ("data.max_length", lambda v: v > 1, "2 or more"),
+  (
+    "vocabulary.kind",
+    lambda v: v in vocabulary.KINDS,
+    f"one of {vocabulary.KINDS}",
+  ),
+  (
+    "vocabulary.character_coverage",
+    lambda v: 0.98 <= v <= 1,
+    "in [0.98, 1]",
+  ),
+  ("decoding.max_length", lambda v: v > 1, "2 or more"),
+  ("decoding.length_penalty", *NOT_NEGATIVE),
+  ("eval_sentences", lambda v: v is None or v > 0, "positive, or None for all"),
+  ("eval_beam_size", lambda v: v is None or v > 0, "positive, or None"),
+  ("final_weights", lambda v: v in WEIGHTS, f"one of {WEIGHTS}"),
+  (
+    "learning_rate.unit",
+    lambda v: v == "steps",
+    "'steps', which num_steps counts",
+  ),
+)
 
 
-def rows_per_batch(
-  config: ml_collections.ConfigDict, strategy: tf.distribute.Strategy
-) -> int:
-  """Returns the rows of a global batch.
+@dataclasses.dataclass(frozen=True)
+class Texts:
+  """The text of an experiment.
+
+  Attributes:
+    source: The data set.
+    validation: What is scored during the training.
+    final: What is scored at its end.
+  """
+
+  source: sources.Source
+  validation: scoring.Scored
+  final: scoring.Scored
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+  """What a config describes, on some text and with a strategy.
+
+  Attributes:
+    seed: Seed of the model and of the order, in [0, 2**32 - 2].
+    texts: The text, or None if the step is compiled only.
+    vocabulary: How the vocabulary is trained.
+    row_length: Tokens in a row, on each side.
+    rows_per_batch: Rows in a step, over all replicas.
+    architecture: Of the model.
+    optimizer: Not built.
+    clipping: Of the gradients.
+    label_smoothing: In [0, 1).
+    plan: What the loop does at which step; `plan_on` says how long an epoch is.
+    decoding: How the final translations are made.
+    eval_decoding: How translations are made during the training.
+    final_weights: Which weights make the final translations, one of WEIGHTS.
+    average_checkpoints: How many checkpoints are averaged.
+    jit_compile: Whether XLA compiles one replica's step, and the search.
+    records: All that decides the result of the run but for the vocabulary,
+      JSON-like dictionaries.
+  """
+
+  seed: int
+  texts: Texts | None
+  vocabulary: vocabulary.Recipe
+  row_length: int
+  rows_per_batch: int
+  architecture: Architecture
+  optimizer: keras.optimizers.Optimizer
+  clipping: optimizers.Clipping
+  label_smoothing: float
+  plan: loop.Plan
+  decoding: Decoding
+  eval_decoding: Decoding
+  final_weights: str
+  average_checkpoints: int
+  jit_compile: bool
+  records: Mapping[str, Mapping[str, Any]]
+
+  def plan_on(self, rows: int) -> loop.Plan:
+    """Returns the plan on so many rows to train on.
+
+    Raises:
+      UserError: if that is less than one batch.
+    """
+    if self.rows_per_batch > rows:
+      raise UserError(
+        f"global_batch_tokens={self.rows_per_batch * self.row_length} is more "
+        f"than the {rows * self.row_length} of all {rows} rows of training "
+        "text."
+      )
+    return dataclasses.replace(
+      self.plan, steps_per_epoch=rows // self.rows_per_batch
+    )
+
+
+def load(config: ml_collections.ConfigDict, run: devices.Runtime) -> Experiment:
+  """Returns the experiment of a config, on the text that it names.
+
+  Args:
+    config: An experiment, as in configs/.
+    run: Where the text is, and which devices to use.
 
   Raises:
-    UserError: if they are not the same whole number for each replica.
+    UserError: for a value that cannot be trained with, and for text that is not
+      there or cannot be scored.
   """
-  return input_pipeline.rows_per_batch(
+  _check_fake_data(run.fake_data)
+  # Told before the text is read, which may take minutes.
+  experiment = unpack(config, None, run.strategy, run.profile_steps)
+  source = sources.load(read_data(config.data), run.data_dir)
+  language = config.data.target_language
+  texts = Texts(
+    source,
+    scoring.prepare(source.validation, language, config.eval_sentences),
+    scoring.prepare(source.test or source.validation, language),
+  )
+  records = {
+    **experiment.records,
+    "source": source.describe(),
+    "scoring": {
+      "evaluation": texts.validation.bleu.describe(),
+      "final": texts.final.bleu.describe(),
+    },
+  }
+  return dataclasses.replace(experiment, texts=texts, records=records)
+
+
+def source_to_compile(
+  config: ml_collections.ConfigDict,
+  data_dir: str | None = None,
+  fake_data: bool = False,
+) -> None:
+  """Returns None: to compile a step takes no text.
+
+  The vocabulary then has the size that the config says.
+
+  Raises:
+    UserError: for --fake_data.
+  """
+  del config, data_dir
+  _check_fake_data(fake_data)
+
+
+def unpack(
+  config: ml_collections.ConfigDict,
+  source: None,
+  strategy: tf.distribute.Strategy,
+  profile_steps: tuple[int, int] | None = None,
+) -> Experiment:
+  """Returns the experiment of a config, without its text.
+
+  Args:
+    config: An experiment, as in configs/.
+    source: From `source_to_compile`: the text has no part in a step.
+    strategy: The strategy to train with.
+    profile_steps: As in `loop.Plan`.
+
+  Raises:
+    UserError: for a value that cannot be trained with.
+  """
+  del source
+  check_ranges(config, _RANGES)
+  _check_width(config.model)
+  _check_averaging(config)
+  jit_compile = compilation.uses_xla(config.jit_compile, strategy, on_cpu=True)
+  rows_per_batch = count_rows(
     config.global_batch_tokens,
     config.data.max_length,
     strategy.num_replicas_in_sync,
   )
+  optimizer, clipping = read_optimizer(
+    config, read_learning_rate(config, 1, config.num_steps), strategy
+  )
+  decoding = Decoding(**config.decoding)
+  return Experiment(
+    seed=config.seed,
+    texts=None,
+    vocabulary=vocabulary.Recipe(**config.vocabulary),
+    row_length=config.data.max_length,
+    rows_per_batch=rows_per_batch,
+    architecture=Architecture(**config.model, uses_xla=jit_compile),
+    optimizer=optimizer,
+    clipping=clipping,
+    label_smoothing=config.label_smoothing,
+    plan=loop.Plan(
+      total_steps=config.num_steps,
+      steps_per_epoch=config.num_steps,
+      steps_per_loop=config.steps_per_loop,
+      eval_every_steps=config.eval_every_steps,
+      checkpoint_every_steps=config.checkpoint_every_steps,
+      global_batch_size=rows_per_batch,
+      keep_checkpoints=config.keep_checkpoints,
+      profile_steps=profile_steps,
+    ),
+    decoding=decoding,
+    eval_decoding=dataclasses.replace(
+      decoding, beam_size=config.eval_beam_size or decoding.beam_size
+    ),
+    final_weights=config.final_weights,
+    average_checkpoints=config.average_checkpoints,
+    jit_compile=jit_compile,
+    records={
+      "config": config.to_dict(),
+      "runtime": {"precision": devices.precision()},
+    },
+  )
 
 
-def make_plan(
-  config: ml_collections.ConfigDict,
-  rows: Rows,
-  batch_size: int,
-  profile_steps: tuple[int, int] | None = None,
-) -> plan.Plan:
-  """Returns the plan of an experiment.
+def of_record(
+  record: Mapping[str, Any], strategy: tf.distribute.Strategy
+) -> Experiment:
+  """Returns the experiment of a run, without its text.
 
   Args:
-    config: The experiment.
-    rows: What is trained on.
-    batch_size: Rows in a step, over all replicas.
-    profile_steps: As in `plan.Plan`.
+    record: The run's config.json.
+    strategy: The strategy to use now, of any number of replicas.
 
   Raises:
-    UserError: if there is less than one batch of rows.
+    UserError: as `unpack` does.
   """
-  size = len(rows.tokens)
-  if batch_size > size:
-    raise UserError(
-      f"global_batch_tokens={config.global_batch_tokens} is more than the "
-      f"{size * config.data.max_length} of all {size} rows of training text."
-    )
-  return plan.Plan(
-    total_steps=config.num_steps,
-    steps_per_epoch=size // batch_size,
-    steps_per_loop=config.steps_per_loop,
-    eval_every_steps=config.eval_every_steps,
-    checkpoint_every_steps=config.checkpoint_every_steps,
-    global_batch_size=batch_size,
-    keep_checkpoints=config.keep_checkpoints,
-    profile_steps=profile_steps,
-  )
+  return unpack(ml_collections.ConfigDict(record), None, strategy)
 
 
-def make_optimizer(
-  config: ml_collections.ConfigDict, strategy: tf.distribute.Strategy
-) -> keras.optimizers.Optimizer:
-  """Returns the optimizer of an experiment, not built.
-
-  Raises:
-    UserError: for a wrong name or argument.
-  """
-  rate = config.learning_rate
-  return optimizers.make_optimizer(
-    config,
-    Factors(
-      rate.factors, rate.constant, rate.warmup_steps, config.model.d_model
-    ),
-    strategy.num_replicas_in_sync,
-  )
-
-
-def make_model_and_optimizer(
-  config: ml_collections.ConfigDict,
+def make_model_and_slots(
+  experiment: Experiment,
   vocabulary_size: int,
   strategy: tf.distribute.Strategy,
-) -> tuple[Transformer, keras.optimizers.Optimizer]:
-  """Returns the model of an experiment and its optimizer, both built."""
+) -> Transformer:
+  """Returns the model of an experiment, after building its optimizer."""
   with strategy.scope():
-    model = make_model(
-      config.model, vocabulary_size, training_step.uses_xla(config, strategy)
-    )
-    optimizer = make_optimizer(config, strategy)
-    optimizer.build(model.trainable_variables)
-  return model, optimizer
+    model = make_model(experiment.architecture, vocabulary_size)
+    experiment.optimizer.build(model.trainable_variables)
+  return model
 
 
-def compile_for_tpu(
-  config: ml_collections.ConfigDict, data_dir: str | None, slices: Sequence[str]
-) -> int:
-  """Compiles the training step for TPU slices, without a TPU.
+def read_data(data: ml_collections.ConfigDict) -> sources.Data:
+  """Returns what names the data set, from a config's `data`."""
+  return sources.Data(
+    name=data.name,
+    languages=(data.source_language, data.target_language),
+    splits={name: data[f"{name}_split"] for name in sources.SPLITS},
+    text_files={
+      name: tuple(data[f"{name}_{side}"] for side in sources.SIDES)
+      for name in sources.SPLITS
+    },
+  )
 
-  It takes no data: a vocabulary has the size that the config says.
 
-  Args:
-    config: An experiment, as in configs/.
-    data_dir: Not used.
-    slices: Names of TPU slices; see `tpu_compile.report`.
-
-  Returns:
-    The exit status: 0 if the step compiles for all of them and fits.
+def count_rows(global_batch_tokens: int, row_length: int, replicas: int) -> int:
+  """Returns how many rows of `row_length` target tokens a global batch has.
 
   Raises:
-    UserError: for what the user can put right.
+    UserError: if they are not the same whole number for each replica.
   """
-  del data_dir
-  return tpu_compile.report_config(
-    _make_step, config, slices, config.global_batch_tokens, "tokens"
-  )
+  rows, rest = divmod(global_batch_tokens, row_length)
+  if rest or rows < 1 or rows % replicas:
+    unit = row_length * replicas
+    below = global_batch_tokens // unit * unit
+    raise UserError(
+      f"global_batch_tokens={global_batch_tokens} must be a multiple of "
+      f"{unit}: data.max_length={row_length} for each of {replicas} replicas. "
+      f"{f'{below} or ' if below else ''}{below + unit} would do."
+    )
+  return rows
 
 
-def _make_step(config, strategy):
-  checks.check_config(config, strategy)
-  rows = rows_per_batch(config, strategy) // strategy.num_replicas_in_sync
-  model, optimizer = make_model_and_optimizer(
-    config, config.vocabulary.size, strategy
-  )
-  spec = tf.TensorSpec((rows, config.data.max_length), tf.int32)
-  step = training_step.make_train_step(model, optimizer, config, strategy)
-  return step, dict.fromkeys(training_step.BATCH_KEYS, spec)
+def _check_fake_data(fake_data):
+  if fake_data:
+    raise UserError("--fake_data: this trainer cannot make up data.")
+
+
+def _check_width(model):
+  width, heads = model.d_model, model.num_heads
+  if width < 1 or width % heads or width % 2:
+    raise UserError(
+      "model.d_model must be an even multiple of model.num_heads. Received: "
+      f"model.d_model={width}, model.num_heads={heads}"
+    )
+
+
+def _check_averaging(config):
+  """Raises a UserError if there are not the checkpoints to average."""
+  if config.final_weights == "average" and config.average_checkpoints < 2:
+    raise UserError(
+      "final_weights='average' needs average_checkpoints of 2 or more. "
+      f"Received: {config.average_checkpoints}"
+    )
+  written = math.ceil(config.num_steps / config.checkpoint_every_steps)
+  kept = min(config.keep_checkpoints, written)
+  if config.average_checkpoints > kept:
+    raise UserError(
+      f"average_checkpoints={config.average_checkpoints} is more than the "
+      f"{kept} that there are at the end: keep_checkpoints="
+      f"{config.keep_checkpoints}, and num_steps={config.num_steps} writes "
+      f"{written}."
+    )

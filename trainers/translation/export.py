@@ -1,12 +1,15 @@
-"""A saved model from text to text: --mode=export."""
+r"""Exports a trained run as a saved model from text to text.
 
-import ml_collections
+python -m trainers.translation.export --workdir=/tmp/phrases --output=DIR
+"""
+
 import tensorflow as tf
+from absl import flags
 
-from trainers import errors, paths, runtime
+from trainers import devices, files
+from trainers import flags as flags_lib
 from trainers.errors import UserError
-from trainers.translation import decoding, trained
-from trainers.translation.beam_search import Beam
+from trainers.translation import beam_search, trained
 from trainers.translation.vocabulary import PAD
 
 
@@ -21,17 +24,21 @@ class Served(tf.Module):
     super().__init__(name="translation")
     self._words = loaded.words
     self._variables = [v.value for v in loaded.model.trainable_variables]
-    config = loaded.decoding
-    beam = Beam(config.beam_size, config.length_penalty)
+    decoding = loaded.decoding
 
     @tf.function(
       input_signature=[tf.TensorSpec([None], tf.string, name="sentences")],
       autograph=False,
     )
     def translate(sentences):
-      source, lengths = self._words.tokenize_up_to(sentences, config.max_length)
-      tokens, _ = decoding.search(
-        loaded.model, source.to_tensor(PAD), beam, config.extra_length
+      source, lengths = self._words.tokenize_up_to(
+        sentences, decoding.max_length
+      )
+      tokens, _ = beam_search.search(
+        loaded.model,
+        source.to_tensor(PAD),
+        decoding.beam,
+        decoding.extra_length,
       )
       text = self._words.detokenize(tokens[:, 0])
       # Of no text but the end of the sentence, nothing is the translation.
@@ -41,32 +48,38 @@ class Served(tf.Module):
 
 
 def export(
-  run: runtime.Runtime, config: ml_collections.ConfigDict | None
+  run: devices.Runtime,
+  output: str,
+  *,
+  weights: str | None = None,
+  beam_size: int | None = None,
 ) -> None:
-  """Writes the model of a run to the directory --output.
+  """Writes the model of a run as a saved model.
 
   Its signature "serving_default" takes "sentences", strings (any number,), and
-  gives "translations", likewise.
+  returns "translations", likewise.
 
   Args:
     run: Where the trained run is.
-    config: That of the command line, which has to be the run's, or None.
+    output: The directory to write, which must not be there.
+    weights: As for `trained.load`.
+    beam_size: As for `trained.load`.
 
   Raises:
     UserError: for what the user can put right.
   """
-  output = trained.output()
-  paths.check_no_pattern(output=output)
+  output = trained.check_output(output)
+  files.check_no_pattern(output=output)
   if tf.io.gfile.exists(output):
     raise UserError(
       f"--output={output} is there already: give a new directory."
     )
-  loaded = trained.load(run, config)
+  loaded = trained.load(run, weights, beam_size)
   if not run.is_chief:
     return
   served = Served(loaded)
   partial = f"{output}.tmp"
-  with errors.writing(
+  with files.writing(
     output, on_error=lambda: tf.io.gfile.rmtree(partial), resumes=False
   ):
     tf.saved_model.save(
@@ -74,3 +87,17 @@ def export(
     )
     tf.io.gfile.rename(partial, output)
   print(f"{output}: a saved model ({loaded.weights})")
+
+
+def main(values: flags.FlagValues) -> None:
+  """Exports as the flags say."""
+  export(
+    flags_lib.make_runtime(values),
+    values.output,
+    weights=values.weights,
+    beam_size=values.beam_size,
+  )
+
+
+if __name__ == "__main__":
+  flags_lib.run(main, trained.define_flags)

@@ -1,18 +1,46 @@
 """Layers of the Transformer, in tensor2tensor's pre-norm form."""
 
+import dataclasses
 import math
 
 import keras
-import ml_collections
 import tensorflow as tf
-
-from trainers.translation.attention import Attention
-from trainers.translation.dropout import Dropout
 
 # Keys and values of a decoder layer; see `Attention.project`.
 KeysValues = tuple[tf.Tensor, tf.Tensor]
 
 _LONGEST_WAVE = 1e4
+# Added to a score that must not count: its exponential is 0 in float32. Keras
+# casts it on its way, and float16 has no greater numbers.
+_MASKED = -6e4
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+  """The sizes of a Transformer, and its dropout.
+
+  Attributes:
+    d_model: Width, an even multiple of `num_heads`.
+    num_heads: Heads of each attention.
+    num_layers: Of the encoder, and of the decoder.
+    d_ff: Width inside of feed-forward layers.
+    dropout: Rate after the embeddings and after each sublayer, in [0, 1).
+    relu_dropout: Rate inside of feed-forward layers.
+    attention_dropout: Rate of attention weights.
+    shares_dropout: Whether all positions of a row, and all rows and heads of
+      attention weights, have the same mask, as in tensor2tensor on TPUs.
+    uses_xla: Whether XLA compiles the training step; see `Dropout`.
+  """
+
+  d_model: int
+  num_heads: int
+  num_layers: int
+  d_ff: int
+  dropout: float = 0.0
+  relu_dropout: float = 0.0
+  attention_dropout: float = 0.0
+  shares_dropout: bool = False
+  uses_xla: bool = False
 
 
 class Embedding(keras.layers.Layer):
@@ -110,30 +138,28 @@ class Block(keras.layers.Layer):
   """An encoder or decoder layer: x + dropout(sublayer(norm(x))), in turn.
 
   Args:
-    config: A config's `model`.
+    architecture: The sizes.
     has_memory: Whether it is the decoder's, which reads the encoder's output.
-    uses_xla: As in `Dropout`.
   """
 
   def __init__(
     self,
-    config: ml_collections.ConfigDict,
+    architecture: Architecture,
     has_memory: bool,
-    uses_xla: bool,
     **kwargs,
   ):
     super().__init__(**kwargs)
     self._has_memory = has_memory
-    self._dropout = make_dropout(config, config.dropout, uses_xla)
+    self._dropout = make_dropout(architecture, architecture.dropout)
 
     def attention(name):
       return Attention(
-        config.d_model,
-        config.num_heads,
+        architecture.d_model,
+        architecture.num_heads,
         Dropout(
-          config.attention_dropout,
-          (1, 1, None, None) if config.shares_dropout else None,
-          uses_xla,
+          architecture.attention_dropout,
+          (1, 1, None, None) if architecture.shares_dropout else None,
+          architecture.uses_xla,
         ),
         name=name,
       )
@@ -144,9 +170,9 @@ class Block(keras.layers.Layer):
       self._memory_attention = attention("memory_attention")
       self._memory_norm = norm("memory_norm")
     self._feed_forward = FeedForward(
-      config.d_model,
-      config.d_ff,
-      make_dropout(config, config.relu_dropout, uses_xla),
+      architecture.d_model,
+      architecture.d_ff,
+      make_dropout(architecture, architecture.relu_dropout),
       name="feed_forward",
     )
     self._feed_forward_norm = norm("feed_forward_norm")
@@ -176,7 +202,7 @@ class Block(keras.layers.Layer):
 
     Args:
       x: Output of the layer below.
-      bias: Which positions read which; see `attention.bias_of`.
+      bias: Which positions read which; see `bias_of`.
       memory: The encoder's output, for a decoder's layer.
       memory_bias: Which positions read which of `memory`.
       training: Whether to drop.
@@ -232,19 +258,152 @@ class Block(keras.layers.Layer):
     return x + self._feed_forward(self._feed_forward_norm(x)), cache
 
 
-def make_dropout(
-  config: ml_collections.ConfigDict, rate: float, uses_xla: bool
-) -> keras.layers.Layer:
-  """Returns a dropout of (batch, length, width), as `config` wants it shared.
+def make_dropout(architecture: Architecture, rate: float) -> keras.layers.Layer:
+  """Returns a dropout of (batch, length, width), shared or not.
 
   With `shares_dropout` all positions of a row have the same mask, which is what
   tensor2tensor does on TPUs.
   """
-  return Dropout(
-    rate, (None, 1, None) if config.shares_dropout else None, uses_xla
-  )
+  shared = (None, 1, None) if architecture.shares_dropout else None
+  return Dropout(rate, shared, architecture.uses_xla)
 
 
 def norm(name: str) -> keras.layers.Layer:
   """Returns a layer normalization as tensor2tensor has it."""
   return keras.layers.LayerNormalization(epsilon=1e-6, name=name)
+
+
+class Attention(keras.layers.Layer):
+  """Multi-head scaled dot-product attention (Vaswani et al. 2017, section 3.2).
+
+  It is tensor2tensor's: four square matrices without biases, and dropout of the
+  weights. keras.layers.MultiHeadAttention has tensors of rank 3 instead, for
+  which Glorot's initialization and Adafactor's factors come out otherwise; and
+  keras-hub's CachedMultiHeadAttention copies all of its cache in each step of a
+  decoding. Scores and their softmax are float32 in any precision.
+
+  Args:
+    width: Of input and output, a multiple of `num_heads`.
+    num_heads: How many heads.
+    dropout: Layer that drops weights, of (batch, heads, queries, keys).
+  """
+
+  def __init__(
+    self,
+    width: int,
+    num_heads: int,
+    dropout: keras.layers.Layer,
+    **kwargs,
+  ):
+    super().__init__(**kwargs)
+    self._heads, self._size = num_heads, width // num_heads
+    self._query = _projection(width, "query")
+    self._key = _projection(width, "key")
+    self._value = _projection(width, "value")
+    self._output = _projection(width, "output")
+    self._dropout = dropout
+
+  def build(self, input_shape: tuple[int | None, ...]) -> None:
+    """Makes the four matrices."""
+    for projection in (self._query, self._key, self._value, self._output):
+      projection.build(input_shape)
+
+  def call(
+    self,
+    x: tf.Tensor,
+    memory: tf.Tensor,
+    bias: tf.Tensor,
+    training: bool = False,
+  ) -> tf.Tensor:
+    """Returns what `x` reads from `memory`, of the shape of `x`.
+
+    Args:
+      x: Floats (batch, queries, width).
+      memory: Floats (batch, keys, width).
+      bias: From `bias_of`.
+      training: Whether to drop.
+    """
+    return self.attend(x, *self.project(memory), bias, training)
+
+  def project(self, memory: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns keys and values, each (batch, heads, keys, width / heads)."""
+    return self._split(self._key(memory)), self._split(self._value(memory))
+
+  def attend(
+    self,
+    x: tf.Tensor,
+    keys: tf.Tensor,
+    values: tf.Tensor,
+    bias: tf.Tensor,
+    training: bool = False,
+  ) -> tf.Tensor:
+    """Does what `call` does, with keys and values from `project`."""
+    queries = self._split(self._query(x)) * self._size**-0.5
+    scores = tf.matmul(queries, keys, transpose_b=True)
+    scores = tf.cast(scores, tf.float32) + tf.cast(bias, tf.float32)
+    weights = tf.nn.softmax(scores)
+    weights = self._dropout(tf.cast(weights, values.dtype), training=training)
+    read = tf.transpose(tf.matmul(weights, values), (0, 2, 1, 3))
+    return self._output(tf.reshape(read, tf.shape(x)))
+
+  def _split(self, x):
+    shape = tf.shape(x)
+    heads = tf.reshape(x, (shape[0], shape[1], self._heads, self._size))
+    return tf.transpose(heads, (0, 2, 1, 3))
+
+
+def bias_of(mask: tf.Tensor) -> tf.Tensor:
+  """Returns what is added to the scores: 0 where `mask`, else almost -infinity.
+
+  Args:
+    mask: Booleans (batch, queries, keys): which key counts for which query.
+
+  Returns:
+    float32 (batch, 1, queries, keys), for all heads.
+  """
+  return tf.where(mask, 0.0, _MASKED)[:, tf.newaxis]
+
+
+def _projection(width, name):
+  return keras.layers.Dense(
+    width, use_bias=False, kernel_initializer="glorot_uniform", name=name
+  )
+
+
+class Dropout(keras.layers.Dropout):
+  """keras.layers.Dropout, with a choice of the random number generator.
+
+  Within XLA on a CPU, TensorFlow's usual one, Philox, takes a multiple of the
+  time of ThreeFry; outside of XLA there is no ThreeFry.
+
+  Args:
+    rate: The share that is dropped.
+    noise_shape: Where it is 1, one decision holds for all; None for no such.
+    uses_xla: Whether it is called within a function that XLA compiles.
+  """
+
+  def __init__(
+    self,
+    rate: float,
+    noise_shape: tuple[int | None, ...] | None = None,
+    uses_xla: bool = False,
+  ):
+    super().__init__(rate, noise_shape=noise_shape)
+    self._algorithm = "threefry" if uses_xla else "auto_select"
+
+  def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+    """Returns `inputs`, in training with some set to 0 and the rest scaled."""
+    if not training or not self.rate:
+      return inputs
+    # int32, since TPUs have no int64; Keras does the same.
+    seed = tf.math.floormod(self.seed_generator.next(), tf.int32.max - 1)
+    shape = tf.shape(inputs)
+    if self.noise_shape:
+      shape = [n or shape[i] for i, n in enumerate(self.noise_shape)]
+    return tf.nn.experimental.stateless_dropout(
+      inputs,
+      rate=self.rate,
+      seed=tf.cast(seed, tf.int32),
+      rng_alg=self._algorithm,
+      noise_shape=shape,
+    )

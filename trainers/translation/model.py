@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-import ml_collections
 import tensorflow as tf
 
-from trainers.translation.attention import bias_of
 from trainers.translation.layers import (
+  Architecture,
   Block,
   Embedding,
   KeysValues,
+  bias_of,
   make_dropout,
   norm,
   position_signal,
@@ -25,40 +25,33 @@ class Transformer(keras.Model):
   that tells the encoder the task, where there is but one: layer normalization
   before each sublayer and at the end of both stacks, no biases in attention,
   one matrix for the embeddings of both languages and the softmax, and sines as
-  positions. There is dropout of rate `dropout` after the embeddings and each
-  sublayer, `relu_dropout` inside of feed-forward layers, and
-  `attention_dropout` of attention weights.
+  positions.
 
   Args:
-    config: A config's `model`: `d_model`, `num_heads`, `num_layers` (of the
-      encoder, and of the decoder), `d_ff`, the three rates of dropout, and
-      `shares_dropout`: all positions of a row, and all rows and heads of
-      attention weights, have the same mask, as in tensor2tensor on TPUs.
+    architecture: The sizes and the dropout.
     vocabulary_size: Number of tokens, of which 0 is padding.
-    uses_xla: Whether XLA compiles its training step; see `dropout.Dropout`.
   """
 
   def __init__(
     self,
-    config: ml_collections.ConfigDict,
+    architecture: Architecture,
     vocabulary_size: int,
-    uses_xla: bool = False,
     **kwargs,
   ):
     super().__init__(**kwargs)
-    self._width, self._heads = config.d_model, config.num_heads
+    self._width, self._heads = architecture.d_model, architecture.num_heads
     self._embedding = Embedding(
-      vocabulary_size, config.d_model, name="embedding"
+      vocabulary_size, architecture.d_model, name="embedding"
     )
-    self._dropout = make_dropout(config, config.dropout, uses_xla)
+    self._dropout = make_dropout(architecture, architecture.dropout)
     self._encoder = [
-      Block(config, False, uses_xla, name=f"encoder{i}")
-      for i in range(config.num_layers)
+      Block(architecture, False, name=f"encoder{i}")
+      for i in range(architecture.num_layers)
     ]
     self._encoder_norm = norm("encoder_norm")
     self._decoder = [
-      Block(config, True, uses_xla, name=f"decoder{i}")
-      for i in range(config.num_layers)
+      Block(architecture, True, name=f"decoder{i}")
+      for i in range(architecture.num_layers)
     ]
     self._decoder_norm = norm("decoder_norm")
 
@@ -170,13 +163,9 @@ class Transformer(keras.Model):
     return self._dropout(tf.cast(x, self.compute_dtype), training=training)
 
 
-def make_model(
-  config: ml_collections.ConfigDict,
-  vocabulary_size: int,
-  uses_xla: bool = False,
-) -> Transformer:
+def make_model(architecture: Architecture, vocabulary_size: int) -> Transformer:
   """Returns a Transformer, built; arguments as there."""
-  model = Transformer(config, vocabulary_size, uses_xla, name="transformer")
+  model = Transformer(architecture, vocabulary_size, name="transformer")
   model.build()
   return model
 

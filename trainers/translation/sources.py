@@ -1,24 +1,31 @@
-"""Where pairs of sentences come from."""
+"""Where pairs of sentences come from: text files, TFDS, phrases of CLDR.
+
+Of two text files, plain or gzip, line i of the one is the translation of line i
+of the other.
+"""
 
 import dataclasses
+import gzip
 import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import ml_collections
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from trainers import paths, tfds_builders
+from trainers import files, tfds_data
 from trainers.errors import UserError, first_line
-from trainers.translation import cldr_phrases, text_files
+from trainers.translation import cldr_phrases
 
 Pair = tuple[str, str]
-_SPLITS = ("train", "validation", "test")
-_SIDES = ("source", "target")
+SPLITS = ("train", "validation", "test")
+SIDES = ("source", "target")
+_GZIP = b"\x1f\x8b"
+_CHUNK = 1 << 20  # Bytes read at once.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,30 +74,44 @@ class Source:
     }
 
 
-def load(config: ml_collections.ConfigDict, data_dir: str | None) -> Source:
-  """Returns the source that `config`, a config's `data`, names.
+@dataclasses.dataclass(frozen=True)
+class Data:
+  """What names a data set of sentence pairs.
 
-  Files that are given are what is meant, whatever its `name` is.
+  Attributes:
+    name: "cldr", "text_files" or the name of a TFDS data set.
+    languages: Codes of the source and of the target language.
+    splits: Names of TFDS's splits by those of SPLITS; "test" may be None.
+    text_files: Paths of the source and the target of each of SPLITS, None for
+      those that are not given. Files that are given are what is meant, whatever
+      `name` is.
+  """
+
+  name: str
+  languages: tuple[str, str]
+  splits: Mapping[str, str | None]
+  text_files: Mapping[str, tuple[str | None, str | None]]
+
+
+def load(data: Data, data_dir: str | None) -> Source:
+  """Returns the source that `data` names.
 
   Args:
-    config: Fields `name` ("cldr", "text_files" or the name of a TFDS data set),
-      languages, splits and files; see docs/translation_data.md.
+    data: Which data set; see docs/translation_data.md.
     data_dir: TFDS's data_dir (None for its default), or the directory that
       paths of text files start from.
 
   Raises:
     UserError: if there is no such data, or if it is not aligned text.
   """
-  files = [f"{name}_{side}" for name in _SPLITS for side in _SIDES]
-  if config.name == "text_files" or any(config[field] for field in files):
-    return _text_files(config, data_dir)
-  if config.name == "cldr":
-    return _cldr(config)
-  return _tfds(config, data_dir)
+  if data.name == "text_files" or any(map(any, data.text_files.values())):
+    return _text_files(data.text_files, data_dir)
+  if data.name == "cldr":
+    return _cldr(data.languages)
+  return _tfds(data, data_dir)
 
 
-def _cldr(config):
-  languages = (config.source_language, config.target_language)
+def _cldr(languages):
   if sorted(languages) != sorted(cldr_phrases.LANGUAGES):
     raise UserError(
       "data.name='cldr' has phrases from 'en' to 'de' or the other way round. "
@@ -110,10 +131,11 @@ def _cldr(config):
   )
 
 
-def _text_files(config, data_dir):
+def _text_files(paths, data_dir):
   def split(name):
-    fields = [f"{name}_{side}" for side in _SIDES]
-    missing = [field for field in fields if not config[field]]
+    missing = [
+      f"{name}_{side}" for side, path in zip(SIDES, paths[name]) if not path
+    ]
     if name == "test" and len(missing) == 2:
       return None
     if missing:
@@ -122,48 +144,54 @@ def _text_files(config, data_dir):
         f"--config.data.{missing[0]}=FILE"
       )
     source, target = (
-      os.path.join(data_dir or "", paths.expand(config[f])) for f in fields
+      os.path.join(data_dir or "", files.expand(path)) for path in paths[name]
     )
-    contents = text_files.check(source, target)
+    contents = check_aligned(source, target)
 
     def read():
-      return zip(text_files.read_lines(source), text_files.read_lines(target))
+      return zip(read_lines(source), read_lines(target))
 
     return Split(name, contents.size, contents.fingerprint, read)
 
-  return Source(*map(split, _SPLITS))
+  return Source(*map(split, SPLITS))
 
 
-def _tfds(config, data_dir):
-  builder = tfds_builders.load(
-    config.name, data_dir, other_names=("cldr", "text_files")
+def _tfds(data, data_dir):
+  builder = tfds_data.load(
+    data.name, data_dir, other_names=("cldr", "text_files")
   )
-  languages = _languages(config, builder)
+  languages = _check_languages(data, builder)
 
   def split(name):
-    part = config[f"{name}_split"]
+    part = data.splits[name]
     if name == "test" and not part:
       return None
-    info = tfds_builders.split(builder, f"data.{name}_split", part)
+    info = tfds_data.split(builder, f"data.{name}_split", part)
 
     def read():
       return _read_tfds(builder, part, languages)
 
     # All of a large data set takes minutes, and is told by its files' sizes.
-    files = [
+    described_files = [
       [os.path.basename(f.filename), tf.io.gfile.stat(f.filename).length]
       for f in info.file_instructions
     ]
     beginning = list(itertools.islice(read(), 1000))
-    described = [builder.info.full_name, part, languages, files, beginning]
+    described = [
+      builder.info.full_name,
+      part,
+      languages,
+      described_files,
+      beginning,
+    ]
     return Split(name, info.num_examples, _fingerprint(described), read)
 
-  return Source(*map(split, _SPLITS))
+  return Source(*map(split, SPLITS))
 
 
-def _languages(config, builder):
+def _check_languages(data, builder):
   """Returns the languages of source and target, which the data set has."""
-  languages = (config.source_language, config.target_language)
+  languages = data.languages
   texts = [
     key
     for key, feature in builder.info.features.items()
@@ -173,7 +201,7 @@ def _languages(config, builder):
     if language not in texts:
       raise UserError(
         f"data.{field}={language!r} is none of the languages of "
-        f"{config.name}, which are {texts}."
+        f"{data.name}, which are {texts}."
       )
   if len(set(languages)) == 1:
     raise UserError(
@@ -185,7 +213,7 @@ def _languages(config, builder):
 
 def _read_tfds(builder, split, languages):
   try:
-    examples = tfds_builders.examples(builder, split)
+    examples = tfds_data.examples(builder, split)
     for batch in examples.batch(1024).prefetch(2).as_numpy_iterator():
       columns = ([t.decode().strip() for t in batch[k]] for k in languages)
       yield from zip(*columns)
@@ -197,3 +225,86 @@ def _read_tfds(builder, split, languages):
 
 def _fingerprint(content):
   return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class Contents:
+  """What a pair of files was found to hold.
+
+  Attributes:
+    size: Lines in each.
+    fingerprint: The same for the same text only.
+  """
+
+  size: int
+  fingerprint: str
+
+
+def check_aligned(source: str, target: str) -> Contents:
+  """Reads two files to their ends to see whether they are aligned text.
+
+  Raises:
+    UserError: if a file is not there, cannot be read, is empty or is not UTF-8,
+      or if they differ in their number of lines.
+  """
+  fingerprint = hashlib.sha256()
+  counts = [0, 0]
+  pairs = itertools.zip_longest(read_lines(source), read_lines(target))
+  for lines in pairs:
+    for i, line in enumerate(lines):
+      if line is not None:
+        counts[i] += 1
+        fingerprint.update(line.encode() + b"\n")
+  for path, count in zip((source, target), counts):
+    if not count:
+      raise UserError(f"{path} is empty.")
+  if counts[0] != counts[1]:
+    raise UserError(
+      f"{source} and {target} are not aligned: they have {counts[0]:,} and "
+      f"{counts[1]:,} lines, where line by line one must be the translation of "
+      "the other. (Only \\n and \\r\\n end a line.)"
+    )
+  return Contents(counts[0], fingerprint.hexdigest())
+
+
+def read_lines(path: str) -> Iterator[str]:
+  r"""Yields the lines of a text file without the white space around them.
+
+  A line ends with \n or \r\n and with nothing else: U+2028, U+0085 or a lone \r
+  within it are text. A byte order mark before the first is left out.
+
+  Args:
+    path: A file of UTF-8, plain or gzip whatever it is called.
+
+  Raises:
+    UserError: if it is not there, cannot be read, or is not UTF-8.
+  """
+  for number, line in enumerate(_read_bytes(path), 1):
+    try:
+      text = line.decode()
+    except UnicodeDecodeError as error:
+      raise UserError(
+        f"{path}, line {number:,}: this is not UTF-8 ({error.reason} at byte "
+        f"{error.start + 1} of the line). Convert the file: iconv -t UTF-8"
+      ) from None
+    yield (text.removeprefix("\ufeff") if number == 1 else text).strip()
+
+
+def _read_bytes(path):
+  """Yields what is between the line feeds of a file, as bytes."""
+  if not tf.io.gfile.exists(path) or tf.io.gfile.isdir(path):
+    raise UserError(f"{path} is not a file.")
+  try:
+    with tf.io.gfile.GFile(path, "rb") as file:
+      is_compressed = file.read(len(_GZIP)) == _GZIP
+      file.seek(0)
+      stream = gzip.GzipFile(fileobj=file) if is_compressed else file
+      rest = b""
+      while chunk := stream.read(_CHUNK):
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
+      if rest:
+        yield rest
+  # What gzip raises of a file that is cut off, or damaged, comes first.
+  except (EOFError, zlib.error, OSError, tf.errors.OpError) as error:
+    raise UserError(f"{path} cannot be read: {first_line(error)}") from error

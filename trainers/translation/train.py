@@ -1,40 +1,30 @@
 """Training of a translation model."""
 
 import contextlib
+import functools
 import json
 import os
 from collections.abc import Callable
+from typing import Any
 
 import keras
-import ml_collections
+import tensorflow as tf
 
-from trainers import (
-  errors,
-  interruption,
-  loop,
-  optimizers,
-  runtime,
-  workers,
-)
+from trainers import agreement, errors, files, loop, optimizers
 from trainers import workdir as workdir_lib
 from trainers.checkpoints import Checkpoints
-from trainers.translation import (
-  checks,
-  evaluation,
-  experiment,
-  input_pipeline,
-  prepared,
-  scoring,
-  sources,
-  training_step,
-  vocabulary,
-  weights,
-)
+from trainers.devices import Runtime
+from trainers.input import Input
+from trainers.translation import rows as rows_lib
+from trainers.translation import step as step_lib
+from trainers.translation import trained, vocabulary
+from trainers.translation.experiment import Experiment, make_model_and_slots
+from trainers.translation.pipelines import BATCH_KEYS, RowsPipeline
 from trainers.translation.translator import Translator
 
 
-def train(config: ml_collections.ConfigDict, run: runtime.Runtime) -> None:
-  """Trains as `config` says, and leaves everything in the workdir.
+def train(experiment: Experiment, run: Runtime) -> None:
+  """Trains an experiment, and leaves everything in the workdir.
 
   That is the records config.json, source.json, scoring.json, vocabulary.json
   and runtime.json, metrics.jsonl, TensorBoard events, the vocabulary, the rows
@@ -42,156 +32,142 @@ def train(config: ml_collections.ConfigDict, run: runtime.Runtime) -> None:
   the final scores.
 
   Args:
-    config: An experiment, as in configs/.
-    run: Where and how. If its workdir holds a run of this config, that goes on.
+    experiment: From `experiment.load`, for the strategy of `run`.
+    run: Where and how. If its workdir holds a run of this experiment, that run
+      goes on.
 
   Raises:
     UserError: for what the user can put right.
     Interrupted: after a SIGTERM.
   """
-  strategy = run.strategy
-  checks.check_config(config, strategy)
-  experiment.make_optimizer(config, strategy)  # For its mistakes to be told.
-  rows_per_batch = experiment.rows_per_batch(config, strategy)
-  source = sources.load(config.data, run.data_dir)
-  # Now, for what is wrong with these texts to be told.
-  validation, final = _texts_to_score(source, config)
+  strategy, texts = run.strategy, experiment.texts
   if run.is_chief:
-    for note in dict.fromkeys(validation.notes + final.notes):
+    for note in dict.fromkeys(texts.validation.notes + texts.final.notes):
       print(note)
   with contextlib.ExitStack() as stack:
     if run.is_chief:
       stack.enter_context(workdir_lib.locked(run.workdir))
-    records = {
-      "config": config.to_dict(),
-      "source": source.describe(),
-      "scoring": {
-        "evaluation": validation.bleu.describe(),
-        "final": final.bleu.describe(),
-      },
-      "runtime": {"precision": runtime.precision()},
-    }
-    workdir_lib.check(run.workdir, **records)
+    workdir_lib.check(run.workdir, **experiment.records)
     # Not 0: see the image trainer. And not later: TensorFlow then forgets its
     # kernels, and with them the model of every tokenizer.
-    keras.utils.set_random_seed(config.seed + 1)
+    keras.utils.set_random_seed(experiment.seed + 1)
     words = vocabulary.load_or_train(
-      source.train, config.vocabulary, run.workdir, run.is_chief
+      texts.source.train, experiment.vocabulary, run.workdir, run.is_chief
     )
-    records["vocabulary"] = words.describe()
+    records = {**experiment.records, "vocabulary": words.describe()}
     workdir_lib.check(run.workdir, vocabulary=records["vocabulary"])
-    workers.check_same_records(workers.make_gather(strategy), records)
-    rows = prepared.training_rows(
-      source.train, words, config.data.max_length, run.workdir, run.is_chief
+    agreement.check_same_records(agreement.make_gather(strategy), records)
+    rows = rows_lib.training_rows(
+      texts.source.train,
+      words,
+      experiment.row_length,
+      run.workdir,
+      run.is_chief,
     )
-    steps = experiment.make_plan(
-      config, rows, rows_per_batch, run.profile_steps
-    )
-    model, optimizer = experiment.make_model_and_optimizer(
-      config, words.size, strategy
-    )
+    plan = experiment.plan_on(len(rows.tokens))
+    model = make_model_and_slots(experiment, words.size, strategy)
     if run.is_chief:  # Not before the config proved sound.
       workdir_lib.claim(run.workdir, **records)
-    translator = Translator(
-      model,
-      words,
-      config.decoding,
-      strategy,
-      jit_compile=training_step.uses_xla(config, strategy),
-      is_chief=run.is_chief,
+    translator = _make_translator(model, words, experiment, "decoding", run)
+    task = loop.Task(
+      model=model,
+      optimizer=experiment.optimizer,
+      input=_make_input(rows, experiment, strategy),
+      train_step=_make_train_step(model, experiment, strategy),
+      metrics=("loss", "accuracy", "target_tokens"),
+      evaluate=_make_evaluation(model, words, translator, experiment, run),
+      best="bleu",
+      counts=("target_tokens",),
     )
-    task = _make_task(
-      model, optimizer, source, validation, words, rows, translator, config, run
-    )
-    loop.train(task, steps, run)
-    with interruption.of_lost_hosts(strategy):
+    loop.train(task, plan, run)
+    with errors.interrupted_by_lost_hosts(strategy):
       _wait_for_all(strategy)  # For the last checkpoint to be there.
-      _score(model, optimizer, final, translator, config, run)
+      _score(model, translator, experiment, run)
 
 
-def _texts_to_score(source, config):
-  """Returns what is scored during the training, and at its end."""
-  language = config.data.target_language
-  return (
-    scoring.prepare(source.validation, language, config.eval_sentences),
-    scoring.prepare(source.test or source.validation, language),
-  )
+def make_step(
+  experiment: Experiment, strategy: tf.distribute.Strategy
+) -> tuple[Callable[[Any], Any], Any]:
+  """Returns one replica's training step, and the specs of its batch.
+
+  The vocabulary has the size that the config says.
+  """
+  model = make_model_and_slots(experiment, experiment.vocabulary.size, strategy)
+  rows = experiment.rows_per_batch // strategy.num_replicas_in_sync
+  spec = tf.TensorSpec((rows, experiment.row_length), tf.int32)
+  step = _make_train_step(model, experiment, strategy)
+  return step, dict.fromkeys(BATCH_KEYS, spec)
 
 
-def _make_task(
-  model, optimizer, source, validation, words, rows, translator, config, run
-):
-  rows_per_batch = experiment.rows_per_batch(config, run.strategy)
-  return loop.Task(
-    model=model,
-    optimizer=optimizer,
-    train_data=lambda first_step, context: input_pipeline.train_batches(
-      rows,
-      seed=config.seed,
-      global_batch_size=rows_per_batch,
-      first_step=first_step,
-      context=context,
-    ),
-    train_step=training_step.make_train_step(
-      model, optimizer, config, run.strategy
-    ),
-    figures=("loss", "accuracy", "target_tokens"),
-    evaluate=_make_evaluation(
-      model,
-      optimizer,
-      source.validation,
-      validation,
-      words,
-      translator,
-      config,
-      run,
-    ),
-    best="bleu",
-    counts=("target_tokens",),
-  )
-
-
-def _make_evaluation(
-  model, optimizer, split, scored, words, translator, config, run
-) -> Callable[[], dict[str, float]]:
-  """Returns a function that gives the loss and BLEU of the slow weights."""
-  loss = evaluation.make_loss(
+def _make_train_step(model, experiment, strategy):
+  return step_lib.make_train_step(
     model,
-    prepared.evaluation_rows(
-      split, words, config.data.max_length, run.is_chief
-    ),
-    config,
-    experiment.rows_per_batch(config, run.strategy),
-    run.strategy,
+    experiment.optimizer,
+    experiment.label_smoothing,
+    experiment.clipping,
+    replicas=strategy.num_replicas_in_sync,
+    jit_compile=experiment.jit_compile,
   )
-  if config.eval_beam_size:
-    translator = Translator(
-      model,
-      words,
-      config.decoding,
-      run.strategy,
-      beam_size=config.eval_beam_size,
-      jit_compile=training_step.uses_xla(config, run.strategy),
-      is_chief=run.is_chief,
+
+
+def _make_input(rows, experiment, strategy):
+  return Input(
+    functools.partial(
+      RowsPipeline, rows, experiment.rows_per_batch, experiment.seed
+    ),
+    strategy,
+  )
+
+
+def _make_translator(model, words, experiment, name, run):
+  return Translator(
+    model,
+    words,
+    getattr(experiment, name),
+    run.strategy,
+    jit_compile=experiment.jit_compile,
+    is_chief=run.is_chief,
+  )
+
+
+def _make_evaluation(model, words, translator, experiment, run):
+  """Returns a function that gives the loss and BLEU of the slow weights."""
+  rows = rows_lib.evaluation_rows(
+    experiment.texts.source.validation,
+    words,
+    experiment.row_length,
+    run.is_chief,
+  )
+  loss = step_lib.make_loss(
+    model,
+    _make_input(rows, experiment, run.strategy),
+    run.strategy,
+    jit_compile=experiment.jit_compile,
+  )
+  scored = experiment.texts.validation
+  if experiment.eval_decoding != experiment.decoding:
+    translator = _make_translator(
+      model, words, experiment, "eval_decoding", run
     )
 
   def evaluate():
-    with optimizers.weights_to_evaluate(model, optimizer):
-      figures = loss()
+    with optimizers.weights_to_evaluate(model, experiment.optimizer):
+      metrics = loss()
       score, _ = scored.score(translator(scored.sentences))
-    return {**figures, "bleu": score}
+    return {**metrics, "bleu": score}
 
   return evaluate
 
 
-def _score(model, optimizer, scored, translator, config, run):
+def _score(model, translator, experiment, run):
   """Scores the final weights, and writes the scores and the translations."""
-  chosen = weights.restore(
-    config.final_weights,
-    Checkpoints(run.workdir, model, optimizer),
+  scored = experiment.texts.final
+  chosen = trained.restore_weights(
+    experiment.final_weights,
+    Checkpoints(run.workdir, model, experiment.optimizer),
     model,
-    optimizer,
-    config.average_checkpoints,
+    experiment.optimizer,
+    experiment.average_checkpoints,
   )
   translations = translator(scored.sentences)
   score, signature = scored.score(translations)
@@ -210,9 +186,9 @@ def _score(model, optimizer, scored, translator, config, run):
 
 def _write(directory, name, lines):
   path = os.path.join(directory, name)
-  with errors.writing(path):
-    workdir_lib.write_whole(path, "".join(f"{line}\n" for line in lines))
+  with files.writing(path):
+    files.write_whole(path, "".join(f"{line}\n" for line in lines))
 
 
 def _wait_for_all(strategy):
-  workers.make_gather(strategy)(0)
+  agreement.make_gather(strategy)(0)

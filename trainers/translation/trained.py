@@ -1,44 +1,21 @@
-"""A run that was trained, to use its model."""
+"""A run that was trained: its model with the weights of its checkpoints."""
 
 import dataclasses
 
-import ml_collections
+import keras
+import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from trainers import paths, runtime
+from trainers import devices, optimizers
+from trainers import flags as flags_lib
 from trainers import workdir as workdir_lib
 from trainers.checkpoints import Checkpoints
 from trainers.errors import UserError
-from trainers.translation import (
-  checks,
-  experiment,
-  training_step,
-  vocabulary,
-  weights,
-)
+from trainers.translation import experiment as experiment_lib
+from trainers.translation import vocabulary
 from trainers.translation.model import Transformer
-
-_OUTPUT = flags.DEFINE(
-  paths.PathParser(),
-  "output",
-  None,
-  "Where to write: the file of translations with --mode=translate, the "
-  "directory of the saved model with --mode=export.",
-)
-_BEAM_SIZE = flags.DEFINE_integer(
-  "beam_size",
-  None,
-  "With --mode=translate or export, in place of the config's; 1 is greedy.",
-  lower_bound=1,
-)
-_WEIGHTS = flags.DEFINE_enum(
-  "weights",
-  None,
-  checks.WEIGHTS,
-  "With --mode=translate or export: those of the best checkpoint, of the last, "
-  "or the average of the last. By default the config's final_weights.",
-)
+from trainers.translation.translator import Decoding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,28 +25,55 @@ class Trained:
   Attributes:
     model: With the weights of a checkpoint.
     words: Its vocabulary.
-    decoding: The config's `decoding`, with the flags' beam size.
+    decoding: How the run's config translates, with the beam size that was asked
+      for.
     jit_compile: Whether XLA compiles the search.
-    weights: Which weights these are.
+    weights: Which weights these are, for people.
   """
 
   model: Transformer
   words: vocabulary.Vocabulary
-  decoding: ml_collections.ConfigDict
+  decoding: Decoding
   jit_compile: bool
   weights: str
 
 
-def output() -> str:
-  """Returns the path to write to.
+def define_flags(values: flags.FlagValues) -> None:
+  """Defines the flags of a program that uses a trained run."""
+  flags_lib.define_path("output", "Where to write.", values)
+  flags.DEFINE_integer(
+    "beam_size",
+    None,
+    "In place of that of the run's config; 1 is the greedy search.",
+    lower_bound=1,
+    flag_values=values,
+  )
+  flags.DEFINE_enum(
+    "weights",
+    None,
+    experiment_lib.WEIGHTS,
+    "Those of the best checkpoint, of the last, or the average of the last. By "
+    "default final_weights of the run's config.",
+    flag_values=values,
+  )
+  flags.register_validator(
+    "workdir",
+    lambda path: path is not None,
+    "must name the directory of a run",
+    flag_values=values,
+  )
+
+
+def check_output(output: str | None) -> str:
+  """Returns the path to write to, without a slash at its end.
 
   Raises:
     UserError: if none was given, or if the name beside it is taken under which
       it is written at first.
   """
-  if not _OUTPUT.value:
+  if not output:
     raise UserError("--output must say where to write.")
-  path = _OUTPUT.value.rstrip("/")
+  path = output.rstrip("/")
   if tf.io.gfile.exists(f"{path}.tmp"):
     raise UserError(
       f"--output={path} is written as {path}.tmp at first, which is there "
@@ -80,13 +84,17 @@ def output() -> str:
 
 
 def load(
-  run: runtime.Runtime, config: ml_collections.ConfigDict | None
+  run: devices.Runtime,
+  weights: str | None = None,
+  beam_size: int | None = None,
 ) -> Trained:
-  """Returns the model of the run in `run.workdir`, as the flags want it.
+  """Returns the model of the run in `run.workdir`.
 
   Args:
     run: Where the run is, and what to use now.
-    config: That of the command line, which has to be the run's, or None.
+    weights: "best", "last" or "average", see `restore_weights`; None for the
+      config's `final_weights`.
+    beam_size: In place of the config's; None for that.
 
   Raises:
     UserError: if there is no such run.
@@ -98,38 +106,31 @@ def load(
   if None in records.values():
     raise UserError(
       f"--workdir={run.workdir} holds no run of this trainer: train there "
-      "first, by --mode=train."
+      "first, by python -m trainers.translation."
     )
-  if config is not None:
-    workdir_lib.check(run.workdir, config=config.to_dict())
-  config = ml_collections.ConfigDict(records["config"])
   # The state of an optimizer is another with float16.
-  runtime.set_precision(records["runtime"]["precision"])
+  devices.set_precision(records["runtime"]["precision"])
+  experiment = experiment_lib.of_record(records["config"], run.strategy)
   words = _load_vocabulary(run.workdir, records["vocabulary"])
-  model, optimizer = experiment.make_model_and_optimizer(
-    config, words.size, run.strategy
+  model = experiment_lib.make_model_and_slots(
+    experiment, words.size, run.strategy
   )
-  chosen = weights.restore(
-    _WEIGHTS.value or config.final_weights,
-    Checkpoints(run.workdir, model, optimizer),
+  chosen = restore_weights(
+    weights or experiment.final_weights,
+    Checkpoints(run.workdir, model, experiment.optimizer),
     model,
-    optimizer,
-    config.average_checkpoints,
+    experiment.optimizer,
+    experiment.average_checkpoints,
   )
-  if _BEAM_SIZE.value:
-    config.decoding.beam_size = _BEAM_SIZE.value
-  return Trained(
-    model,
-    words,
-    config.decoding,
-    training_step.uses_xla(config, run.strategy),
-    chosen,
-  )
+  decoding = experiment.decoding
+  if beam_size:
+    decoding = dataclasses.replace(decoding, beam_size=beam_size)
+  return Trained(model, words, decoding, experiment.jit_compile, chosen)
 
 
 def _load_vocabulary(workdir, record):
   """Returns the vocabulary that the run was trained with."""
-  for path in vocabulary.files(workdir):
+  for path in vocabulary.find_files(workdir):
     try:
       with tf.io.gfile.GFile(path, "rb") as file:
         words = vocabulary.Vocabulary(file.read())
@@ -141,3 +142,60 @@ def _load_vocabulary(workdir, record):
     f"{workdir}/vocabulary has no file with the vocabulary that this run was "
     f"trained with, whose SHA-256 is {record['fingerprint']}: put it back."
   )
+
+
+def restore_weights(
+  which: str,
+  checkpoints: Checkpoints,
+  model: keras.Model,
+  optimizer: keras.optimizers.Optimizer,
+  count: int,
+) -> str:
+  """Puts weights of earlier steps into `model`: the slow ones of a Lookahead.
+
+  The optimizer is then of no use: its state is that of a checkpoint.
+
+  Args:
+    which: "best" for those with the best evaluation, "last", or "average" for
+      the mean of the last `count` checkpoints.
+    checkpoints: Of this model and optimizer.
+    model: Built.
+    optimizer: Built.
+    count: How many to average.
+
+  Returns:
+    What it was, for people: "best, step 300".
+
+  Raises:
+    UserError: if there is no such checkpoint, or too few of them.
+  """
+  if which == "average" and count < 2:
+    raise UserError(
+      f"average_checkpoints={count} of this run's config makes no average: "
+      "take the best or the last weights."
+    )
+  if which == "best":
+    paths = [checkpoints.best] if checkpoints.best else []
+  else:
+    paths = checkpoints.paths[-(count if which == "average" else 1) :]
+  if not paths:
+    raise UserError(
+      f"There is no {which} checkpoint in {checkpoints.workdir}: train there "
+      "first, by python -m trainers.translation."
+    )
+  if which == "average" and len(paths) < count:
+    raise UserError(
+      f"average_checkpoints={count}, but {checkpoints.workdir} has "
+      f"{len(paths)}: train for longer, or set checkpoint_every_steps lower."
+    )
+  variables = model.trainable_variables
+  sums = [np.zeros(v.shape) for v in variables]
+  steps = []
+  for path in paths:
+    steps.append(str(checkpoints.read(path)))
+    with optimizers.weights_to_evaluate(model, optimizer):
+      for total, variable in zip(sums, variables):
+        total += np.array(variable)
+  for total, variable in zip(sums, variables):
+    variable.assign(total / len(paths))
+  return f"{which}, step {', '.join(steps)}"

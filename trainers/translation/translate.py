@@ -1,46 +1,48 @@
-"""Translation of a file: --mode=translate."""
+r"""Translates a text file with a trained run, a sentence a line.
+
+python -m trainers.translation.translate --workdir=/tmp/phrases \
+    --input=FILE --output=FILE
+"""
 
 import os
 import time
 
-import ml_collections
 import tensorflow as tf
 from absl import flags
 
-from trainers import errors, paths, runtime
-from trainers import workdir as workdir_lib
+from trainers import devices, files
+from trainers import flags as flags_lib
 from trainers.errors import UserError
-from trainers.translation import text_files, trained
+from trainers.translation import sources, trained
 from trainers.translation.translator import Translator
-
-_INPUT = flags.DEFINE(
-  paths.PathParser(),
-  "input",
-  None,
-  "With --mode=translate: text to translate, a sentence a line, in UTF-8.",
-)
 
 
 def translate(
-  run: runtime.Runtime, config: ml_collections.ConfigDict | None
+  run: devices.Runtime,
+  input_path: str,
+  output: str,
+  *,
+  weights: str | None = None,
+  beam_size: int | None = None,
 ) -> None:
-  """Translates the file --input line by line into --output.
+  """Translates a text file line by line.
 
   A line that is empty stays so. The output is written whole or not at all.
 
   Args:
     run: Where the trained run is, and what to use now.
-    config: That of the command line, which has to be the run's, or None.
+    input_path: Text in UTF-8, a sentence a line, plain or gzip.
+    output: The file to write.
+    weights: As for `trained.load`.
+    beam_size: As for `trained.load`.
 
   Raises:
     UserError: for what the user can put right.
   """
-  if not _INPUT.value:
-    raise UserError("--mode=translate needs --input=FILE and --output=FILE.")
-  output = trained.output()
-  _check_output(output)
-  sentences = list(text_files.read_lines(_INPUT.value))
-  loaded = trained.load(run, config)
+  output = trained.check_output(output)
+  _check_file(output)
+  sentences = list(sources.read_lines(input_path))
+  loaded = trained.load(run, weights, beam_size)
   translator = Translator(
     loaded.model,
     loaded.words,
@@ -53,19 +55,45 @@ def translate(
   translations = translator(sentences)
   seconds = time.perf_counter() - started
   if run.is_chief:
-    with errors.writing(output, resumes=False):
-      workdir_lib.write_whole(
-        output, "".join(f"{line}\n" for line in translations)
-      )
+    with files.writing(output, resumes=False):
+      files.write_whole(output, "".join(f"{line}\n" for line in translations))
     print(
       f"{output}: {len(sentences):,} lines in {seconds:.1f} s, "
       f"{len(sentences) / seconds:,.1f} sentences/s ({loaded.weights})"
     )
 
 
-def _check_output(path):
+def define_flags(values: flags.FlagValues) -> None:
+  """Defines the flags of this program."""
+  trained.define_flags(values)
+  flags_lib.define_path(
+    "input", "Text to translate, a sentence a line, in UTF-8.", values
+  )
+
+
+def main(values: flags.FlagValues) -> None:
+  """Translates as the flags say."""
+  if not values.input or not values.output:
+    raise UserError(
+      "Translating needs --input=FILE and --output=FILE. Received: "
+      f"--input={values.input}, --output={values.output}"
+    )
+  translate(
+    flags_lib.make_runtime(values),
+    values.input,
+    values.output,
+    weights=values.weights,
+    beam_size=values.beam_size,
+  )
+
+
+def _check_file(path):
   directory = os.path.dirname(path) or "."
   if tf.io.gfile.isdir(path) or not tf.io.gfile.isdir(directory):
     raise UserError(
       f"--output={path} must be a file in a directory that is there."
     )
+
+
+if __name__ == "__main__":
+  flags_lib.run(main, define_flags)

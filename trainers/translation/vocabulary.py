@@ -1,24 +1,52 @@
-"""A SentencePiece vocabulary that both languages share."""
+"""A SentencePiece vocabulary that both languages share, and its training."""
 
+import contextlib
+import dataclasses
 import functools
 import hashlib
+import io
 import json
 import os
 import re
+import threading
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
-import ml_collections
+import sentencepiece
 import tensorflow as tf
 import tensorflow_text as tf_text
+import tqdm
 
-from trainers import errors, workdir
-from trainers.errors import first_line
-from trainers.translation import vocabulary_training
+from trainers import files
+from trainers.errors import UserError, first_line
 from trainers.translation.sources import Split
-from trainers.translation.vocabulary_training import EOS, PAD
 
+KINDS = ("unigram", "bpe")
+# Special tokens. A decoder starts from the padding.
+PAD, EOS, UNK = 0, 1, 2
 _FOLDER = "vocabulary"  # In the directory of a run.
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+  """How a vocabulary is trained; the words are SentencePiece's.
+
+  Attributes:
+    kind: One of KINDS.
+    size: Number of subwords.
+    character_coverage: In [0.98, 1].
+    byte_fallback: Whether bytes spell the characters that are not covered.
+    split_digits: Whether each digit is a subword of its own.
+    max_sentences: Of how many sentences at most.
+  """
+
+  kind: str
+  size: int
+  character_coverage: float
+  byte_fallback: bool
+  split_digits: bool
+  max_sentences: int
 
 
 class Vocabulary(tf.Module):
@@ -28,7 +56,7 @@ class Vocabulary(tf.Module):
 
   Args:
     model: A serialized SentencePiece model whose padding, end of sentence and
-      unknown subword are those of `vocabulary_training`.
+      unknown subword are PAD, EOS and UNK.
 
   Attributes:
     model: The same.
@@ -116,7 +144,7 @@ class Vocabulary(tf.Module):
     return tf.strings.regex_replace(text, r"[\r\n]", " ")
 
 
-def files(directory: str) -> list[str]:
+def find_files(directory: str) -> list[str]:
   """Returns the paths of the vocabularies in the directory of a run."""
   folder = os.path.join(directory, _FOLDER)
   if not tf.io.gfile.isdir(folder):
@@ -130,7 +158,7 @@ def files(directory: str) -> list[str]:
 
 def load_or_train(
   split: Split,
-  config: ml_collections.ConfigDict,
+  recipe: Recipe,
   directory: str,
   is_chief: bool = True,
 ) -> Vocabulary:
@@ -140,7 +168,7 @@ def load_or_train(
 
   Args:
     split: The text to train it on, both sides of it.
-    config: A config's `vocabulary`.
+    recipe: How to train it.
     directory: Of the run. The file's name tells by what it was made.
     is_chief: Whether this process writes the file and shows progress.
 
@@ -148,8 +176,9 @@ def load_or_train(
     UserError: if the text does not support such a vocabulary, or if the file
       cannot be written.
   """
-  vocabulary_training.check(config)
-  made_by = json.dumps([split.fingerprint, config.to_dict()], sort_keys=True)
+  made_by = json.dumps(
+    [split.fingerprint, dataclasses.asdict(recipe)], sort_keys=True
+  )
   name = f"{hashlib.sha256(made_by.encode()).hexdigest()[:16]}.model"
   path = os.path.join(directory, _FOLDER, name)
   if tf.io.gfile.exists(path):
@@ -161,9 +190,126 @@ def load_or_train(
         f"{path} cannot be read, and is made again: {first_line(error)}",
         stacklevel=2,
       )
-  vocabulary = Vocabulary(vocabulary_training.train(split, config, is_chief))
+  vocabulary = Vocabulary(train(split, recipe, is_chief))
   if is_chief:
-    with errors.writing(path):
+    with files.writing(path):
       tf.io.gfile.makedirs(os.path.dirname(path))
-      workdir.write_whole(path, vocabulary.model)
+      files.write_whole(path, vocabulary.model)
   return vocabulary
+
+
+def train(split: Split, recipe: Recipe, is_chief: bool = True) -> bytes:
+  """Returns a serialized SentencePiece model.
+
+  Args:
+    split: The text to train it on, both sides of it.
+    recipe: How to train it.
+    is_chief: Whether to show progress.
+
+  Raises:
+    UserError: if the text does not support such a vocabulary.
+  """
+  model = io.BytesIO()
+  reader = _Reader(split, recipe.max_sentences, is_chief)
+  title = f"Training a vocabulary of {recipe.size:,} subwords"
+  try:
+    with _clock(title, reader.ended, is_chief):
+      sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(reader),
+        model_writer=model,
+        model_type=recipe.kind,
+        vocab_size=recipe.size,
+        character_coverage=recipe.character_coverage,
+        byte_fallback=recipe.byte_fallback,
+        split_digits=recipe.split_digits,
+        pad_id=PAD,
+        eos_id=EOS,
+        unk_id=UNK,
+        bos_id=-1,
+        num_threads=16,  # The result depends on it.
+        minloglevel=1,
+      )
+  except (RuntimeError, ValueError) as error:
+    raise reader.error or _explain(error, recipe) from error
+  return model.getvalue()
+
+
+@contextlib.contextmanager
+def _clock(title, begin, is_shown):
+  """Shows how long it has been since the event `begin`, as a sign of life."""
+  end = threading.Event()
+
+  def tick():
+    begin.wait()
+    with tqdm.tqdm(
+      desc=title, bar_format="{desc}: {elapsed}", disable=not is_shown
+    ) as progress:
+      while not end.wait(1.0):
+        progress.refresh()
+
+  thread = threading.Thread(target=tick, daemon=True)
+  thread.start()
+  try:
+    yield
+  finally:
+    begin.set()
+    end.set()
+    thread.join()
+
+
+class _Reader:
+  """Iterates over the sentences of pairs spread evenly over a text.
+
+  Attributes:
+    ended: Set when all is read.
+    error: What ended it before, or None: SentencePiece raises another.
+  """
+
+  def __init__(self, split, most, is_chief):
+    self._split, self._is_chief = split, is_chief
+    self._pairs = min(split.size, max(1, most // 2))
+    self.ended = threading.Event()
+    self.error = None
+
+  def __iter__(self) -> Iterator[str]:
+    """Yields sentences of the source and of the target in turn."""
+    try:
+      with tqdm.tqdm(
+        total=self._pairs,
+        desc=f"Reading {self._split.name}",
+        unit="pair",
+        disable=not self._is_chief,
+      ) as progress:
+        for i, pair in enumerate(self._split.read()):
+          if self._wanted(i + 1) > self._wanted(i):
+            yield from pair
+            progress.update()
+    except UserError as error:
+      self.error = error
+      raise
+    finally:
+      self.ended.set()
+
+  def _wanted(self, count):
+    """Returns how many of the first `count` pairs are wanted."""
+    return count * self._pairs // self._split.size
+
+
+def _explain(error, recipe):
+  """Returns as a UserError what SentencePiece means."""
+  message = str(error)
+  too_large = re.search(r"set it to a value <= (\d+)", message)
+  if too_large:
+    return UserError(
+      f"vocabulary.size={recipe.size} is more than the training text supports, "
+      f"which is {too_large[1]}."
+    )
+  too_small = re.search(r"smaller than required_chars\D*\d+ vs (\d+)", message)
+  if too_small:
+    return UserError(
+      f"vocabulary.size={recipe.size} is less than the {too_small[1]} that "
+      "single characters (and bytes, with vocabulary.byte_fallback) take."
+    )
+  return UserError(
+    f"SentencePiece cannot train a vocabulary on this text: {message[:300]}"
+  )

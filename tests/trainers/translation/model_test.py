@@ -5,7 +5,7 @@ from absl.testing import parameterized
 
 from tests.trainers.translation import tiny
 from tests.trainers.translation.numpy_transformer import NumpyTransformer
-from trainers import runtime
+from trainers import devices
 from trainers.translation.layers import FeedForward, make_dropout
 from trainers.translation.model import make_model
 
@@ -19,7 +19,7 @@ class ModelTest(tf.test.TestCase, parameterized.TestCase):
     model = tiny.model()
     logits = model(tiny.rows([_ONE, _TWO, _THREE], [_TWO], [_THREE, _ONE]))
     self.assertEqual(logits.dtype, tf.float32)
-    reference = NumpyTransformer(model, tiny.config())
+    reference = NumpyTransformer(model, tiny.architecture())
     for row, pairs in enumerate(([_ONE, _TWO, _THREE], [_TWO], [_THREE, _ONE])):
       start = 0
       for source, target in pairs:
@@ -38,17 +38,19 @@ class ModelTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_parameters_of_base(self):
     size, width, inner = 32_000, 512, 2_048
-    config = tiny.config(d_model=width, d_ff=inner, num_heads=8, num_layers=6)
+    architecture = tiny.architecture(
+      d_model=width, d_ff=inner, num_heads=8, num_layers=6
+    )
     attention, norm = 4 * width**2, 2 * width
     feed_forward = 2 * width * inner + inner + width
     encoder = attention + feed_forward + 2 * norm
     decoder = 2 * attention + feed_forward + 3 * norm
     expected = size * width + 6 * (encoder + decoder) + 2 * norm
     self.assertEqual(expected, 60_487_680)
-    self.assertEqual(make_model(config, size).count_params(), expected)
+    self.assertEqual(make_model(architecture, size).count_params(), expected)
 
   def test_initialization_of_tensor2tensor(self):
-    model = make_model(tiny.config(d_model=64, d_ff=128), 1_000)
+    model = make_model(tiny.architecture(d_model=64, d_ff=128), 1_000)
     for variable in model.trainable_variables:
       value = np.array(variable)
       if variable.path.endswith("matrix"):
@@ -65,7 +67,7 @@ class ModelTest(tf.test.TestCase, parameterized.TestCase):
     batch = tiny.rows([_ONE, _TWO], [_THREE])
     expected = tiny.model()(batch)
     self.addCleanup(keras.config.set_dtype_policy, "float32")
-    runtime.set_precision("bfloat16")
+    devices.set_precision("bfloat16")
     model = tiny.model()
     logits = model(batch)
     self.assertEqual(logits.dtype, tf.float32)
@@ -78,7 +80,7 @@ class ModelTest(tf.test.TestCase, parameterized.TestCase):
     batch = tiny.rows([([3, 4, 5, 1], [6, 1])], length=4)
     expected = tiny.model()(batch)
     self.addCleanup(keras.config.set_dtype_policy, "float32")
-    runtime.set_precision("float16")
+    devices.set_precision("float16")
     self.assertAllClose(tiny.model()(batch), expected, atol=0.03)
 
   @parameterized.parameters("dropout", "relu_dropout", "attention_dropout")
@@ -90,8 +92,8 @@ class ModelTest(tf.test.TestCase, parameterized.TestCase):
     self.assertNotAllClose(one, two, atol=1e-2)
 
   def test_shared_dropout_is_the_same_at_all_positions(self):
-    config = tiny.config(shares_dropout=True)
-    layer = FeedForward(64, 64, make_dropout(config, 0.5, uses_xla=False))
+    architecture = tiny.architecture(shares_dropout=True)
+    layer = FeedForward(64, 64, make_dropout(architecture, 0.5))
     x = tf.ones((2, 5, 64))
     layer(x)
     for variable in layer.trainable_variables:

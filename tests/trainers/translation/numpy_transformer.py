@@ -9,16 +9,19 @@ class NumpyTransformer:
 
   Args:
     model: A `trainers.translation.model.Transformer`.
-    config: Its config.
+    architecture: Its sizes.
   """
 
-  def __init__(self, model: keras.Model, config):
+  def __init__(self, model: keras.Model, architecture):
     # Without the model's own name.
     self._weights = {
       v.path.split("/", 1)[1]: np.array(v, "float64")
       for v in model.trainable_variables
     }
-    self._heads, self._layers = config.num_heads, config.num_layers
+    self._heads, self._layers = (
+      architecture.num_heads,
+      architecture.num_layers,
+    )
 
   def logits(self, source: list[int], target: list[int]) -> np.ndarray:
     """Returns (length of target, vocabulary size): after each prefix."""

@@ -4,7 +4,7 @@ import os
 
 import ml_collections
 
-from configs import cldr_transformer_lookahead
+from configs import phrases
 from trainers.translation import cldr_phrases
 
 Splits = dict[str, list[tuple[str, str]]]
@@ -35,7 +35,7 @@ def write_text(directory: str, splits_of_pairs: Splits | None = None) -> None:
 
 
 def fields() -> dict[str, object]:
-  """Returns what makes the config below of cldr_transformer_lookahead."""
+  """Returns what makes the config below of configs/phrases.py."""
   return {
     "num_steps": 8,
     "global_batch_tokens": 256,
@@ -68,7 +68,7 @@ def fields() -> dict[str, object]:
 
 def config(**changed) -> ml_collections.ConfigDict:
   """Returns a config of 8 steps on the files of `write_text`."""
-  made = cldr_transformer_lookahead.get_config()
+  made = phrases.get_config("lookahead")
   made.update_from_flattened_dict({**fields(), **changed})
   return made.lock()
 

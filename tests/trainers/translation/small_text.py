@@ -3,8 +3,6 @@
 import functools
 import tempfile
 
-from ml_collections import config_dict
-
 from trainers.translation import vocabulary
 from trainers.translation.sources import Split
 
@@ -37,9 +35,9 @@ def make_split(pairs=_PAIRS, name="train", fingerprint="small") -> Split:
   return Split(name, len(pairs), fingerprint, lambda: iter(pairs))
 
 
-def config(**fields) -> config_dict.ConfigDict:
-  """Returns a config's `vocabulary`, of 60 subwords unless told otherwise."""
-  return config_dict.create(
+def recipe(**fields) -> vocabulary.Recipe:
+  """Returns how to train a vocabulary, of 60 subwords unless told otherwise."""
+  return vocabulary.Recipe(
     **{
       "kind": "unigram",
       "size": 60,
@@ -53,7 +51,7 @@ def config(**fields) -> config_dict.ConfigDict:
 
 
 def make_vocabulary(**fields) -> vocabulary.Vocabulary:
-  """Returns a vocabulary of the text; see `config`."""
+  """Returns a vocabulary of the text; see `recipe`."""
   # Another object for each test: a test's end frees its resources.
   return vocabulary.Vocabulary(_model(**fields))
 
@@ -62,5 +60,5 @@ def make_vocabulary(**fields) -> vocabulary.Vocabulary:
 def _model(**fields):
   with tempfile.TemporaryDirectory() as directory:
     return vocabulary.load_or_train(
-      make_split(), config(**fields), directory
+      make_split(), recipe(**fields), directory
     ).model

@@ -9,15 +9,15 @@ from absl.testing import parameterized
 
 from configs import translation
 from trainers.errors import UserError
-from trainers.translation import sources
+from trainers.translation import experiment, sources
 
 _PAIRS = [("A man.", "Ein Mann."), ("Two dogs", "Zwei Hunde"), ("", "Öl ")]
 
 
-def _config(**fields):
-  config = translation.get_config().data
-  config.update(fields)
-  return config
+def _data(**fields):
+  data = translation.get_config().data
+  data.update(fields)
+  return experiment.read_data(data)
 
 
 class SourcesTest(tf.test.TestCase, parameterized.TestCase):
@@ -27,7 +27,7 @@ class SourcesTest(tf.test.TestCase, parameterized.TestCase):
 
   def assertMistake(self, message, data_dir=None, **fields):
     with self.assertRaisesRegex(UserError, message):
-      sources.load(_config(**fields), data_dir)
+      sources.load(_data(**fields), data_dir)
 
   def _write(self, name, lines):
     path = os.path.join(self.directory, name)
@@ -61,10 +61,8 @@ class SourcesTest(tf.test.TestCase, parameterized.TestCase):
     )
 
   def test_cldr_both_ways(self):
-    there = sources.load(_config(), None)
-    back = sources.load(
-      _config(source_language="de", target_language="en"), None
-    )
+    there = sources.load(_data(), None)
+    back = sources.load(_data(source_language="de", target_language="en"), None)
     self.assertEqual(
       [(s.name, s.size) for s in (there.train, there.validation, there.test)],
       [("train", 30_000), ("validation", 1_000), ("test", 1_000)],
@@ -73,7 +71,7 @@ class SourcesTest(tf.test.TestCase, parameterized.TestCase):
     self.assertEqual([p[::-1] for p in pairs], list(back.test.read()))
     self.assertEqual([*zip(*there.test.columns())], pairs)
     self.assertNotEqual(there.test.fingerprint, back.test.fingerprint)
-    self.assertEqual(there.describe(), sources.load(_config(), None).describe())
+    self.assertEqual(there.describe(), sources.load(_data(), None).describe())
     self.assertMistake("Received: .*'fr'", source_language="fr")
 
   def test_text_files(self):
@@ -87,7 +85,7 @@ class SourcesTest(tf.test.TestCase, parameterized.TestCase):
       "validation_source": "val.en",
       "validation_target": os.path.join(self.directory, "val.de"),
     }
-    source = sources.load(_config(**fields), self.directory)
+    source = sources.load(_data(**fields), self.directory)
     stripped = [(s, t.strip()) for s, t in _PAIRS]
     for split in (source.train, source.validation):
       self.assertEqual(split.size, 3)
@@ -100,7 +98,7 @@ class SourcesTest(tf.test.TestCase, parameterized.TestCase):
     fields |= {"test_source": "test.en", "test_target": path}
     self.assertMistake("2 and 1 lines", self.directory, **fields)
     self._write("test.de", ["Eins", "Zwei"])
-    source = sources.load(_config(**fields), self.directory)
+    source = sources.load(_data(**fields), self.directory)
     self.assertEqual(source.test.columns(), (["One", "Two"], ["Eins", "Zwei"]))
     self.assertCountEqual(source.describe(), ["train", "validation", "test"])
 
@@ -116,7 +114,7 @@ class SourcesTest(tf.test.TestCase, parameterized.TestCase):
       for split in ("train", "validation")
       for side in ("source", "target")
     }
-    source = sources.load(_config(**names), root)
+    source = sources.load(_data(**names), root)
     self.assertEqual(list(source.train.read()), [("own a*", "own a*")])
 
   def test_text_files_in_the_home_directory(self):
@@ -129,7 +127,7 @@ class SourcesTest(tf.test.TestCase, parameterized.TestCase):
     }
     with mock.patch.dict(os.environ, HOME=self.directory):
       for data_dir in (None, "elsewhere"):
-        source = sources.load(_config(**names), data_dir)
+        source = sources.load(_data(**names), data_dir)
         self.assertEqual(list(source.train.read()), [("a.en", "a.de")])
 
   def test_text_files_that_are_not_named(self):
@@ -148,9 +146,7 @@ class SourcesTest(tf.test.TestCase, parameterized.TestCase):
       for side in ("source", "target")
     }
     for name in ("cldr", "wmt14_translate/de-en"):
-      source = sources.load(
-        _config(name=name, test_split="test", **files), None
-      )
+      source = sources.load(_data(name=name, test_split="test", **files), None)
       self.assertEqual((source.train.size, source.test), (2, None))
       self.assertMistake("data.train_target", name=name, train_source=path)
 
@@ -158,20 +154,20 @@ class SourcesTest(tf.test.TestCase, parameterized.TestCase):
   def test_tfds(self, file_format):
     self._write_tfds("tiny_translate", _PAIRS, file_format=file_format)
     fields = {"name": "tiny_translate/de-en", "test_split": "test"}
-    source = sources.load(_config(**fields), self.directory)
+    source = sources.load(_data(**fields), self.directory)
     for split in (source.train, source.validation, source.test):
       self.assertEqual(split.size, 3)
       stripped = [(s, t.strip()) for s, t in _PAIRS]
       self.assertCountEqual(split.read(), stripped)  # TFDS shuffles on disk.
       self.assertEqual(list(split.read()), list(split.read()))
     fields |= {"source_language": "de", "target_language": "en"}
-    back = sources.load(_config(**fields), self.directory)
+    back = sources.load(_data(**fields), self.directory)
     self.assertEqual(
       list(back.test.read()), [pair[::-1] for pair in source.test.read()]
     )
     self.assertNotEqual(source.train.fingerprint, back.train.fingerprint)
     part = sources.load(
-      _config(**fields, train_split="train[:2]"), self.directory
+      _data(**fields, train_split="train[:2]"), self.directory
     )
     self.assertEqual((part.train.size, len(list(part.train.read()))), (2, 2))
     self.assertNotEqual(part.train.fingerprint, back.train.fingerprint)
@@ -179,7 +175,7 @@ class SourcesTest(tf.test.TestCase, parameterized.TestCase):
   def test_tfds_without_a_test_split(self):
     self._write_tfds("no_test", _PAIRS, splits=("train", "validation"))
     name = "no_test/de-en"
-    self.assertIsNone(sources.load(_config(name=name), self.directory).test)
+    self.assertIsNone(sources.load(_data(name=name), self.directory).test)
     self.assertMistake(
       "data.test_split='test' is not a split of no_test",
       self.directory,
@@ -190,8 +186,8 @@ class SourcesTest(tf.test.TestCase, parameterized.TestCase):
   def test_damaged_array_records(self):
     pairs = [(f"{i} men.", f"{i} Männer.") for i in range(5000)]
     self._write_tfds("damaged", pairs, ("train", "validation"), "array_record")
-    config = _config(name="damaged/de-en")
-    source = sources.load(config, self.directory)
+    data = _data(name="damaged/de-en")
+    source = sources.load(data, self.directory)
     self.assertCountEqual(source.train.read(), pairs)
     directory = os.path.join(self.directory, "damaged", "de-en", "1.0.0")
     (name,) = (n for n in os.listdir(directory) if "-train." in n)
@@ -199,13 +195,13 @@ class SourcesTest(tf.test.TestCase, parameterized.TestCase):
     with self.assertRaisesRegex(
       UserError, r"^damaged/de-en/1.0.0 cannot be read: [^\n]+$"
     ):
-      sources.load(config, self.directory)
+      sources.load(data, self.directory)
 
   def test_tfds_told_by_its_text(self):
     prints = set()
     for text in ("A man.", "A cat."):
       self._write_tfds("told", [(text, "Ein Mann."), *_PAIRS])
-      source = sources.load(_config(name="told/de-en"), self.directory)
+      source = sources.load(_data(name="told/de-en"), self.directory)
       prints.add(source.train.fingerprint)
       tf.io.gfile.rmtree(os.path.join(self.directory, "told"))
     self.assertLen(prints, 2)
@@ -241,6 +237,105 @@ class SourcesTest(tf.test.TestCase, parameterized.TestCase):
       os.path.join(self.directory, "nowhere"),
       name="wmt14_translate/de-en",
     )
+
+
+class TextFilesTest(tf.test.TestCase, parameterized.TestCase):
+  def _write(self, name, content):
+    directory = tempfile.mkdtemp(dir=self.get_temp_dir())
+    path = os.path.join(directory, name)
+    with open(path, "wb") as file:
+      file.write(content)
+    return path
+
+  def _lines(self, content):
+    return list(sources.read_lines(self._write("text", content)))
+
+  def assertMistake(self, function, *words):
+    with self.assertRaises(UserError) as raised:
+      function()
+    for word in words:
+      self.assertIn(word, str(raised.exception))
+
+  @parameterized.named_parameters(
+    ("line feed at the end", b"a\nb\n", ["a", "b"]),
+    ("none at the end", b"a\nb", ["a", "b"]),
+    ("empty lines", b"\na\n\n", ["", "a", ""]),
+    ("windows", b"a\r\nb\r\n", ["a", "b"]),
+    ("byte order mark", b"\xef\xbb\xbfa\n\xef\xbb\xbfb", ["a", "\ufeffb"]),
+    ("white space around", b" \ta \xc2\xa0\n  \n", ["a", ""]),
+    (
+      "other separators",
+      "a\u2028b\u2029c\x85d\x0be\x0cf\rg\x1ch\n".encode(),
+      ["a\u2028b\u2029c\x85d\x0be\x0cf\rg\x1ch"],
+    ),
+    ("nothing", b"", []),
+  )
+  def test_lines(self, content, expected):
+    self.assertEqual(self._lines(content), expected)
+    self.assertEqual(self._lines(gzip.compress(content)), expected)
+
+  def test_long_lines_across_chunks(self):
+    lines = ["ä" * n for n in (1 << 20, 3, (1 << 20) + 1, 1)]
+    content = "\n".join(lines).encode()
+    self.assertEqual(self._lines(content), lines)
+    self.assertEqual(self._lines(gzip.compress(content)), lines)
+
+  def test_check_counts_and_tells_texts_apart(self):
+    one = self._write("one", b"a\nb\n")
+    two = self._write("two", b"c\nd\n")
+    contents = sources.check_aligned(one, two)
+    self.assertEqual(contents.size, 2)
+    same = sources.check_aligned(
+      self._write("x", gzip.compress(b"a\nb\n")), self._write("y", b"c\r\nd")
+    )
+    self.assertEqual(contents, same)
+    for other in (b"c\ne\n", b"cd\n\n"):
+      changed = sources.check_aligned(one, self._write("z", other))
+      self.assertNotEqual(contents.fingerprint, changed.fingerprint)
+
+  def test_misaligned(self):
+    one = self._write("one.en", b"a\n" * 1000)
+    two = self._write("two.de", b"b\n" * 1001)
+    self.assertMistake(
+      lambda: sources.check_aligned(one, two),
+      "one.en and ",
+      "two.de are not aligned",
+      "1,000 and 1,001 lines",
+    )
+
+  def test_missing_and_empty(self):
+    text = self._write("text", b"a\n")
+    nowhere = os.path.join(self.get_temp_dir(), "nowhere.en")
+    self.assertMistake(
+      lambda: sources.check_aligned(nowhere, text), "nowhere.en is not a file"
+    )
+    self.assertMistake(
+      lambda: sources.check_aligned(text, self.get_temp_dir()), "is not a file"
+    )
+    self.assertMistake(
+      lambda: sources.check_aligned(text, self._write("no", b"")), "no is empty"
+    )
+
+  @parameterized.named_parameters(
+    ("latin1", "Straße\n".encode("latin1"), "line 3"),
+    ("utf16", "a\n".encode("utf-16"), "line 3"),
+    ("cut", "ä".encode()[:1], "line 3"),
+  )
+  def test_not_utf8(self, content, line):
+    path = self._write("bad.de", b"a\nb\n" + content)
+    self.assertMistake(
+      lambda: list(sources.read_lines(path)),
+      f"bad.de, {line}: this is not UTF-8",
+    )
+
+  def test_damaged_gzip(self):
+    content = gzip.compress(bytes(range(97, 123)) * 1000)
+    for damaged in (content[:-9], content[:20] + b"\0\1\2" + content[23:]):
+      path = self._write("bad.gz", damaged)
+      self.assertMistake(
+        lambda path=path: list(sources.read_lines(path)),
+        "bad.gz cannot be read",
+      )
 
 
 if __name__ == "__main__":

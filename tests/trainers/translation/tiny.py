@@ -2,27 +2,17 @@
 
 import keras
 import numpy as np
-from ml_collections import config_dict
 
+from trainers.translation.layers import Architecture
 from trainers.translation.model import Transformer, make_model
 
 VOCABULARY_SIZE = 11
 
 
-def config(**fields) -> config_dict.ConfigDict:
-  """Returns a config's `model`, without dropout."""
-  return config_dict.create(
-    **{
-      "d_model": 8,
-      "num_heads": 2,
-      "num_layers": 2,
-      "d_ff": 16,
-      "dropout": 0.0,
-      "relu_dropout": 0.0,
-      "attention_dropout": 0.0,
-      "shares_dropout": False,
-      **fields,
-    }
+def architecture(**fields) -> Architecture:
+  """Returns tiny sizes, without dropout."""
+  return Architecture(
+    **{"d_model": 8, "num_heads": 2, "num_layers": 2, "d_ff": 16, **fields}
   )
 
 
@@ -32,10 +22,10 @@ def model(scale: float = 1.0, seed: int = 0, **fields) -> Transformer:
   Args:
     scale: Of its embeddings, and so of its logits.
     seed: Of its weights.
-    **fields: Those of `config`.
+    **fields: Those of `architecture`.
   """
   keras.utils.set_random_seed(seed)
-  made = make_model(config(**fields), VOCABULARY_SIZE)
+  made = make_model(architecture(**fields), VOCABULARY_SIZE)
   random = np.random.default_rng(seed)
   for variable in made.trainable_variables:
     value = 0.4 * random.normal(size=variable.shape)

@@ -11,9 +11,11 @@ from absl.testing import parameterized
 
 from tests import replicas
 from tests.trainers.translation import small_run, unspaced_text
-from trainers import metrics, tpu_compile, tpu_program
+from trainers import metrics
+from trainers.devices import Runtime
 from trainers.errors import UserError
-from trainers.runtime import Runtime
+from trainers.experiment import without_lookahead
+from trainers.tpu import program
 from trainers.translation import (
   experiment,
   scoring,
@@ -40,7 +42,8 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
   def _train(self, config, workdir=None, strategy=None):
     workdir = workdir or self.workdir
     strategy = strategy or tf.distribute.OneDeviceStrategy("CPU:0")
-    train.train(config, Runtime(strategy, workdir, self.data_dir))
+    run = Runtime(strategy, workdir, self.data_dir)
+    train.train(experiment.load(config, run), run)
     return metrics.read(workdir)
 
   def _weights(self, workdir):
@@ -136,8 +139,9 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
         "steps_per_loop": 20,
         "eval_every_steps": 60,
         "checkpoint_every_steps": 60,
-        "learning_rate.constant": 0.01,
-        "learning_rate.warmup_steps": 10,
+        "learning_rate.peak": 0.01,
+        "learning_rate.warmup": 10,
+        "learning_rate.decay_at": (10,),
       }
     )
     lines = self._train(config)
@@ -146,17 +150,15 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_the_step_that_is_compiled_for_tpus(self):
     config = small_run.config(global_batch_tokens=512)
-    with mock.patch.object(tpu_compile, "report", return_value=7) as report:
-      status = experiment.compile_for_tpu(config, None, ["v3-8"])
-    self.assertEqual(status, 7)
-    make_step, make_inner_step, *rest = report.call_args.args
-    self.assertEqual(rest, [["v3-8"], 512, "tokens"])
-    strategy = tpu_program.CompiledReplicas(8)
+    strategy = program.CompiledReplicas(8)
     arguments = []
-    for make in (make_step, make_inner_step):
-      step, spec = make(strategy)
+    for one in (config, without_lookahead(config)):
+      source = experiment.source_to_compile(one)
+      step, spec = train.make_step(
+        experiment.unpack(one, source, strategy), strategy
+      )
       self.assertEqual({s.shape for s in spec.values()}, {(2, 32)})
-      text = tpu_program.stablehlo(step, spec, strategy)
+      text = program.stablehlo(step, spec, strategy)
       self.assertIn("stablehlo.all_reduce", text)
       head = next(line for line in text.splitlines() if "@main" in line)
       arguments.append(head.count("%arg"))
@@ -172,7 +174,12 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     ({"average_checkpoints": 3}, "average_checkpoints=3 is more than the 2"),
     ({"final_weights": "first"}, "final_weights must be one of"),
     ({"final_weights": "average"}, "average_checkpoints of 2 or more"),
-    ({"learning_rate.factors": "cosine"}, "Received: 'cosine'"),
+    ({"learning_rate.schedule": "linear"}, "Received: 'linear'"),
+    ({"learning_rate.unit": "epochs"}, "learning_rate.unit .*'epochs'"),
+    ({"learning_rate.warmup": -1}, "learning_rate.warmup .*-1"),
+    ({"vocabulary.kind": "wordpiece"}, "vocabulary.kind must be one of"),
+    ({"vocabulary.character_coverage": 0.5}, r"in \[0.98, 1\].*: 0.5"),
+    ({"vocabulary.size": -1}, "vocabulary.size must be positive"),
     ({"optimizer.name": "adan"}, "optimizer.name must be"),
     ({"vocabulary.size": 10**6}, "vocabulary.size=1000000 is more than"),
     ({"data.train_source": "none"}, "none is not a file"),
@@ -183,10 +190,10 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     self.assertFalse(os.path.exists(os.path.join(self.workdir, "config.json")))
 
   def test_a_wrong_optimizer_is_told_before_the_text_is_read(self):
-    config = small_run.config(**{"learning_rate.warmup_steps": 0})
+    config = small_run.config(**{"learning_rate.decay_at": (0,)})
     with (
       mock.patch.object(vocabulary, "load_or_train") as load_or_train,
-      self.assertRaisesRegex(UserError, "warmup_steps"),
+      self.assertRaisesRegex(UserError, "decay_at"),
     ):
       self._train(config)
     load_or_train.assert_not_called()

@@ -15,7 +15,7 @@ class TwoProcessesTest(tf.test.TestCase):
     fields = small_run.fields() | small_run.WITHOUT_DROPOUT
     return trainer_process.start_program(
       "trainers.translation",
-      "--config=configs/cldr_transformer_lookahead.py",
+      "--config=configs/phrases.py:lookahead",
       f"--data_dir={data_dir}",
       f"--workdir={workdir}",
       *(f"--config.{name}={value}" for name, value in fields.items()),

@@ -7,12 +7,13 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from tests.trainers.translation import small_text
-from trainers.translation import vocabulary, vocabulary_training
+from trainers.errors import UserError
+from trainers.translation import vocabulary
 
 
 def _train(directory, split=None, **fields):
   return vocabulary.load_or_train(
-    split or small_text.make_split(), small_text.config(**fields), directory
+    split or small_text.make_split(), small_text.recipe(**fields), directory
   )
 
 
@@ -71,7 +72,7 @@ class VocabularyTest(tf.test.TestCase, parameterized.TestCase):
     words = small_text.make_vocabulary(size=316, byte_fallback=True)
     texts = ["Žižek 猫 sees 3 🐦!"]
     tokens = words.tokenize(tf.constant(texts)).to_tensor(0)
-    self.assertNotIn(vocabulary_training.UNK, tokens.numpy())
+    self.assertNotIn(vocabulary.UNK, tokens.numpy())
     self.assertAllEqual(words.detokenize(tokens), [texts[0].encode()])
 
   def test_a_translation_is_one_line(self):
@@ -163,7 +164,7 @@ class VocabularyTest(tf.test.TestCase, parameterized.TestCase):
   def test_others_than_the_chief_write_nothing(self):
     vocabulary.load_or_train(
       small_text.make_split(),
-      small_text.config(),
+      small_text.recipe(),
       self.directory,
       is_chief=False,
     )
@@ -179,6 +180,70 @@ class VocabularyTest(tf.test.TestCase, parameterized.TestCase):
       self.assertEqual(_train(self.directory).model, words.model)
     with open(path, "rb") as file:
       self.assertEqual(file.read(), words.model)
+
+
+def _model(split=None, **fields):
+  return vocabulary.train(
+    split or small_text.make_split(), small_text.recipe(**fields)
+  )
+
+
+class TrainingTest(tf.test.TestCase, parameterized.TestCase):
+  def test_part_of_a_large_text(self):
+    pairs = [(f"a{i}", f"b{i}") for i in range(1000)]
+    split = small_text.make_split(pairs)
+    for most, expected in ((2000, 1000), (9999, 1000), (600, 300), (2, 1)):
+      sentences = list(vocabulary._Reader(split, most, is_chief=False))
+      self.assertLen(sentences, 2 * expected)
+      kept = [int(text[1:]) for text in sentences[::2]]
+      self.assertEqual([f"b{i}" for i in kept], sentences[1::2])
+      # Evenly spread.
+      self.assertLessEqual(
+        max(b - a for a, b in zip(kept, [*kept[1:], 1000])),
+        1000 // expected + 1,
+      )
+
+  @parameterized.named_parameters(
+    ("unigram", {"size": 8000}, "size=8000 is more than .* which is [0-9]+"),
+    (
+      "bpe",
+      {"size": 8000, "kind": "bpe"},
+      "size=8000 is more than .* which is [0-9]+",
+    ),
+    ("small", {"size": 10}, "size=10 is less than the [0-9]+ that single"),
+    ("small bpe", {"size": 10, "kind": "bpe"}, "size=10 is less than"),
+    (
+      "bytes",
+      {"size": 200, "byte_fallback": True},
+      "size=200 is less than the [0-9]+ that single",
+    ),
+  )
+  def test_mistakes(self, fields, message):
+    with self.assertRaisesRegex(UserError, message):
+      _model(**fields)
+
+  @parameterized.parameters("unigram", "bpe")
+  def test_the_greatest_size_that_the_error_names_can_be_had(self, kind):
+    with self.assertRaises(UserError) as raised:
+      _model(size=8000, kind=kind)
+    size = int(str(raised.exception).split()[-1].rstrip("."))
+    model = _model(size=size, kind=kind)
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    self.assertEqual(processor.vocab_size(), size)
+
+  def test_text_without_a_word(self):
+    split = small_text.make_split([("", ""), ("", "")])
+    with self.assertRaisesRegex(UserError, "SentencePiece cannot train"):
+      _model(split)
+
+  def test_text_that_cannot_be_read(self):
+    def read():
+      yield "The old man", "Der alte Mann"
+      raise UserError("train.de, line 2: this is not UTF-8")
+
+    split = small_text.Split("train", 2, "bad", read)
+    with self.assertRaisesRegex(UserError, "^train.de, line 2"):
+      _model(split)
 
 
 if __name__ == "__main__":

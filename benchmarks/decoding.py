@@ -1,0 +1,127 @@
+"""How fast is the translation trainer's beam search beside Hugging Face's?
+
+Times searches of the trainer's Transformer, as a graph and by XLA, in turn with
+--peers' `generate` of Hugging Face's MarianMTModel of the same size, with its
+cache of keys and values, in a process of its own with as many threads. Weights
+are random, and no translation may end before its greatest length: all make the
+same number of steps. Writes decoding.md, decoding.json and decoding.png to
+--results.
+
+python -m benchmarks.decoding --peers
+"""
+
+import time
+
+import keras
+from absl import flags
+
+from benchmarks import translation_trainer
+from benchmarks.harness import chart, interleaving, program
+from benchmarks.harness.report import Report, cores, make_table
+from benchmarks.peers import client, environment
+
+_SIZE = translation_trainer.define_size_flags()
+_SENTENCES = flags.DEFINE_integer(
+  "sentences", 32, "Sentences that are searched together.", lower_bound=1
+)
+_EXTRA = flags.DEFINE_integer(
+  "extra_length",
+  8,
+  "Tokens that a translation has more than its source.",
+  lower_bound=0,
+)
+_BEAM = flags.DEFINE_integer(
+  "beam_size", 4, "Hypotheses of a sentence.", lower_bound=1
+)
+_SEARCHES = flags.DEFINE_integer(
+  "searches", 5, "Searches in a round.", lower_bound=1
+)
+
+_HUGGING_FACE = "Hugging Face"
+_GOAL = 1.0
+
+
+def _seconds_per_sentence(uses_xla):
+  """Returns a function that searches and returns the seconds of a sentence."""
+  keras.utils.set_random_seed(0)
+  search = translation_trainer.make_search(
+    _SIZE(), _SENTENCES.value, _BEAM.value, _EXTRA.value, uses_xla
+  )
+  search()  # Compiles.
+
+  def seconds():
+    started = time.perf_counter()
+    for _ in range(_SEARCHES.value):
+      search()
+    elapsed = time.perf_counter() - started
+    return elapsed / (_SEARCHES.value * _SENTENCES.value)
+
+  return seconds
+
+
+def _measure(report):
+  """Returns a record for decoding.json."""
+  size = _SIZE()
+  with client.Peers(environment.interpreter()) as peers:
+    peer = peers.start(
+      _HUGGING_FACE,
+      "generation",
+      warmup_steps=1,
+      threads=cores(),
+      **translation_trainer.search_peer(
+        size, _SENTENCES.value, _BEAM.value, _EXTRA.value
+      ),
+    )
+    units = {
+      "ours, graph": _seconds_per_sentence(False),
+      "ours, XLA": _seconds_per_sentence(True),
+    }
+    if peer:
+      units[_HUGGING_FACE] = lambda: (
+        peer.run("bare", _SEARCHES.value) / _SENTENCES.value
+      )
+    measurement = interleaving.measure(
+      {"decoding": units},
+      program.ROUNDS.value,
+      "rounds",
+      program.PATIENCE.value,
+    )
+  report.versions |= peers.versions
+  return {
+    "model": size.title(),
+    "sentences": _SENTENCES.value,
+    "length": size.length,
+    "beam_size": _BEAM.value,
+    "seconds_per_sentence": measurement.seconds["decoding"],
+    "disturbed_rounds": measurement.disturbed,
+    "not_measured": peers.not_measured,
+  }
+
+
+def main() -> None:
+  """Measures, writes and prints."""
+  report = Report("decoding", ["lookahead-tf", "tensorflow", "keras"])
+  record = _measure(report)
+  seconds = record["seconds_per_sentence"]
+  table = make_table(
+    interleaving.compare_speeds(seconds, "sentences", [_HUGGING_FACE])
+  )
+  size = _SIZE()
+  report.write(
+    f"{size.title()}, {size.subwords:,} subwords: beams of {_BEAM.value} for "
+    f"{_SENTENCES.value} sentences of {size.length} tokens, "
+    f"{size.length + _EXTRA.value} tokens each.\n\n"
+    f"{table}\nOn {cores()} cores together; goal: {_GOAL} times "
+    f"{_HUGGING_FACE} at least. {program.ROUNDS.value} rounds of "
+    f"{_SEARCHES.value} searches. "
+    f"{interleaving.describe_disturbance([record], program.ROUNDS.value)}\n"
+    + client.describe_not_measured([record]),
+    record,
+  )
+  title = f"{size.title()}, beam {_BEAM.value}: sentences"
+  chart.draw_speeds({title: seconds}, report.path(".png"), [_HUGGING_FACE])
+  report.show()
+
+
+if __name__ == "__main__":
+  program.run(main)

@@ -1,0 +1,1 @@
+"""What all benchmarks share: rounds in turn, ratios, reports and charts."""

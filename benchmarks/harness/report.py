@@ -1,0 +1,125 @@
+"""Reports: Markdown tables with the command, the machine and the date."""
+
+import datetime
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tabulate
+from absl import flags
+
+_RESULTS = flags.DEFINE_string(
+  "results",
+  str(pathlib.Path(__file__).parents[1] / "results"),
+  "Folder for the report, its figures and its chart. Created if needed; older "
+  "files of the same --name are replaced.",
+)
+_NAME = flags.DEFINE_string(
+  "name", None, "What the files are called; the program's name if not given."
+)
+flags.register_validator(
+  "name",
+  lambda name: name is None or (name and os.path.basename(name) == name),
+  "must be the name of a file, without a folder",
+)
+
+
+def make_table(rows: Sequence[Sequence[str]]) -> str:
+  """Returns a Markdown table that reads well as plain text too.
+
+  Args:
+    rows: The head of the table, then its rows.
+  """
+  head, *body = rows
+  # Cells are text: numbers keep the digits that they were given.
+  table = tabulate.tabulate(
+    body, head, tablefmt="github", disable_numparse=True
+  )
+  return f"{table}\n"
+
+
+def cores() -> int:
+  """Returns how many cores this process may use."""
+  return len(os.sched_getaffinity(0))
+
+
+class Report:
+  """The files of one run: NAME.md, NAME.json, and charts beside them.
+
+  Ends the program with a sentence if --results cannot be created.
+
+  Args:
+    program: Module that was started, without "benchmarks.".
+    packages: Distributions whose versions matter.
+
+  Attributes:
+    versions: Versions by the name of the distribution. Versions of other
+      libraries may be added.
+  """
+
+  def __init__(self, program: str, packages: Sequence[str]):
+    self._start = pathlib.Path(_RESULTS.value) / (_NAME.value or program)
+    try:
+      self._start.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+      sys.exit(f"Error: --results={_RESULTS.value} cannot be created: {error}")
+    self.versions = {"python": platform.python_version()} | {
+      name: importlib.metadata.version(name) for name in packages
+    }
+    self._run = {
+      "command": shlex.join(
+        ["python", "-m", f"benchmarks.{program}", *sys.argv[1:]]
+      ),
+      "date": datetime.date.today().isoformat(),
+      "machine": (
+        f"{_processor()}, {cores()} cores, {_memory() / 2**30:.0f} GiB, "
+        f"{platform.system()} {platform.release()}"
+      ),
+    }
+    self._text = ""
+
+  def path(self, ending: str) -> str:
+    """Returns the path of a file of this run, such as NAME.png."""
+    return f"{self._start}{ending}"
+
+  def write(self, text: str, figures: Mapping[str, Any]) -> None:
+    """Writes what was measured so far.
+
+    Args:
+      text: Markdown for NAME.md. The date, the machine, the versions and the
+        command are added.
+      figures: Fields for NAME.json, JSON-like, which has these four as well.
+    """
+    versions = ", ".join(f"{name} {v}" for name, v in self.versions.items())
+    self._text = (
+      f"{text}\n{self._run['date']}, {self._run['machine']}; {versions}:\n\n"
+      f"```\n{self._run['command']}\n```\n"
+    )
+    fields = {**self._run, "versions": self.versions, **figures}
+    for ending, content in (
+      (".md", self._text),
+      (".json", json.dumps(fields, indent=2) + "\n"),
+    ):
+      pathlib.Path(self.path(ending)).write_text(content)
+
+  def show(self) -> None:
+    """Prints what NAME.md holds, and where it is."""
+    print(f"\n{self._text}\nWritten to {self.path('.md')}")
+
+
+def _processor():
+  with open("/proc/cpuinfo") as file:
+    for line in file:
+      if line.startswith("model name"):
+        return line.split(":", 1)[1].strip()
+  return platform.machine()
+
+
+def _memory():
+  return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

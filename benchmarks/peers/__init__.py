@@ -1,0 +1,1 @@
+"""Other libraries to compare with, in an environment and processes apart."""

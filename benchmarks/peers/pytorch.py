@@ -1,0 +1,340 @@
+"""Work of PyTorch, torchvision and Hugging Face, for server.py to time.
+
+Training steps of image classifiers and of a Transformer, beam searches, and an
+input of images. Batches of training stay in memory, and are random. Each public
+function returns one runner, "bare": a function of a number of steps that
+returns the mean seconds of one.
+"""
+
+import math
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+Runners = dict[str, Callable[[int], float]]
+
+
+def _prepare(threads):
+  torch.set_num_threads(threads)
+  torch.manual_seed(0)
+
+
+class _Block(nn.Module):
+  """A residual block: the output of `body` plus a shortcut."""
+
+  def __init__(self, body, inputs, outputs, stride):
+    super().__init__()
+    self.body = body
+    self.shortcut = nn.Identity()
+    if stride != 1 or inputs != outputs:
+      self.shortcut = _normalized(inputs, outputs, 1, stride)
+    self.relu = nn.ReLU(inplace=True)
+
+  def forward(self, x):
+    return self.relu(self.body(x) + self.shortcut(x))
+
+
+def _normalized(inputs, outputs, kernel_size, stride=1, relu=False):
+  layers = [
+    nn.Conv2d(
+      inputs, outputs, kernel_size, stride, kernel_size // 2, bias=False
+    ),
+    nn.BatchNorm2d(outputs),
+  ]
+  if relu:
+    layers.append(nn.ReLU(inplace=True))
+  return nn.Sequential(*layers)
+
+
+def _basic_block(inputs, width, stride):
+  body = nn.Sequential(
+    _normalized(inputs, width, 3, stride, relu=True),
+    _normalized(width, width, 3),
+  )
+  return _Block(body, inputs, width, stride)
+
+
+def _bottleneck_block(inputs, width, stride):
+  body = nn.Sequential(
+    _normalized(inputs, width, 1, relu=True),
+    _normalized(width, width, 3, stride, relu=True),
+    _normalized(width, 4 * width, 1),
+  )
+  return _Block(body, inputs, 4 * width, stride)
+
+
+def _resnet(stem, block, blocks_per_stage, expansion, classes):
+  layers, channels = [stem], 64
+  for stage, blocks in enumerate(blocks_per_stage):
+    for index in range(blocks):
+      width = 64 * 2**stage
+      stride = 2 if stage > 0 and index == 0 else 1
+      layers.append(block(channels, width, stride))
+      channels = expansion * width
+  pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+  return nn.Sequential(*layers, pool, nn.Linear(channels, classes))
+
+
+def _resnet18():
+  stem = _normalized(3, 64, 3, relu=True)
+  return _resnet(stem, _basic_block, (2, 2, 2, 2), 1, 10)
+
+
+def _resnet50():
+  stem = nn.Sequential(
+    _normalized(3, 64, 7, 2, relu=True), nn.MaxPool2d(3, 2, 1)
+  )
+  return _resnet(stem, _bottleneck_block, (3, 4, 6, 3), 4, 1000)
+
+
+# Models, and the sides of their images.
+_CLASSIFIERS = {"resnet18": (_resnet18, 32), "resnet50": (_resnet50, 224)}
+
+
+def classifier(
+  model: str, batch_size: int, threads: int, compiles: bool = False
+) -> Runners:
+  """Returns a runner of training steps of an image classifier.
+
+  The models are those of the image trainer, layer by layer. As PyTorch's own
+  advice for CPUs has it, memory is channels last and SGD is one kernel.
+
+  Args:
+    model: "resnet18", in the wide form for CIFAR, or "resnet50".
+    batch_size: Images in a step.
+    threads: Threads that an operation may use.
+    compiles: Whether to use `torch.compile`.
+  """
+  _prepare(threads)
+  make, size = _CLASSIFIERS[model]
+  network = make().to(memory_format=torch.channels_last)
+  images = torch.rand(batch_size, 3, size, size)
+  images = images.to(memory_format=torch.channels_last)
+  labels = torch.randint(network[-1].out_features, (batch_size,))
+  criterion = nn.CrossEntropyLoss()
+  optimizer = torch.optim.SGD(
+    network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4, fused=True
+  )
+  forward = torch.compile(network) if compiles else network
+
+  def run(steps):
+    started = time.perf_counter()
+    for _ in range(steps):
+      optimizer.zero_grad()
+      criterion(forward(images), labels).backward()
+      optimizer.step()
+    return (time.perf_counter() - started) / steps
+
+  return {"bare": run}
+
+
+class _Translator(nn.Module):
+  """`nn.Transformer` with what it lacks: embeddings, positions, a softmax.
+
+  One matrix is the embedding of both languages and the softmax, as in the
+  translation trainer.
+  """
+
+  def __init__(
+    self, vocabulary_size, length, width, heads, layers, inner_width, dropout
+  ):
+    super().__init__()
+    self.embedding = nn.Embedding(vocabulary_size, width, padding_idx=0)
+    nn.init.normal_(self.embedding.weight, std=width**-0.5)
+    self.transformer = nn.Transformer(
+      width,
+      heads,
+      layers,
+      layers,
+      inner_width,
+      dropout,
+      batch_first=True,
+      norm_first=True,
+    )
+    self.dropout = nn.Dropout(dropout)
+    rates = torch.exp(torch.linspace(0, -math.log(1e4), width // 2))
+    angles = torch.arange(length)[:, None] * rates
+    self.register_buffer("signal", torch.cat([angles.sin(), angles.cos()], 1))
+    mask = nn.Transformer.generate_square_subsequent_mask(length)
+    self.register_buffer("mask", mask)
+
+  def _embed(self, tokens):
+    scale = self.embedding.embedding_dim**0.5
+    return self.dropout(self.embedding(tokens) * scale + self.signal)
+
+  def forward(self, source, inputs):
+    output = self.transformer(
+      self._embed(source),
+      self._embed(inputs),
+      tgt_mask=self.mask,
+      tgt_is_causal=True,
+    )
+    return output @ self.embedding.weight.T
+
+
+def transformer(
+  sizes: dict[str, int | float],
+  batch_size: int,
+  label_smoothing: float,
+  threads: int,
+) -> Runners:
+  """Returns a runner of training steps of PyTorch's own Transformer.
+
+  Every token is text, none is padding: no mask is needed but the decoder's.
+
+  Args:
+    sizes: `vocabulary_size`; `length`, the tokens of a sentence; `width` of the
+      layers and `inner_width` of the feed-forward layers; `heads` of attention;
+      `layers` of the encoder, and of the decoder; and the rate `dropout`.
+    batch_size: Sentences in a step.
+    label_smoothing: Label smoothing of the loss.
+    threads: Threads that an operation may use.
+  """
+  _prepare(threads)
+  model = _Translator(**sizes)
+  shape = (batch_size, sizes["length"])
+  source, target = torch.randint(3, sizes["vocabulary_size"], (2, *shape))
+  inputs = nn.functional.pad(target[:, :-1], (1, 0))
+  criterion = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+  optimizer = torch.optim.Adam(
+    model.parameters(), lr=0.001, betas=(0.9, 0.997), fused=True
+  )
+
+  def run(steps):
+    started = time.perf_counter()
+    for _ in range(steps):
+      optimizer.zero_grad()
+      logits = model(source, inputs)
+      criterion(logits.flatten(0, 1), target.flatten()).backward()
+      optimizer.step()
+    return (time.perf_counter() - started) / steps
+
+  return {"bare": run}
+
+
+def generation(
+  sizes: dict[str, int],
+  source_shape: tuple[int, int],
+  new_tokens: int,
+  beam_size: int,
+  length_penalty: float,
+  threads: int,
+) -> Runners:
+  """Returns a runner of beam searches of Hugging Face's MarianMTModel.
+
+  Args:
+    sizes: `vocab_size`, `d_model`, and `ffn_dim`, `attention_heads` and
+      `layers` of the encoder and as many of the decoder.
+    source_shape: Sentences, and the tokens of each.
+    new_tokens: Tokens of each translation: no more, no fewer.
+    beam_size: Hypotheses of a sentence.
+    length_penalty: Length penalty of the search.
+    threads: Threads that an operation may use.
+  """
+  import transformers
+
+  _prepare(threads)
+  both = ("ffn_dim", "attention_heads", "layers")
+  config = transformers.MarianConfig(
+    vocab_size=sizes["vocab_size"],
+    d_model=sizes["d_model"],
+    **{
+      f"{side}_{name}": sizes[name]
+      for side in ("encoder", "decoder")
+      for name in both
+    },
+    activation_function="relu",
+    scale_embedding=True,
+    max_position_embeddings=source_shape[1] + new_tokens,
+    pad_token_id=0,
+    eos_token_id=1,
+    forced_eos_token_id=None,
+    decoder_start_token_id=0,
+  )
+  model = transformers.MarianMTModel(config).eval()
+  source = torch.randint(3, sizes["vocab_size"], source_shape)
+  mask = torch.ones_like(source)
+
+  def run(steps):
+    started = time.perf_counter()
+    with torch.inference_mode():
+      for _ in range(steps):
+        tokens = model.generate(
+          source,
+          attention_mask=mask,
+          num_beams=beam_size,
+          length_penalty=length_penalty,
+          min_new_tokens=new_tokens,
+          max_new_tokens=new_tokens,
+        )
+    seconds = (time.perf_counter() - started) / steps
+    if tokens.shape[1] != new_tokens + 1:  # The start is one more.
+      raise AssertionError(f"Unexpected length: {tokens.shape}.")
+    return seconds
+
+  return {"bare": run}
+
+
+def image_input(
+  folder: str, image_size: int, batch_size: int, threads: int
+) -> Runners:
+  """Returns a runner that loads training batches by torchvision.
+
+  As in PyTorch's example for ImageNet: a folder of class folders, a random
+  resized crop, a flip, floats, normalized, batches by a DataLoader.
+
+  Args:
+    folder: Holds a folder of images for each class.
+    image_size: Height and width of the result.
+    batch_size: Images in a batch.
+    threads: Processes that load.
+  """
+  from torchvision import datasets, transforms
+
+  torch.set_num_threads(1)  # This process only collects.
+  images = datasets.ImageFolder(
+    folder,
+    transforms.Compose(
+      [
+        transforms.RandomResizedCrop(image_size),
+        transforms.RandomHorizontalFlip(),
+        transforms.ToTensor(),
+        transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+      ]
+    ),
+  )
+  sampler = _Sample(len(images))
+  loader = torch.utils.data.DataLoader(
+    images,
+    batch_size,
+    sampler=sampler,
+    num_workers=threads,
+    persistent_workers=True,
+  )
+
+  def run(steps):
+    sampler.length = steps * batch_size
+    started = time.perf_counter()
+    for _ in loader:
+      pass
+    return (time.perf_counter() - started) / steps
+
+  return {"bare": run}
+
+
+class _Sample(torch.utils.data.Sampler):
+  """A number of indices in random order, each image about equally often."""
+
+  def __init__(self, size):
+    self.size, self.length = size, 0
+
+  def __len__(self):
+    return self.length
+
+  def __iter__(self):
+    order = []
+    while len(order) < self.length:
+      order += torch.randperm(self.size).tolist()
+    return iter(order[: self.length])
