@@ -1,6 +1,5 @@
 import os
 import pathlib
-import runpy
 import subprocess
 import sys
 from unittest import mock
@@ -10,6 +9,7 @@ from absl import flags as absl_flags
 from absl.testing import parameterized
 from ml_collections import config_dict
 
+from tests.configs import experiments
 from tests.trainers import command_line
 from trainers import devices, errors, flags
 from trainers.image_classification.__main__ import TRAINER
@@ -61,6 +61,7 @@ class MistakesTest(tf.test.TestCase, parameterized.TestCase):
     (["--config.lookahead.sync_period=0"], "Received: sync_period=0"),
     (["--strategy=mirored"], "should be one of"),
     (["--config=configs/none.py"], "configs/none.py"),
+    ([f"{_DIGITS}:lookahed"], "'lookahed'"),
     (["--config.data.name=cifarr"], "data.name='cifarr' is unknown"),
     (["--tpu_compile_only=v9-8"], "v2-8, v3-8"),
     (["3"], r"Received: ['3']"),
@@ -221,10 +222,14 @@ def _parse(path, *arguments):
 class NoneTest(tf.test.TestCase):
   def test_none_unsets_every_optional_field_of_every_config(self):
     checked = set()
-    for path in sorted(_ROOT.glob("configs/*.py")):
-      if "def get_config(" not in path.read_text():
-        continue
-      config = runpy.run_path(str(path))["get_config"]()
+    for name, text in experiments.all_of(
+      *experiments.IMAGES,
+      *experiments.TRANSLATIONS,
+      "image_classification",
+      "translation",
+    ):
+      path = f"{experiments.DIRECTORY}/{name}.py:{text}"
+      config = _parse(path)
       optional = [
         field
         for field, value in _fields(config)

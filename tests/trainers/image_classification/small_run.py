@@ -11,7 +11,7 @@ def config(**fields) -> ml_collections.ConfigDict:
   Args:
     **fields: Other values of fields such as "model.width".
   """
-  made = digits.get_config()
+  made = digits.get_config("lookahead")
   made.update_from_flattened_dict(
     {
       "num_epochs": 1.0,
