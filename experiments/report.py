@@ -8,8 +8,7 @@ import tabulate
 
 from experiments import figures
 from experiments.score import Score
-from trainers import metrics
-from trainers import workdir as workdir_lib
+from trainers import files, metrics
 
 
 def write(
@@ -35,7 +34,7 @@ def write(
   }
   table = make_table(lines, score)
   paths = [os.path.join(directory, "results.md")]
-  workdir_lib.write_whole(paths[0], table)
+  files.write_whole(paths[0], table)
   finals = {
     name: {
       rate: [metrics.column(run, score.column)[1][-1] for run in of_rate]

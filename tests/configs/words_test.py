@@ -7,11 +7,11 @@ import subprocess
 import sys
 
 import tensorflow as tf
-from absl import flags as absl_flags
 from absl.testing import parameterized
 
 from configs import words
 from tests.configs import experiments
+from tests.trainers import command_line
 from trainers import flags
 
 _ROOT = os.path.dirname(experiments.DIRECTORY)
@@ -74,13 +74,10 @@ class ChooseTest(tf.test.TestCase, parameterized.TestCase):
 
 def _parse(*arguments):
   """Parses a trainer's command line; returns how it ends, and its output."""
-  values = absl_flags.FlagValues()
-  flags.define_devices(values)
-  flags.define_training(values)
   out = io.StringIO()
   with contextlib.redirect_stdout(out):
     try:
-      flags.parse(["program", *arguments], values)
+      command_line.parse(arguments, flags.define_training)
     except SystemExit as end:
       return end.code, out.getvalue()
   raise AssertionError(f"{arguments} did not end the program")

@@ -53,6 +53,7 @@ class TrainerContract:
     data_dir: Where the data is.
     compiled_fields: Fields of a config whose batch 8 replicas can share.
     diverging_fields: Fields of a config whose training diverges.
+    learning_fields: Fields of a config whose loss falls in a few steps.
     equal_fields: Fields of a config whose result is the same for any number of
       replicas.
     weights_tolerance: Between weights with one and with two replicas.
@@ -71,6 +72,7 @@ class TrainerContract:
   data_dir: str | None = None
   compiled_fields: Mapping[str, Any] = {}
   diverging_fields: Mapping[str, Any] = {"learning_rate.peak": 1e9}
+  learning_fields: Mapping[str, Any] = {}
   equal_fields: Mapping[str, Any] = {}
   weights_tolerance = {"rtol": 2e-4, "atol": 2e-5}
   metrics_tolerance = {"rtol": 1e-4, "atol": 1e-6}
@@ -251,11 +253,11 @@ class TrainerContract:
 
   def test_precision_belongs_to_the_run(self):
     self.set_precision("bfloat16")
-    lines = self.train(self.make_config(), self.workdir)
+    lines = self.train(self.make_config(**self.learning_fields), self.workdir)
     self.assertLess(lines[-1]["train/loss"], lines[0]["train/loss"])
     devices.set_precision("float32")
     with self.assertRaisesRegex(UserError, "'bfloat16' -> 'float32'"):
-      self.train(self.make_config(), self.workdir)
+      self.train(self.make_config(**self.learning_fields), self.workdir)
 
   def test_workdir_of_another_config(self):
     with self.assertRaisesRegex(UserError, "config.seed: 0 -> 1"):

@@ -1,46 +1,33 @@
 """The command lines of the translation trainer's programs, in-process."""
 
-import functools
-import io
 import os
 import subprocess
 import sys
-from contextlib import redirect_stderr
 
 import tensorflow as tf
-from absl import flags
 from absl.testing import parameterized
 
-from trainers import flags as flags_lib
-from trainers.translation import __main__ as program
+from tests.trainers import command_line
 from trainers.translation import export, trained, translate
+from trainers.translation.__main__ import TRAINER
 
 _ROOT = os.path.dirname(
   os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
 )
-_PROGRAMS = {
-  "train": (
-    functools.partial(flags_lib.train, program.TRAINER),
-    flags_lib.define_training,
-  ),
-  "translate": (translate.main, translate.define_flags),
-  "export": (export.main, trained.define_flags),
-}
-_CONFIG = "--config=configs/phrases.py:adam"
+_CONFIG = f"--config={_ROOT}/configs/phrases.py:adam"
+
+
+def _run(name, arguments):
+  """Runs the program of that name in this process."""
+  if name == "train":
+    command_line.run_trainer(TRAINER, *arguments)
+  if name == "translate":
+    command_line.run(translate.main, arguments, translate.define_flags)
+  if name == "export":
+    command_line.run(export.main, arguments, trained.define_flags)
 
 
 class FlagsTest(tf.test.TestCase, parameterized.TestCase):
-  def _run(self, name, arguments):
-    """Runs a program in this process; returns what it says at its end."""
-    main, define = _PROGRAMS[name]
-    values = flags.FlagValues()
-    flags_lib.define_devices(values)
-    define(values)
-    stderr = io.StringIO()
-    with self.assertRaises(SystemExit) as raised, redirect_stderr(stderr):
-      flags_lib.call(main, flags_lib.parse(["x", *arguments], values), values)
-    return f"{raised.exception}{stderr.getvalue()}"
-
   @parameterized.parameters(
     ("train", [], "--config"),
     ("train", [_CONFIG, "--beam_size=1"], "beam_size"),
@@ -65,9 +52,12 @@ class FlagsTest(tf.test.TestCase, parameterized.TestCase):
   )
   def test_a_mistake_ends_with_one_sentence(self, name, arguments, message):
     workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
-    said = self._run(name, [f"--workdir={workdir}", *arguments])
-    self.assertStartsWith(said, "Error: ")
-    self.assertIn(message, said)
+    status, text = command_line.last_words(
+      lambda: _run(name, [f"--workdir={workdir}", *arguments])
+    )
+    self.assertEqual(status, 1)
+    self.assertStartsWith(text, "Error: ")
+    self.assertIn(message, text)
     self.assertFalse(os.path.exists(workdir))
 
   def test_the_workdir_is_required(self):
@@ -76,7 +66,10 @@ class FlagsTest(tf.test.TestCase, parameterized.TestCase):
       ("translate", ["--input=a", "--output=b"]),
       ("export", ["--output=saved"]),
     ):
-      self.assertIn("workdir", self._run(name, arguments))
+      _, text = command_line.last_words(
+        lambda name=name, arguments=arguments: _run(name, arguments)
+      )
+      self.assertIn("workdir", text)
 
   def test_a_program_in_a_process_of_its_own(self):
     finished = subprocess.run(

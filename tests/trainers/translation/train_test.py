@@ -4,127 +4,106 @@ import io
 import itertools
 import json
 import os
+import shutil
 from unittest import mock
 
 import tensorflow as tf
 from absl.testing import parameterized
 
-from tests import replicas
+from tests.trainers import contract
 from tests.trainers.translation import small_run, unspaced_text
-from trainers import metrics
-from trainers.devices import Runtime
 from trainers.errors import UserError
-from trainers.experiment import without_lookahead
-from trainers.tpu import program
 from trainers.translation import (
-  experiment,
   scoring,
   sources,
-  train,
-  vocabulary,
 )
+from trainers.translation.__main__ import TRAINER
 from trainers.translation.translator import Translator
 
 
-class TrainTest(tf.test.TestCase, parameterized.TestCase):
+class TrainTest(
+  contract.TrainerContract, tf.test.TestCase, parameterized.TestCase
+):
+  trainer = TRAINER
+  files = (
+    "best",
+    "checkpoints",
+    "config.json",
+    "events",
+    "lock",
+    "metrics.jsonl",
+    "results.json",
+    "rows",
+    "runtime.json",
+    "scoring.json",
+    "source.json",
+    "test.translations",
+    "vocabulary",
+    "vocabulary.json",
+  )
+  final_file = "results.json"
+  steps = (2, 4, 6, 8)
+  last_metrics = (
+    "train/target_tokens",
+    "train/learning_rate",
+    "target_tokens_per_second",
+    "eval/loss",
+    "eval/accuracy",
+    "eval/bleu",
+  )
+  batch_shapes = ((2, 32),) * 6
+  parameters = 35
+  compiled_fields = {"global_batch_tokens": 512}
+  diverging_fields = {"learning_rate.peak": 1e38, "learning_rate.warmup": 0}
+  learning_fields = small_run.WITHOUT_DROPOUT | {"learning_rate.warmup": 1}
+  equal_fields = small_run.WITHOUT_DROPOUT | {"final_weights": "last"}
+  weights_tolerance = {"rtol": 1e-3, "atol": 1e-4}
+  metrics_tolerance = {"rtol": 1e-3, "atol": 1e-3}
+  mistakes = (
+    ({"global_batch_tokens": 250}, 1, "global_batch_tokens=250 .*of 32"),
+    ({"global_batch_tokens": 96}, 2, "global_batch_tokens=96 .*of 64"),
+    ({"jit_compile": True}, 2, "jit_compile=True cannot"),
+    ({"model.num_heads": 3}, 1, "even multiple of model.num_heads"),
+    ({"model.dropout": 1.0}, 1, r"model.dropout must be in \[0, 1\)"),
+    ({"num_steps": 0}, 1, "num_steps must be positive"),
+    ({"average_checkpoints": 3}, 1, "average_checkpoints=3 is more than the 2"),
+    ({"final_weights": "first"}, 1, "final_weights must be one of"),
+    ({"final_weights": "average"}, 1, "average_checkpoints of 2 or more"),
+    ({"learning_rate.schedule": "linear"}, 1, "Received: 'linear'"),
+    ({"learning_rate.unit": "epochs"}, 1, "learning_rate.unit .*'epochs'"),
+    ({"learning_rate.warmup": -1}, 1, "learning_rate.warmup .*-1"),
+    ({"learning_rate.decay_at": (0,)}, 1, "learning_rate.decay_at"),
+    ({"vocabulary.kind": "wordpiece"}, 1, "vocabulary.kind must be one of"),
+    ({"vocabulary.character_coverage": 0.5}, 1, r"in \[0.98, 1\].*: 0.5"),
+    ({"vocabulary.size": -1}, 1, "vocabulary.size must be positive"),
+    ({"optimizer.name": "adan"}, 1, "optimizer.name must be"),
+    ({"data.train_source": "none"}, 1, "none is not a file"),
+  )
+
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
     cls.data_dir = os.path.join(cls.get_temp_dir(cls()), "text")
     small_run.write_text(cls.data_dir)
 
-  def setUp(self):
-    super().setUp()
-    self.workdir = os.path.join(
-      self.get_temp_dir(), self.id().split()[0], "run"
-    )
+  @classmethod
+  def make_config(cls, **fields):
+    return small_run.config(**fields)
 
-  def _train(self, config, workdir=None, strategy=None):
-    workdir = workdir or self.workdir
-    strategy = strategy or tf.distribute.OneDeviceStrategy("CPU:0")
-    run = Runtime(strategy, workdir, self.data_dir)
-    train.train(experiment.load(config, run), run)
-    return metrics.read(workdir)
+  @parameterized.parameters(
+    ({"global_batch_tokens": 2**20}, "global_batch_tokens=1048576"),
+    ({"vocabulary.size": 10**6}, "vocabulary.size=1000000 is more than"),
+  )
+  def test_what_the_text_does_not_support(self, fields, message):
+    with self.assertRaisesRegex(UserError, message):
+      self.train(self.make_config(**fields), self.workdir)
+    self.assertFalse(os.path.exists(os.path.join(self.workdir, "config.json")))
 
-  def _weights(self, workdir):
-    reader = tf.train.load_checkpoint(
-      os.path.join(workdir, "checkpoints", "ckpt-8")
-    )
-    return {
-      name: reader.get_tensor(name)
-      for name in reader.get_variable_to_shape_map()
-      if reader.get_variable_to_dtype_map()[name] == tf.float32
-    }
-
-  def test_two_replicas_equal_one(self):
-    config = small_run.config(**small_run.WITHOUT_DROPOUT)
-    one = self._train(config, self.workdir + "1")
-    two = self._train(config, self.workdir + "2", replicas.mirrored())
-    self.assertLen(one, len(two))
-    for a, b in zip(one, two):
-      for name in a:
-        if "per_second" not in name:
-          self.assertAllClose(a[name], b[name], rtol=1e-3, atol=1e-3)
-    expected = self._weights(self.workdir + "1")
-    for name, value in self._weights(self.workdir + "2").items():
-      self.assertAllClose(value, expected[name], rtol=1e-3, atol=1e-4)
-
-  def test_resuming_changes_nothing(self):
-    config = small_run.config()
-    whole = self._train(config, self.workdir + "1")
-    self._train(config)
-    directory = os.path.join(self.workdir, "checkpoints")
-    for name in os.listdir(directory):
-      if "8" in name:
-        os.remove(os.path.join(directory, name))
-    resumed = self._train(config)
-    self.assertLen(whole, len(resumed))
-    for a, b in zip(whole, resumed):
-      self.assertEqual(a["step"], b["step"])
-      self.assertAllClose(a["train/loss"], b["train/loss"], rtol=1e-6)
-    expected = self._weights(self.workdir + "1")
-    for name, value in self._weights(self.workdir).items():
-      self.assertAllClose(value, expected[name], rtol=1e-5, atol=1e-6)
-
-  def test_what_it_leaves_in_the_workdir(self):
-    lines = self._train(small_run.config(final_weights="last"))
-    self.assertCountEqual(
-      os.listdir(self.workdir),
-      [
-        "best",
-        "checkpoints",
-        "config.json",
-        "events",
-        "lock",
-        "metrics.jsonl",
-        "results.json",
-        "rows",
-        "runtime.json",
-        "scoring.json",
-        "source.json",
-        "test.translations",
-        "vocabulary",
-        "vocabulary.json",
-      ],
-    )
-    self.assertEqual([line["step"] for line in lines], [2, 4, 6, 8])
-    self.assertContainsSubset(
-      [
-        "train/loss",
-        "train/accuracy",
-        "train/target_tokens",
-        "train/learning_rate",
-        "target_tokens_per_second",
-        "eval/loss",
-        "eval/accuracy",
-        "eval/bleu",
-      ],
-      lines[-1],
-    )
-    with open(os.path.join(self.workdir, "results.json")) as file:
+  def test_final_translations_and_their_score(self):
+    with open(os.path.join(self.finished(), "results.json")) as file:
       results = json.load(file)
     self.assertEqual(results["weights"], "last, step 8")
-    with open(os.path.join(self.workdir, "test.translations")) as file:
+    with open(os.path.join(self.finished(), "test.translations")) as file:
       translations = file.read().split("\n")[:-1]
     references = [target for _, target in small_run.splits()["test"]]
     score, signature = scoring.Bleu()(translations, references)
@@ -144,59 +123,9 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
         "learning_rate.decay_at": (10,),
       }
     )
-    lines = self._train(config)
+    lines = self.train(config, self.workdir)
     self.assertLess(lines[-1]["train/loss"], 0.8 * lines[0]["train/loss"])
     self.assertLess(lines[-1]["eval/loss"], 4.5)  # ln 400 is 6.
-
-  def test_the_step_that_is_compiled_for_tpus(self):
-    config = small_run.config(global_batch_tokens=512)
-    strategy = program.CompiledReplicas(8)
-    arguments = []
-    for one in (config, without_lookahead(config)):
-      source = experiment.source_to_compile(one)
-      step, spec = train.make_step(
-        experiment.unpack(one, source, strategy), strategy
-      )
-      self.assertEqual({s.shape for s in spec.values()}, {(2, 32)})
-      text = program.stablehlo(step, spec, strategy)
-      self.assertIn("stablehlo.all_reduce", text)
-      head = next(line for line in text.splitlines() if "@main" in line)
-      arguments.append(head.count("%arg"))
-    # A slow weight for each of 35 parameters, and the counters of Lookahead.
-    self.assertBetween(arguments[0] - arguments[1], 35, 35 + 5)
-
-  @parameterized.parameters(
-    ({"global_batch_tokens": 250}, "multiple of 32"),
-    ({"global_batch_tokens": 2**20}, "is more than the"),
-    ({"model.num_heads": 3}, "even multiple of model.num_heads"),
-    ({"model.dropout": 1.0}, r"model.dropout must be in \[0, 1\)"),
-    ({"num_steps": 0}, "num_steps must be positive"),
-    ({"average_checkpoints": 3}, "average_checkpoints=3 is more than the 2"),
-    ({"final_weights": "first"}, "final_weights must be one of"),
-    ({"final_weights": "average"}, "average_checkpoints of 2 or more"),
-    ({"learning_rate.schedule": "linear"}, "Received: 'linear'"),
-    ({"learning_rate.unit": "epochs"}, "learning_rate.unit .*'epochs'"),
-    ({"learning_rate.warmup": -1}, "learning_rate.warmup .*-1"),
-    ({"vocabulary.kind": "wordpiece"}, "vocabulary.kind must be one of"),
-    ({"vocabulary.character_coverage": 0.5}, r"in \[0.98, 1\].*: 0.5"),
-    ({"vocabulary.size": -1}, "vocabulary.size must be positive"),
-    ({"optimizer.name": "adan"}, "optimizer.name must be"),
-    ({"vocabulary.size": 10**6}, "vocabulary.size=1000000 is more than"),
-    ({"data.train_source": "none"}, "none is not a file"),
-  )
-  def test_mistakes(self, fields, message):
-    with self.assertRaisesRegex(UserError, message):
-      self._train(small_run.config(**fields))
-    self.assertFalse(os.path.exists(os.path.join(self.workdir, "config.json")))
-
-  def test_a_wrong_optimizer_is_told_before_the_text_is_read(self):
-    config = small_run.config(**{"learning_rate.decay_at": (0,)})
-    with (
-      mock.patch.object(vocabulary, "load_or_train") as load_or_train,
-      self.assertRaisesRegex(UserError, "decay_at"),
-    ):
-      self._train(config)
-    load_or_train.assert_not_called()
 
   def test_what_is_wrong_with_the_test_set_is_told_before_training(self):
     unreadable = UserError("wmt cannot be read")
@@ -215,14 +144,14 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
       mock.patch.object(sources, "load", load_with_that_test_set),
       self.assertRaisesRegex(UserError, "wmt cannot be read"),
     ):
-      self._train(small_run.config())
+      self.train(self.make_config(), self.workdir)
     self.assertFalse(os.path.exists(os.path.join(self.workdir, "checkpoints")))
 
   @parameterized.parameters(*unspaced_text.TARGETS)
   def test_scores_of_text_without_spaces_and_of_short_lines(self, target):
     splits = unspaced_text.splits(target)
-    self.data_dir = os.path.join(self.get_temp_dir(), self.id(), "text")
-    small_run.write_text(self.data_dir, splits)
+    data_dir = os.path.join(self.get_temp_dir(), self.id(), "text")
+    small_run.write_text(data_dir, splits)
     right = dict([*splits["validation"], *splits["test"]])
     wrong = dict(zip(right, [*list(right.values())[1:], ""]))
     # First translations of other sentences, then right ones.
@@ -237,15 +166,17 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
       mock.patch.object(Translator, "__call__", translate),
       contextlib.redirect_stdout(output),
     ):
-      lines = self._train(
-        small_run.config(
+      lines = self.train(
+        self.make_config(
           **{
             "eval_every_steps": 2,
             "data.max_length": 64,
             "vocabulary.size": 66,
             "vocabulary.byte_fallback": False,
           }
-        )
+        ),
+        self.workdir,
+        data_dir=data_dir,
       )
     with open(os.path.join(self.workdir, "results.json")) as file:
       results = json.load(file)
@@ -261,7 +192,7 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     self.assertIn("test: BLEU", rest)
 
   def test_scores_of_one_run_are_computed_in_one_way(self):
-    self._train(small_run.config(num_steps=2))
+    shutil.copytree(self.finished(), self.workdir)
     path = os.path.join(self.workdir, "scoring.json")
     with open(path) as file:
       record = json.load(file)
@@ -273,12 +204,7 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     with self.assertRaisesRegex(
       UserError, "scoring.final.tokenizer: 'char' -> '13a'"
     ):
-      self._train(small_run.config(num_steps=2))
-
-  def test_workdir_of_another_config(self):
-    self._train(small_run.config(num_steps=2))
-    with self.assertRaisesRegex(UserError, "config.seed: 0 -> 1"):
-      self._train(small_run.config(num_steps=2, seed=1))
+      self.train(self.make_config(**self.equal_fields), self.workdir)
 
 
 if __name__ == "__main__":
