@@ -358,7 +358,9 @@ class LargeImagesTest(tf.test.TestCase, parameterized.TestCase):
 
 
 class MadeUpImagesTest(tf.test.TestCase, parameterized.TestCase):
-  @parameterized.parameters("imagenet2012", "cifar100", "digits")
+  @parameterized.parameters(
+    "imagenet2012", "tfrecords", "image_folder", "cifar100", "digits"
+  )
   def test_noise_of_every_label(self, name):
     source = sources.load(name, fake_data=True)
     pipeline = MadeUpImages(

@@ -39,8 +39,8 @@ class TwoProcessesTest(tf.test.TestCase):
       for text in trainer_process.tf_configs(2)
     ]
     for process in processes:
-      _, text = process.communicate(timeout=300)
-      self.assertEqual(process.returncode, 0, text)
+      status, text = process.wait()
+      self.assertEqual(status, 0, text)
     results, translations, lines = self._results(two)
     expected_results, expected_translations, expected_lines = self._results(one)
     self.assertEqual(results, expected_results)
