@@ -57,7 +57,7 @@ def _unpack(config):
   return experiment.unpack(
     config,
     sources.made_up(config.data.name),
-    tf.distribute.OneDeviceStrategy("CPU:0"),
+    tf.distribute.get_strategy(),
   )
 
 
