@@ -1,6 +1,13 @@
-"""Algorithm 1 of the paper in NumPy, written from its two nested loops."""
+"""Algorithm 1 of the paper in NumPy, written from its two nested loops.
+
+An inner optimizer here is anything with `update(weights, gradients)`, which
+returns the new weights, and, for an `inner_state` other than "maintain",
+`slots`: the list of its arrays. `Sgd` and `Adam` are in NumPy; `Bare` is an
+optimizer of Keras without Lookahead; `Lookahead` is Algorithm 1 itself.
+"""
 
 import numpy as np
+from keras import ops
 
 
 class Sgd:
@@ -49,32 +56,117 @@ class Adam:
     ]
 
 
-def lookahead(
-  inner, gradient, weights, steps, k, alpha, inner_state="maintain"
+class Bare:
+  """A Keras optimizer, which updates `variables` in eager mode."""
+
+  def __init__(self, optimizer, variables):
+    self.optimizer, self.variables = optimizer, list(variables)
+    optimizer.build(self.variables)
+
+  def update(self, weights, gradients):
+    _assign(self.variables, weights)
+    self.optimizer.apply(_tensors(gradients), self.variables)
+    return _arrays(self.variables)
+
+
+class BareStateless(Bare):
+  """The same by `stateless_apply`, which leaves the variables as they are."""
+
+  def __init__(self, optimizer, variables):
+    super().__init__(optimizer, variables)
+    self.state = [v.value for v in optimizer.variables]
+
+  def update(self, weights, gradients):
+    weights, self.state = self.optimizer.stateless_apply(
+      self.state, _tensors(gradients), _tensors(weights)
+    )
+    return _arrays(weights)
+
+
+def _assign(variables, values):
+  for variable, value in zip(variables, values):
+    variable.assign(value)
+
+
+def _tensors(arrays):
+  return [None if a is None else ops.convert_to_tensor(a) for a in arrays]
+
+
+def _arrays(tensors):
+  """Returns arrays that later assignments leave alone."""
+  return [np.array(ops.convert_to_numpy(x)) for x in tensors]
+
+
+def two_loops(
+  inner, weights, k, alpha, *, inner_state="maintain", excluded=(), store=None
 ):
-  """Runs `steps` inner updates and returns (fast, slow) weights.
+  """Is a generator: yields (theta, phi) and is sent the gradients at theta.
 
   Args:
-    inner: Has `update(weights, gradients)` and `slots`, zero at first.
-    gradient: A function of (weights, step number).
+    inner: An inner optimizer.
     weights: phi_0, a list of arrays.
-    steps: All inner updates together, not necessarily whole periods.
-    k: The synchronization period.
-    alpha: The slow step size.
+    k: The synchronization period, in updates of `inner`.
+    alpha: The slow step size, or a function that returns it, of the number of
+      the period, phi, theta and the last gradients.
     inner_state: As for the optimizer.
+    excluded: Indices of the weights that only `inner` updates.
+    store: A function that rounds slow weights to what they are stored as.
   """
-  phi, slots, step = list(weights), None, 0
+  phi, slots, t = list(weights), None, 0
   while True:
     theta = list(phi)
     for _ in range(k):
-      if step == steps:
-        return theta, phi
-      theta = inner.update(theta, gradient(theta, step))
-      step += 1
-    phi = [p + alpha * (t - p) for p, t in zip(phi, theta)]
+      gradients = yield theta, phi
+      theta = inner.update(theta, gradients)
+    a = alpha(t, phi, theta, gradients) if callable(alpha) else alpha
+    phi = [
+      w if i in excluded else p + a * (w - p)
+      for i, (p, w) in enumerate(zip(phi, theta))
+    ]
+    if store is not None:
+      phi = [store(p) for p in phi]
     if inner_state == "interpolate":
       slots = slots or [np.zeros_like(s) for s in inner.slots]
-      slots = [a + alpha * (s - a) for a, s in zip(slots, inner.slots)]
+      slots = [p + a * (s - p) for p, s in zip(slots, inner.slots)]
       inner.slots = list(slots)
     elif inner_state == "reset":
       inner.slots = [np.zeros_like(s) for s in inner.slots]
+    t += 1
+
+
+class Lookahead:
+  """Algorithm 1 by single updates: also an inner optimizer of another.
+
+  As `two_loops`; `phi` are the slow weights. Weights other than those that the
+  last update returned start the loops anew.
+  """
+
+  def __init__(self, inner, k, alpha, **options):
+    self._start = lambda weights: two_loops(inner, weights, k, alpha, **options)
+    self._theta = self.phi = None
+
+  def update(self, weights, gradients):
+    if weights is not self._theta:
+      self._loops = self._start(weights)
+      next(self._loops)
+    self._theta, self.phi = self._loops.send(gradients)
+    return self._theta
+
+
+def lookahead(inner, gradient, weights, steps, k, alpha, **options):
+  """Runs `steps` inner updates, and returns (fast, slow) weights.
+
+  Args:
+    inner: An inner optimizer.
+    gradient: A function of (weights, step number).
+    weights: phi_0, a list of arrays.
+    steps: All inner updates together, not necessarily whole periods.
+    k: As for `two_loops`.
+    alpha: As for `two_loops`.
+    **options: As for `two_loops`.
+  """
+  loops = two_loops(inner, weights, k, alpha, **options)
+  theta, phi = next(loops)
+  for step in range(steps):
+    theta, phi = loops.send(gradient(theta, step))
+  return theta, phi

@@ -1,5 +1,4 @@
 import os
-import tempfile
 
 import keras
 import numpy as np
@@ -8,32 +7,16 @@ from absl.testing import parameterized
 
 from lookahead_tf import LogSlowWeights, Lookahead, SwapSlowWeights
 from tests import replicas
-from tests.lookahead_tf import keras_optimizers
+from tests.lookahead_tf import keras_optimizers, small_model
+from tests.lookahead_tf.small_model import make, values
+from tests.lookahead_tf.test_case import TestCase
 
-_rng = np.random.default_rng(0)
-X = _rng.normal(size=(56, 4)).astype("float32")
-Y = _rng.normal(size=(56, 2)).astype("float32")
-
-
-def _model(optimizer):
-  keras.utils.set_random_seed(1)
-  model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-  model.compile(optimizer, loss="mse")
-  return model
-
-
-class TestCase(tf.test.TestCase):
-  def _folder(self):
-    """Returns the path of a new, empty folder."""
-    return tempfile.mkdtemp(dir=self.get_temp_dir())
-
-
-def _values(variables):
-  return [np.array(v) for v in variables]
+EPOCH = 7  # Steps.
+X, Y = small_model.X[: EPOCH * 8], small_model.Y[: EPOCH * 8]
 
 
 def _equal(some, others):
-  return all((a == b).all() for a, b in zip(_values(some), _values(others)))
+  return all((a == b).all() for a, b in zip(values(some), values(others)))
 
 
 class Recorder(keras.callbacks.Callback):
@@ -63,28 +46,19 @@ class Recorder(keras.callbacks.Callback):
 
 
 def _fit(model, callbacks, epochs=3, **arguments):
-  model.fit(
-    X,
-    Y,
-    batch_size=8,
-    epochs=epochs,
-    shuffle=False,
-    verbose=0,
-    callbacks=callbacks,
-    **arguments,
-  )
+  small_model.fit(model, EPOCH, epochs=epochs, callbacks=callbacks, **arguments)
 
 
-class SwapSlowWeightsTest(TestCase, parameterized.TestCase):
+class SwapSlowWeightsTest(TestCase):
   @parameterized.product(recorder_first=[False, True], validate=[False, True])
   def test_fit(self, recorder_first, validate):
-    model = _model(Lookahead(keras.optimizers.SGD(0.1), sync_period=5))
+    lookahead = Lookahead(keras.optimizers.SGD(0.1), sync_period=5)
+    model = make(lookahead, build_optimizer=False)
     recorder = Recorder()
     callbacks = [SwapSlowWeights(), recorder]
     if recorder_first:
       callbacks.reverse()
-    validation = {"validation_data": (X, Y)} if validate else {}
-    _fit(model, callbacks, **validation)
+    _fit(model, callbacks, validate=validate)
     # 7 steps an epoch: the fast weights are the slow ones after each fifth.
     batches = [step % 5 == 0 for step in range(1, 22)]
     self.assertEqual(recorder.seen["train_batch_end"], batches)
@@ -96,7 +70,7 @@ class SwapSlowWeightsTest(TestCase, parameterized.TestCase):
 
   def test_through_a_loss_scale_optimizer(self):
     lookahead = Lookahead(keras.optimizers.SGD(0.1))
-    model = _model(keras.optimizers.LossScaleOptimizer(lookahead))
+    model = make(keras.optimizers.LossScaleOptimizer(lookahead))
     model.train_on_batch(X, Y)
     expected = model.compute_loss(y=Y, y_pred=X @ lookahead.slow_weights[0])
     loss = model.evaluate(X, Y, verbose=0, callbacks=[SwapSlowWeights()])
@@ -104,19 +78,17 @@ class SwapSlowWeightsTest(TestCase, parameterized.TestCase):
 
   def test_training_is_as_without_it(self):
     alone, swapped = (
-      _model(Lookahead(keras.optimizers.Adam(0.1))) for _ in range(2)
+      make(Lookahead(keras.optimizers.Adam(0.1))) for _ in range(2)
     )
-    _fit(alone, [], validation_data=(X, Y))
-    _fit(swapped, [SwapSlowWeights()], validation_data=(X, Y))
-    for a, b in zip(alone.optimizer.variables, swapped.optimizer.variables):
-      self.assertAllEqual(np.array(a), np.array(b))
-    self.assertTrue(_equal(alone.weights, swapped.weights))
+    _fit(alone, [], validate=True)
+    _fit(swapped, [SwapSlowWeights()], validate=True)
+    self.assertSame(small_model.state(swapped), small_model.state(alone))
 
   @parameterized.parameters("evaluate", "predict")
   def test_evaluate_and_predict(self, what):
-    model = _model(Lookahead(keras.optimizers.SGD(0.1)))
+    model = make(Lookahead(keras.optimizers.SGD(0.1)))
     model.train_on_batch(X[:8], Y[:8])
-    fast = _values(model.weights)
+    fast = values(model.weights)
     recorder = Recorder()
     data = (X, Y) if what == "evaluate" else (X,)
     callbacks = [SwapSlowWeights(), recorder]
@@ -126,13 +98,13 @@ class SwapSlowWeightsTest(TestCase, parameterized.TestCase):
     self.assertTrue(_equal(model.weights, fast))
 
   def test_before_the_first_step_there_is_nothing_to_swap(self):
-    model = _model(Lookahead("sgd"))
+    model = make(Lookahead("sgd"), build_optimizer=False)
     found = model.predict(X, verbose=0, callbacks=[SwapSlowWeights()])
     self.assertAllEqual(found, model.predict(X, verbose=0))
 
   def test_model_checkpoint_saves_a_state_to_go_on_from(self):
-    path = os.path.join(self.get_temp_dir(), "model.keras")
-    model = _model(Lookahead(keras.optimizers.SGD(0.1)))
+    path = self.new_path("model.keras")
+    model = make(Lookahead(keras.optimizers.SGD(0.1)))
     _fit(
       model,
       [SwapSlowWeights(), keras.callbacks.ModelCheckpoint(path)],
@@ -140,40 +112,39 @@ class SwapSlowWeightsTest(TestCase, parameterized.TestCase):
     )
     loaded = keras.models.load_model(path)
     self.assertTrue(_equal(loaded.weights, model.weights))
-    for _ in range(5):
-      loaded.train_on_batch(X[:8], Y[:8])
-      model.train_on_batch(X[:8], Y[:8])
+    for each in (loaded, model):
+      small_model.train(each, 0, 5)
     self.assertTrue(_equal(loaded.weights, model.weights))
 
   def test_early_stopping_keeps_the_weights_that_it_restored(self):
-    model = _model(Lookahead(keras.optimizers.SGD(0.1)))
+    model = make(Lookahead(keras.optimizers.SGD(0.1)))
     best = []
 
     class Worsen(keras.callbacks.Callback):
       def on_epoch_end(self, epoch, logs=None):
         if epoch == 0:
-          best.extend(_values(self.model.weights))
+          best.extend(values(self.model.weights))
         logs["val_loss"] = epoch
 
     stop = keras.callbacks.EarlyStopping(patience=2, restore_best_weights=True)
     callbacks = [SwapSlowWeights(), Worsen(), stop]
-    _fit(model, callbacks, epochs=9, validation_data=(X, Y))
+    _fit(model, callbacks, epochs=9, validate=True)
     self.assertTrue(_equal(model.weights, best))
 
   @parameterized.parameters(False, True)
   def test_after_an_interrupted_validation(self, by_hand):
-    model = _model(Lookahead(keras.optimizers.SGD(0.1)))
+    model = make(Lookahead(keras.optimizers.SGD(0.1)))
     fast = []
 
     class Interrupt(keras.callbacks.Callback):
       def on_train_batch_end(self, batch, logs=None):
-        fast[:] = _values(self.model.weights)
+        fast[:] = values(self.model.weights)
 
       def on_test_batch_end(self, batch, logs=None):
         raise KeyboardInterrupt
 
     with self.assertRaises(KeyboardInterrupt):
-      _fit(model, [SwapSlowWeights(), Interrupt()], validation_data=(X, Y))
+      _fit(model, [SwapSlowWeights(), Interrupt()], validate=True)
     with self.assertRaisesRegex(RuntimeError, "restore_fast_weights"):
       model.train_on_batch(X, Y)
     if by_hand:
@@ -187,27 +158,30 @@ class SwapSlowWeightsTest(TestCase, parameterized.TestCase):
 
   def test_mirrored(self):
     with replicas.mirrored().scope():
-      model = _model(Lookahead(keras.optimizers.SGD(0.1)))
-    alone = _model(Lookahead(keras.optimizers.SGD(0.1)))
+      model = make(Lookahead(keras.optimizers.SGD(0.1)))
+    alone = make(Lookahead(keras.optimizers.SGD(0.1)))
     recorder = Recorder()
     for m in (model, alone):
-      _fit(m, [SwapSlowWeights(), recorder], validation_data=(X, Y))
+      _fit(m, [SwapSlowWeights(), recorder], validate=True)
     self.assertAllEqual(recorder.seen["epoch_end"], [True] * 6)
-    self.assertAllClose(_values(model.weights), _values(alone.weights))
+    self.assertAllClose(values(model.weights), values(alone.weights))
 
   def test_a_multi_optimizer_that_is_not_built(self):
     keras_optimizers.require(self, "MultiOptimizer")
     lookahead = Lookahead(keras.optimizers.SGD(0.1))
-    model = _model(keras.optimizers.MultiOptimizer(lambda v: lookahead))
-    _fit(model, [SwapSlowWeights()], validation_data=(X, Y))
+    model = make(
+      keras.optimizers.MultiOptimizer(lambda v: lookahead),
+      build_optimizer=False,
+    )
+    _fit(model, [SwapSlowWeights()], validate=True)
     self.assertTrue(lookahead.built)
 
   def test_another_optimizer_is_refused_at_once(self):
-    with self.assertRaisesRegex(ValueError, "needs a model that a Lookahead"):
-      _fit(_model("sgd"), [SwapSlowWeights()])
+    with self.assertRaisesRegex(ValueError, "Lookahead.*SGD"):
+      _fit(make("sgd"), [SwapSlowWeights()])
 
 
-class LogSlowWeightsTest(TestCase, parameterized.TestCase):
+class LogSlowWeightsTest(TestCase):
   def _read(self, path):
     """Returns {tag: [(step, value)]} of the event files in a folder."""
     found = {}
@@ -221,8 +195,8 @@ class LogSlowWeightsTest(TestCase, parameterized.TestCase):
 
   @parameterized.parameters(("epoch", [0, 1, 2]), (10, [10, 20]))
   def test_curves(self, update_freq, steps):
-    path = self._folder()
-    model = _model(Lookahead(keras.optimizers.SGD(0.1), 5, 0.25))
+    path = self.new_path()
+    model = make(Lookahead(keras.optimizers.SGD(0.1), 5, 0.25))
     distances = []
 
     class Measure(keras.callbacks.Callback):
@@ -246,23 +220,23 @@ class LogSlowWeightsTest(TestCase, parameterized.TestCase):
     self.assertAllGreater(np.array(expected), 0)
 
   def test_no_curve_of_zeros(self):
-    path = self._folder()
-    model = _model(Lookahead(keras.optimizers.SGD(0.1), 7))
+    path = self.new_path()
+    model = make(Lookahead(keras.optimizers.SGD(0.1), 7))
     model.compile(model.optimizer, loss="mse", steps_per_execution=7)
-    with self.assertWarnsRegex(UserWarning, "wrote no distance"):
+    with self.assertWarnsRegex(UserWarning, "distance"):
       _fit(model, [LogSlowWeights(path)])
     found = self._read(os.path.join(path, "train"))
     self.assertEqual(list(found), ["lookahead/slow_step_size"])
 
   @parameterized.parameters(0, -1, True, "batch", 1.5)
   def test_a_wrong_frequency(self, value):
-    with self.assertRaisesRegex(ValueError, "`update_freq` must be"):
+    with self.assertRaisesRegex(ValueError, f"update_freq={value!r}"):
       LogSlowWeights("logs", value)
 
 
 class KerasCallbacksTest(TestCase):
   def test_schedulers_reach_the_inner_learning_rate(self):
-    model = _model(Lookahead(keras.optimizers.SGD(1.0)))
+    model = make(Lookahead(keras.optimizers.SGD(1.0)))
     schedule = keras.callbacks.LearningRateScheduler(lambda epoch: 0.5**epoch)
     _fit(model, [schedule])
     self.assertAllClose(model.optimizer.inner_optimizer.learning_rate, 0.25)
@@ -274,27 +248,27 @@ class KerasCallbacksTest(TestCase):
 
   def test_tensorboard_and_swap_ema_weights(self):
     inner = keras.optimizers.SGD(0.1, use_ema=True)
-    model = _model(Lookahead(inner))
+    model = make(Lookahead(inner))
     callbacks = [
-      keras.callbacks.TensorBoard(self._folder()),
+      keras.callbacks.TensorBoard(self.new_path()),
       keras.callbacks.SwapEMAWeights(),
     ]
-    _fit(model, callbacks, validation_data=(X, Y))
+    _fit(model, callbacks, validate=True)
     average = inner._model_variables_moving_average
     self.assertTrue(_equal(model.trainable_variables, average))
 
   def test_swap_ema_weights_with_mixed_precision(self):
     inner = keras.optimizers.SGD(0.1, use_ema=True)
-    model = _model(keras.optimizers.LossScaleOptimizer(Lookahead(inner)))
+    model = make(keras.optimizers.LossScaleOptimizer(Lookahead(inner)))
     callbacks = [keras.callbacks.SwapEMAWeights()]
-    _fit(model, callbacks, validation_data=(X, Y))
+    _fit(model, callbacks, validate=True)
     average = inner._model_variables_moving_average
     self.assertTrue(_equal(model.trainable_variables, average))
 
   def test_backup_and_restore(self):
-    path = self._folder()
+    path = self.new_path()
     whole, broken = (
-      _model(Lookahead(keras.optimizers.Adam(0.1))) for _ in range(2)
+      make(Lookahead(keras.optimizers.Adam(0.1))) for _ in range(2)
     )
     _fit(whole, [], epochs=4)
 
@@ -308,11 +282,9 @@ class KerasCallbacksTest(TestCase):
 
     with self.assertRaises(KeyboardInterrupt):
       _fit(broken, [backup(), Interrupt()], epochs=4)
-    resumed = _model(Lookahead(keras.optimizers.Adam(0.1)))
+    resumed = make(Lookahead(keras.optimizers.Adam(0.1)))
     _fit(resumed, [backup()], epochs=4)
-    for a, b in zip(whole.optimizer.variables, resumed.optimizer.variables):
-      self.assertAllEqual(np.array(a), np.array(b))
-    self.assertTrue(_equal(whole.weights, resumed.weights))
+    self.assertSame(small_model.state(resumed), small_model.state(whole))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
 """Files of a model, and what Keras does to a model between two trainings."""
 
 import inspect
-import os
-import tempfile
 
 import keras
 import numpy as np
@@ -10,27 +8,22 @@ import tensorflow as tf
 
 import lookahead_tf
 from lookahead_tf import Lookahead
+from tests.lookahead_tf import small_model
+from tests.lookahead_tf.test_case import TestCase
 
-X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
-Y = X.sum(1, keepdims=True)
+X = small_model.X[:8]
 
 
 def _trained(steps=3):
-  keras.utils.set_random_seed(1)
-  model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
-  model.compile(Lookahead(keras.optimizers.Adam(0.1), 5), loss="mse")
-  for _ in range(steps):
-    model.train_on_batch(X, Y)
+  model = small_model.make(Lookahead(keras.optimizers.Adam(0.1), 5))
+  small_model.train(model, 0, steps)
   return model
 
 
-class ExportsTest(tf.test.TestCase):
-  def _path(self, name):
-    return os.path.join(tempfile.mkdtemp(dir=self.get_temp_dir()), name)
-
+class ExportsTest(TestCase):
   def test_saved_model_of_the_slow_weights(self):
-    model, path = _trained(), self._path("exported")
-    kernel, bias = (np.array(slow) for slow in model.optimizer.slow_weights)
+    model, path = _trained(), self.new_path("exported")
+    kernel, bias = small_model.values(model.optimizer.slow_weights)
     with lookahead_tf.slow_weights(model):
       model.export(path, verbose=False)
     exported = tf.saved_model.load(path)  # Its variables live as long as it.
@@ -42,15 +35,13 @@ class ExportsTest(tf.test.TestCase):
     arguments = inspect.signature(keras.Model.save_weights).parameters
     if "max_shard_size" not in arguments:
       self.skipTest("this Keras writes one file of weights")
-    model, path = _trained(), self._path("sharded.weights.json")
+    model, path = _trained(), self.new_path("sharded.weights.json")
     model.save_weights(path, max_shard_size=1e-6)  # Gigabytes.
     other = _trained(steps=1)
     other.load_weights(path)
     for each in (model, other):
-      for _ in range(4):
-        each.train_on_batch(X, Y)
-    for a, b in zip(model.get_weights(), other.get_weights()):
-      self.assertAllEqual(a, b)
+      small_model.train(each, 3, 7)
+    self.assertSame(other.get_weights(), model.get_weights())
 
   def test_lora_after_training_and_compiled_again(self):
     model = _trained()
@@ -59,9 +50,8 @@ class ExportsTest(tf.test.TestCase):
     kernel = np.array(layer._kernel)
     layer.enable_lora(1)
     model.compile(Lookahead("sgd", 2), loss="mse")
-    start = [np.array(v) for v in model.trainable_variables]
-    for _ in range(2):
-      model.train_on_batch(X, Y)
+    start = small_model.values(model.trainable_variables)
+    small_model.train(model, 3, 5)
     self.assertAllEqual(layer._kernel, kernel)
     self.assertLen(model.optimizer.slow_weights, len(start))
     self.assertNotAllClose(model.trainable_variables[0], start[0])
@@ -73,8 +63,11 @@ class ExportsTest(tf.test.TestCase):
       variable = keras.Variable([1.0], dtype="bfloat16")
       inner = keras.optimizers.SGD(2**-5)
       optimizer = Lookahead(inner, 1, 0.1, slow_dtype=slow_dtype)
+      optimizer.build([variable])
+      gradient = tf.constant([-1.0], "bfloat16")
+      step = tf.function(lambda g, o=optimizer: o.apply([g]))
       for _ in range(1000):
-        optimizer.apply([tf.constant([-1.0], "bfloat16")], [variable])
+        step(gradient)
       found[slow_dtype] = float(variable.numpy()[0])
     self.assertEqual(found[None], 1.0)
     self.assertAllClose(found["float32"], 1 + 1000 * 0.1 * 2**-5, rtol=0.02)

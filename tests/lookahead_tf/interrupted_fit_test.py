@@ -1,7 +1,6 @@
 """What a `fit` or a validation that was interrupted leaves behind."""
 
-import os
-import tempfile
+import functools
 
 import keras
 import numpy as np
@@ -10,12 +9,13 @@ from absl.testing import parameterized
 
 import lookahead_tf
 from lookahead_tf import Lookahead, SwapSlowWeights
-from tests.lookahead_tf import keras_optimizers
+from tests.lookahead_tf import keras_optimizers, small_model
+from tests.lookahead_tf.small_model import make, train, values
+from tests.lookahead_tf.test_case import TestCase
 
-_rng = np.random.default_rng(0)
-X = _rng.normal(size=(64, 3)).astype("float32")
-Y = X.sum(1, keepdims=True)
 K = 5
+EPOCH = 8  # Steps.
+X, Y = small_model.X[: EPOCH * 8], small_model.Y[: EPOCH * 8]
 
 
 class Interrupt(keras.callbacks.Callback):
@@ -32,37 +32,22 @@ class Interrupt(keras.callbacks.Callback):
       raise KeyboardInterrupt
 
 
-def _model(inner=None):
-  keras.utils.set_random_seed(1)
-  model = keras.Sequential([keras.layers.Dense(1)])
+def _model(inner=None, **arguments):
   inner = inner or keras.optimizers.SGD(0.1)
-  model.compile(Lookahead(inner, K, 0.5), loss="mse")
-  return model
-
-
-def _built(model):
-  model.build((None, 3))
-  return model
+  return make(Lookahead(inner, K, 0.5), **arguments)
 
 
 def _fit(model, callbacks=(), **arguments):
   callbacks = [SwapSlowWeights(), *callbacks]
-  model.fit(
-    X, Y, batch_size=8, shuffle=False, verbose=0, callbacks=callbacks,
-    **arguments,
-  )  # fmt: skip
-
-
-def _values(model):
-  return [np.array(v) for v in model.trainable_variables]
+  small_model.fit(model, EPOCH, callbacks=callbacks, **arguments)
 
 
 def _others(model):
-  return [w + 1.0 for w in _values(model)]
+  return [w + 1.0 for w in values(model.trainable_variables)]
 
 
 def _model_of_others(model):
-  others = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+  others = make()
   others.set_weights(_others(model))
   return others
 
@@ -91,139 +76,142 @@ def _checkpoint(model, path):
 CHANGES = (_assign, _set_weights, _legacy_file, _checkpoint)
 
 
-class InterruptedFitTest(tf.test.TestCase, parameterized.TestCase):
-  def _path(self):
-    return os.path.join(tempfile.mkdtemp(dir=self.get_temp_dir()), "others")
+def _momentum():
+  return keras.optimizers.SGD(0.1, momentum=0.9)
 
+
+@functools.cache
+def _other():
+  """Returns a model in the middle of a period; it is not to be changed."""
+  model = _model(_momentum())
+  train(model, 0, 3)
+  return model
+
+
+@functools.cache
+def _weights_of_other(anew):
+  """Returns the weights that it has after two epochs more."""
+  model = _model(_momentum())
+  train(model, 0, 3)
+  if anew:
+    model.optimizer.reset_slow_weights()
+  _fit(model, epochs=2, validate=True)
+  return values(model.trainable_variables)
+
+
+class InterruptedFitTest(TestCase):
   def _interrupt(self, model, event):
-    validation = {"validation_data": (X, Y)} if "test" in event else {}
     with self.assertRaises(KeyboardInterrupt):
-      _fit(model, [Interrupt(event)], epochs=9, **validation)
+      _fit(model, [Interrupt(event)], epochs=9, validate="test" in event)
 
   def assertStays(self, model):
     """Training at a learning rate of 0 leaves the weights as they are."""
-    weights = _values(model)
+    weights = values(model.trainable_variables)
     model.optimizer.learning_rate = 0.0
-    _fit(model, epochs=2, validation_data=(X, Y))
-    for found, expected in zip(_values(model), weights):
-      self.assertAllEqual(found, expected)
+    _fit(model, epochs=2, validate=True)
+    self.assertSame(model.trainable_variables, weights)
 
   @parameterized.product(
     change=CHANGES,
     event=["train_batch_end", "test_batch_end", "epoch_begin"],
   )
   def test_weights_that_came_after_it_stay(self, change, event):
-    model = _model()
+    model = _model(build=event == "test_batch_end")
     self._interrupt(model, event)
-    change(model, self._path())
+    change(model, self.new_path("others"))
     self.assertStays(model)
 
   @parameterized.parameters(*CHANGES)
   def test_reset_after_it(self, change):
     model = _model()
     self._interrupt(model, "train_batch_end")
-    change(model, self._path())
+    change(model, self.new_path("others"))
     model.optimizer.reset_slow_weights()
-    weights = _values(model)
+    weights = values(model.trainable_variables)
     model.optimizer.learning_rate = 0.0
-    model.fit(X, Y, batch_size=8, verbose=0)
-    for found, expected in zip(_values(model), weights):
-      self.assertAllEqual(found, expected)
+    small_model.fit(model, EPOCH)
+    self.assertSame(model.trainable_variables, weights)
 
   @parameterized.product(
     event=["train_batch_end", "test_batch_end"],
     form=["keras", "checkpoint", "set_weights"],
   )
   def test_state_that_came_after_it_is_gone_on_from(self, event, form):
-    # Saved in the middle of a period, by another model.
-    other = _model(keras.optimizers.Adam(0.1))
-    for i in range(3):
-      other.train_on_batch(X[i : i + 8], Y[i : i + 8])
-    model = _model(keras.optimizers.Adam(0.1))
+    other, model = _other(), _model(_momentum())
     self._interrupt(model, event)
     if form == "keras":
-      path = f"{self._path()}.weights.h5"
+      path = self.new_path("others.weights.h5")
       other.save_weights(path)
       model.load_weights(path)
     elif form == "checkpoint":
       saved = tf.train.Checkpoint(model=other, optimizer=other.optimizer)
-      saved = saved.save(self._path())
+      saved = saved.save(self.new_path("others"))
       tf.train.Checkpoint(model=model, optimizer=model.optimizer).restore(saved)
     else:
       model.set_weights(other.get_weights())
-      model.optimizer.set_weights(
-        [np.array(v) for v in other.optimizer.variables]
-      )
-    if form == "checkpoint" and event == "train_batch_end":
-      # Nothing tells of it: a period starts at these weights.
-      other.optimizer.reset_slow_weights()
-    for each in (other, model):
-      _fit(each, epochs=2, validation_data=(X, Y))
-    for found, expected in zip(_values(model), _values(other)):
-      self.assertAllEqual(found, expected)
+      model.optimizer.set_weights(values(other.optimizer.variables))
+    _fit(model, epochs=2, validate=True)
+    # Nothing tells of it: a period starts at these weights.
+    anew = form == "checkpoint" and event == "train_batch_end"
+    self.assertSame(model.trainable_variables, _weights_of_other(anew))
 
   def test_nothing_came_after_a_validation_that_was_interrupted(self):
-    model, other = _model(), _model()
+    model, other = (_model(build_optimizer=False) for _ in range(2))
     self._interrupt(model, "test_batch_end")  # In the first validation.
     _fit(model, epochs=1)
     # Without: 16 steps in one go, of which 3 periods and a step.
     for _ in range(2):
-      for i in range(0, 64, 8):
-        other.train_on_batch(X[i : i + 8], Y[i : i + 8])
+      train(other, 0, EPOCH)
     other.optimizer.return_slow_weights()
-    for found, expected in zip(_values(model), _values(other)):
-      self.assertAllEqual(found, expected)
+    self.assertSame(model.trainable_variables, other.trainable_variables)
 
   @parameterized.parameters("train_batch_end", "test_batch_end")
   def test_an_evaluation_with_the_same_callback(self, event):
     model, callback = _model(), SwapSlowWeights()
     with self.assertRaises(KeyboardInterrupt):
-      model.fit(
-        *(X, Y),
-        batch_size=8,
+      small_model.fit(
+        model,
+        EPOCH,
         epochs=9,
-        verbose=0,
         callbacks=[callback, Interrupt(event)],
-        validation_data=(X, Y),
+        validate=True,
       )
     model.optimizer.restore_fast_weights()
-    fast = _values(model)
+    fast = values(model.trainable_variables)
     with lookahead_tf.slow_weights(model):
       expected = model.evaluate(X, Y, verbose=0)
     found = model.evaluate(X, Y, verbose=0, callbacks=[callback])
     self.assertAllClose(found, expected, 1e-6)
-    for a, b in zip(_values(model), fast):
-      self.assertAllEqual(a, b)
+    self.assertSame(model.trainable_variables, fast)
     model.train_on_batch(X, Y)  # Not refused.
 
   def test_a_multi_optimizer_that_was_built_in_the_interrupted_fit(self):
     keras_optimizers.require(self, "MultiOptimizer")
-    keras.utils.set_random_seed(1)
-    model = keras.Sequential([keras.layers.Dense(1)])
     lookahead = Lookahead(keras.optimizers.SGD(0.1), K)
-    model.compile(keras.optimizers.MultiOptimizer(lambda v: lookahead), "mse")
+    model = make(
+      keras.optimizers.MultiOptimizer(lambda v: lookahead), build=False
+    )
     self._interrupt(model, "train_batch_end")
     _set_weights(model, None)
-    weights = _values(model)
+    weights = values(model.trainable_variables)
     lookahead.learning_rate = 0.0
     _fit(model, epochs=2)
-    for found, expected in zip(_values(model), weights):
-      self.assertAllEqual(found, expected)
+    self.assertSame(model.trainable_variables, weights)
 
   def test_statistics_that_came_after_it_stay(self):
     keras.utils.set_random_seed(1)
     norm = keras.layers.BatchNormalization(trainable=False)
-    model = keras.Sequential([norm, keras.layers.Dense(1)])
+    model = keras.Sequential([norm, keras.layers.Dense(2)])
     model.compile(Lookahead(keras.optimizers.SGD(0.01), K), loss="mse")
     self._interrupt(model, "test_batch_end")
-    norm.moving_mean.assign([5.0, 5.0, 5.0])
+    norm.moving_mean.assign([5.0] * 4)
     _fit(model)
-    self.assertAllEqual(norm.moving_mean, [5.0, 5.0, 5.0])
+    self.assertAllEqual(norm.moving_mean, [5.0] * 4)
 
   def test_a_variable_that_is_not_swapped(self):
-    model = _model()
+    model = _model(build_optimizer=False)
     counter = keras.Variable(1.0)
-    model.optimizer.build([*_built(model).trainable_variables, counter])
+    model.optimizer.build([*model.trainable_variables, counter])
     self._interrupt(model, "test_batch_end")
     counter.assign(5.0)
     _fit(model)
@@ -233,11 +221,11 @@ class InterruptedFitTest(tf.test.TestCase, parameterized.TestCase):
     model = _model()
     self._interrupt(model, "test_batch_end")
     model.optimizer.restore_fast_weights()
-    model.trainable_variables[0].assign(np.full((3, 1), np.nan))
+    model.trainable_variables[0].assign(np.full((4, 2), np.nan))
     model.optimizer.reset_slow_weights()
     self._interrupt(model, "test_batch_end")
     model.optimizer.restore_fast_weights()
-    self.assertTrue(np.isnan(_values(model)[0]).all())
+    self.assertTrue(np.isnan(values(model.weights)[0]).all())
     model.train_on_batch(X, Y)  # Not refused.
 
 

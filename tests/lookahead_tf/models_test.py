@@ -9,6 +9,8 @@ from absl.testing import parameterized
 
 import lookahead_tf
 from lookahead_tf import Lookahead, models
+from tests.lookahead_tf.small_model import values
+from tests.lookahead_tf.test_case import TestCase
 
 
 def _network(units):
@@ -39,11 +41,7 @@ def _make_keras_2(name, *bases):
   )
 
 
-def _values(variables):
-  return [np.array(v) for v in variables]
-
-
-class SlowWeightsOfManyThingsTest(tf.test.TestCase, parameterized.TestCase):
+class SlowWeightsOfManyThingsTest(TestCase):
   def setUp(self):
     super().setUp()
     keras.utils.set_random_seed(1)
@@ -73,15 +71,13 @@ class SlowWeightsOfManyThingsTest(tf.test.TestCase, parameterized.TestCase):
     lambda self: self.encoder.trainable_variables,
   )
   def test_all_that_the_optimizer_trains_is_swapped(self, choose):
-    fast, slow = _values(self.trained), _values(self.lookahead.slow_weights)
+    fast, slow = values(self.trained), values(self.lookahead.slow_weights)
     self.assertNotAllClose(fast[-1], slow[-1])
     model = choose(self)
     with lookahead_tf.slow_weights(model, self.lookahead) as inside:
       self.assertIs(inside, model)
-      for found, expected in zip(_values(self.trained), slow):
-        self.assertAllEqual(found, expected)
-    for found, expected in zip(_values(self.trained), fast):
-      self.assertAllEqual(found, expected)
+      self.assertSame(self.trained, slow)
+    self.assertSame(self.trained, fast)
 
   def test_an_optimizer_that_is_an_attribute_of_a_module(self):
     self.module.optimizer = self.lookahead
@@ -103,7 +99,7 @@ class SlowWeightsOfManyThingsTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_a_model_that_shares_nothing(self):
     for other in (_network(2), [_network(2)], tf.Variable(1.0)):
-      with self.assertRaisesRegex(ValueError, "built for other variables"):
+      with self.assertRaisesRegex(ValueError, "model=.*(Sequential|Variable)"):
         lookahead_tf.slow_weights(other, self.lookahead).__enter__()
 
   def test_variables_of_a_module_each_once(self):
@@ -114,11 +110,11 @@ class SlowWeightsOfManyThingsTest(tf.test.TestCase, parameterized.TestCase):
   @parameterized.parameters(3, "model", None, lambda x: x)
   def test_no_model(self, value):
     for model in (value, [value], {"model": value}, np.zeros(3), []):
-      with self.assertRaisesRegex(TypeError, "`model` must be a Keras model"):
+      with self.assertRaisesRegex(TypeError, "`model`.*model="):
         lookahead_tf.slow_weights(model, self.lookahead).__enter__()
 
 
-class ExcludeVariablesTest(tf.test.TestCase, parameterized.TestCase):
+class ExcludeVariablesTest(TestCase):
   @parameterized.parameters(False, True)
   def test_a_variable_of_tensorflow(self, is_alone):
     kernel, scale = keras.Variable(1.0), tf.Variable(1.0, name="scale")
@@ -134,7 +130,7 @@ class ExcludeVariablesTest(tf.test.TestCase, parameterized.TestCase):
     self.assertIsNotNone(again.slow_weights[0])
 
 
-class Keras2Test(tf.test.TestCase):
+class Keras2Test(TestCase):
   def test_optimizer(self):
     kind = _make_keras_2("Adam")
     for value in (kind(), kind, _make_keras_2("Own", kind)()):

@@ -1,7 +1,7 @@
 """Saved in any phase of a period, training goes on bit for bit."""
 
 import copy
-import os
+import functools
 import pickle
 import subprocess
 import sys
@@ -13,11 +13,10 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from lookahead_tf import Lookahead
+from tests.lookahead_tf.small_model import make, state, train, values
+from tests.lookahead_tf.test_case import TestCase
 
 K = 3
-_rng = np.random.default_rng(0)
-X = _rng.normal(size=(80, 6)).astype("float32")
-Y = _rng.normal(size=(80, 2)).astype("float32")
 
 
 def _optimizer(inner_state="maintain"):
@@ -26,26 +25,26 @@ def _optimizer(inner_state="maintain"):
   )
 
 
-def _model(optimizer=None):
-  model = keras.Sequential(
-    [
-      keras.Input((6,)),
-      keras.layers.Dense(4, activation="tanh"),
-      keras.layers.Dense(2),
-    ]
-  )
-  if optimizer is not None:
-    model.compile(optimizer, loss="mse")
+def _model(inner_state="maintain", **arguments):
+  return make(_optimizer(inner_state), **arguments)
+
+
+@functools.cache
+def _trained(inner_state, steps):
+  """Returns a model that made so many steps; it is not to be changed."""
+  model = _model(inner_state)
+  train(model, 0, steps)
   return model
 
 
-def _train(model, first, last):
-  for step in range(first, last):
-    model.train_on_batch(X[step * 8 : step * 8 + 8], Y[step * 8 : step * 8 + 8])
-
-
-def _state(model):
-  return [np.array(v) for v in model.variables + model.optimizer.variables]
+@functools.cache
+def _states(inner_state):
+  """Returns the state after each step of a model that is never moved."""
+  model, states = _model(inner_state), []
+  for step in range(10):
+    train(model, step, step + 1)
+    states.append(state(model))
+  return states
 
 
 def _reversed(variables):
@@ -54,28 +53,21 @@ def _reversed(variables):
     variable.assign(np.flip(np.array(variable)) + 1)
 
 
-class SavingTest(tf.test.TestCase, parameterized.TestCase):
+class SavingTest(TestCase):
   def assertContinuesBitForBit(self, inner_state, first_steps, move):
     """Compares 2n steps with n steps, a move to another model, n steps."""
-    keras.utils.set_random_seed(2)
-    model = _model(_optimizer(inner_state))
-    _train(model, 0, first_steps)
+    model, states = _trained(inner_state, first_steps), _states(inner_state)
     moved = move(model)
-    self.assertAllEqualLists(_state(moved), _state(model))
-    _train(model, first_steps, 2 * first_steps)
-    _train(moved, first_steps, 2 * first_steps)
-    self.assertAllEqualLists(_state(moved), _state(model))
-
-  def assertAllEqualLists(self, actual, expected):
-    self.assertLen(actual, len(expected))
-    for a, b in zip(actual, expected):
-      self.assertAllEqual(a, b)
+    for each in (model, moved):
+      self.assertSame(state(each), states[first_steps - 1])
+    train(moved, first_steps, 2 * first_steps)
+    self.assertSame(state(moved), states[2 * first_steps - 1])
 
   @parameterized.product(
     inner_state=["maintain", "interpolate", "reset"], first_steps=[3, 4, 5]
   )
   def test_keras_file(self, inner_state, first_steps):
-    path = os.path.join(self.get_temp_dir(), "model.keras")
+    path = self.new_path("model.keras")
 
     def move(model):
       model.save(path)
@@ -89,13 +81,12 @@ class SavingTest(tf.test.TestCase, parameterized.TestCase):
     build_first=[False, True],
   )
   def test_tf_checkpoint(self, inner_state, first_steps, build_first):
-    path = os.path.join(self.get_temp_dir(), "checkpoint")
+    path = self.new_path("checkpoint")
 
     def move(model):
       saved = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
-      moved = _model(_optimizer(inner_state))
+      moved = _model(inner_state, seed=2, build_optimizer=build_first)
       if build_first:
-        moved.optimizer.build(moved.trainable_variables)
         _reversed(moved.optimizer.variables)
       checkpoint = tf.train.Checkpoint(model=moved, optimizer=moved.optimizer)
       status = checkpoint.restore(saved.save(path))
@@ -108,26 +99,24 @@ class SavingTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_reset_after_a_restore_before_the_build(self):
     # What the restore put into the slots is not their initial value.
-    path = os.path.join(self.get_temp_dir(), "reset")
-    model = _model(_optimizer("reset"))
-    _train(model, 0, 2)
-    moved = _model(_optimizer("reset"))
+    path = self.new_path("reset")
+    model = _trained("reset", 2)
+    moved = _model("reset", build_optimizer=False)
     checkpoint = tf.train.Checkpoint(model=moved, optimizer=moved.optimizer)
     checkpoint.restore(
       tf.train.Checkpoint(model=model, optimizer=model.optimizer).save(path)
     )
-    _train(moved, 2, 3)
+    train(moved, 2, 3)
     kernel_momentum = moved.optimizer.inner_optimizer._momentums[0]
     self.assertAllEqual(kernel_momentum, np.zeros(kernel_momentum.shape))
 
   @parameterized.parameters(3, 4)
   def test_weights_file(self, first_steps):
-    path = os.path.join(self.get_temp_dir(), "model.weights.h5")
+    path = self.new_path("model.weights.h5")
 
     def move(model):
       model.save_weights(path)
-      moved = _model(_optimizer())
-      moved.optimizer.build(moved.trainable_variables)
+      moved = _model(seed=2)
       moved.load_weights(path)
       return moved
 
@@ -135,12 +124,9 @@ class SavingTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_set_weights(self):
     def move(model):
-      moved = _model(_optimizer())
+      moved = _model(seed=2)
       moved.set_weights(model.get_weights())
-      moved.optimizer.build(moved.trainable_variables)
-      moved.optimizer.set_weights(
-        [np.array(v) for v in model.optimizer.variables]
-      )
+      moved.optimizer.set_weights(values(model.optimizer.variables))
       return moved
 
     self.assertContinuesBitForBit("maintain", 4, move)
@@ -153,26 +139,22 @@ class SavingTest(tf.test.TestCase, parameterized.TestCase):
     self.assertContinuesBitForBit("interpolate", first_steps, copy_model)
 
   def test_new_process(self):
-    path = os.path.join(self.get_temp_dir(), "half.keras")
-    weights = os.path.join(self.get_temp_dir(), "weights.npz")
-    keras.utils.set_random_seed(2)
-    model = _model(_optimizer("interpolate"))
-    _train(model, 0, 4)
-    model.save(path)
-    _train(model, 4, 8)
+    path, weights = self.new_path("half.keras"), self.new_path("weights.npz")
+    _trained("interpolate", 4).save(path)
     program = (
-      "import keras, numpy; from tests.lookahead_tf import saving_test as t; "
-      f"m = keras.models.load_model({path!r}); t._train(m, 4, 8); "
-      f"numpy.savez({weights!r}, *t._state(m))"
+      "import keras, numpy, lookahead_tf; "
+      "from tests.lookahead_tf import small_model; "
+      f"model = keras.models.load_model({path!r}); "
+      "small_model.train(model, 4, 8); "
+      f"numpy.savez({weights!r}, *small_model.state(model))"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
     with np.load(weights) as found:
-      self.assertAllEqualLists(list(found.values()), _state(model))
+      self.assertSame(list(found.values()), _states("interpolate")[7])
 
   def test_each_variable_is_stored_once(self):
-    path = os.path.join(self.get_temp_dir(), "model.weights.h5")
-    model = _model(_optimizer("interpolate"))
-    _train(model, 0, 4)
+    path = self.new_path("model.weights.h5")
+    model = _model("interpolate")
     model.save_weights(path)
     stored = []
     with h5py.File(path) as file:
@@ -186,22 +168,17 @@ class SavingTest(tf.test.TestCase, parameterized.TestCase):
     )
 
   def test_state_of_another_configuration_is_refused_with_a_warning(self):
-    path = os.path.join(self.get_temp_dir(), "model.weights.h5")
-    model = _model(_optimizer())
-    _train(model, 0, 1)
-    model.save_weights(path)
-    other = _model(_optimizer("interpolate"))
-    other.optimizer.build(other.trainable_variables)
-    with self.assertWarnsRegex(UserWarning, "'lookahead.*' was not loaded"):
+    path = self.new_path("model.weights.h5")
+    _model().save_weights(path)
+    other = _model("interpolate")
+    with self.assertWarnsRegex(UserWarning, f"'{other.optimizer.name}'"):
       other.load_weights(path)
 
   def test_wrong_number_of_weights(self):
-    model = _model(_optimizer())
-    _train(model, 0, 1)
-    weights = [np.array(v) for v in model.optimizer.variables]
-    message = f"{len(weights)} arrays.*Received: 3"
-    with self.assertRaisesRegex(ValueError, message):
-      model.optimizer.set_weights(weights[:3])
+    optimizer = _model().optimizer
+    weights = values(optimizer.variables)
+    with self.assertRaisesRegex(ValueError, rf"`weights`.*{len(weights)}.*3"):
+      optimizer.set_weights(weights[:3])
 
 
 if __name__ == "__main__":

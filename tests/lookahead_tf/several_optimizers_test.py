@@ -1,8 +1,6 @@
 """Several optimizers in one model or program."""
 
 import glob
-import os
-import tempfile
 
 import keras
 import numpy as np
@@ -11,11 +9,12 @@ from absl.testing import parameterized
 
 import lookahead_tf
 from lookahead_tf import LogSlowWeights, Lookahead, SwapSlowWeights
-from tests.lookahead_tf import keras_optimizers
+from tests.lookahead_tf import keras_optimizers, small_model
+from tests.lookahead_tf.small_model import make, values
+from tests.lookahead_tf.test_case import TestCase
 
-_rng = np.random.default_rng(0)
-X = _rng.normal(size=(40, 3)).astype("float32")
-Y = X.sum(1, keepdims=True)
+STEPS = 5
+X, Y = small_model.X[: STEPS * 8], small_model.Y[: STEPS * 8]
 
 
 class Gan(keras.Model):
@@ -24,7 +23,7 @@ class Gan(keras.Model):
   def __init__(self):
     super().__init__()
     self.generator = keras.Sequential([keras.layers.Dense(3)])
-    self.discriminator = keras.Sequential([keras.layers.Dense(1)])
+    self.discriminator = keras.Sequential([keras.layers.Dense(2)])
 
   def call(self, x):
     return self.discriminator(self.generator(x))
@@ -59,31 +58,19 @@ def _gan(d_optimizer=None):
 
 
 def _fit(model, callbacks=(), **arguments):
-  model.fit(
-    X, Y, batch_size=8, shuffle=False, verbose=0, callbacks=list(callbacks),
-    **arguments,
-  )  # fmt: skip
+  return small_model.fit(model, STEPS, callbacks=[*callbacks], **arguments)
 
 
-def _values(variables):
-  return [np.array(v) for v in variables]
-
-
-class OptimizersOfTheirOwnTest(tf.test.TestCase, parameterized.TestCase):
+class OptimizersOfTheirOwnTest(TestCase):
   def _slow(self, gan):
     return [
-      *_values(gan.g_optimizer.slow_weights),
-      *_values(gan.d_optimizer.slow_weights),
+      *values(gan.g_optimizer.slow_weights),
+      *values(gan.d_optimizer.slow_weights),
     ]
 
   def _weights(self, gan):
     networks = (gan.generator, gan.discriminator)
-    return [w for n in networks for w in _values(n.trainable_variables)]
-
-  def assertAllAllEqual(self, some, others):
-    self.assertEqual(len(some), len(others))
-    for a, b in zip(some, others):
-      self.assertAllEqual(a, b)
+    return [w for n in networks for w in values(n.trainable_variables)]
 
   def test_slow_weights(self):
     gan = _gan()
@@ -95,8 +82,8 @@ class OptimizersOfTheirOwnTest(tf.test.TestCase, parameterized.TestCase):
       {"model": [gan.generator, gan]},
     ):
       with lookahead_tf.slow_weights(**arguments):
-        self.assertAllAllEqual(self._weights(gan), self._slow(gan))
-      self.assertAllAllEqual(self._weights(gan), fast)
+        self.assertSame(self._weights(gan), self._slow(gan))
+      self.assertSame(self._weights(gan), fast)
 
   def test_swapping_and_the_end_of_fit(self):
     seen = []
@@ -107,22 +94,22 @@ class OptimizersOfTheirOwnTest(tf.test.TestCase, parameterized.TestCase):
 
     weights, slow = self._weights, self._slow
     gan, without = _gan(), _gan()
-    _fit(without, epochs=2, validation_data=(X, Y))
+    _fit(without, epochs=2, validate=True)
     callbacks = [SwapSlowWeights(), Look()]
-    _fit(gan, callbacks, epochs=2, validation_data=(X, Y))
+    _fit(gan, callbacks, epochs=2, validate=True)
     for found, expected in seen:
-      self.assertAllAllEqual(found, expected)
+      self.assertSame(found, expected)
     self.assertLen(seen, 2)
-    self.assertAllAllEqual(self._slow(gan), self._slow(without))
-    self.assertAllAllEqual(self._weights(gan), self._slow(gan))
+    self.assertSame(self._slow(gan), self._slow(without))
+    self.assertSame(self._weights(gan), self._slow(gan))
     _fit(gan)  # Without the callback, and not refused.
 
   def test_one_that_is_no_lookahead(self):
     gan = _gan(d_optimizer=keras.optimizers.SGD(0.1))
-    _fit(gan, [SwapSlowWeights()], validation_data=(X, Y))
-    self.assertAllAllEqual(
-      _values(gan.generator.trainable_variables),
-      _values(gan.g_optimizer.slow_weights),
+    _fit(gan, [SwapSlowWeights()], validate=True)
+    self.assertSame(
+      values(gan.generator.trainable_variables),
+      values(gan.g_optimizer.slow_weights),
     )
 
   def test_one_that_is_not_used(self):
@@ -130,8 +117,8 @@ class OptimizersOfTheirOwnTest(tf.test.TestCase, parameterized.TestCase):
     gan.pretraining = Lookahead("sgd")
     gan.teacher = Lookahead("sgd")
     gan.teacher.build([keras.Variable(0.0)])
-    _fit(gan, [SwapSlowWeights()], validation_data=(X, Y))
-    self.assertAllAllEqual(self._weights(gan), self._slow(gan))
+    _fit(gan, [SwapSlowWeights()], validate=True)
+    self.assertSame(self._weights(gan), self._slow(gan))
 
   @parameterized.parameters(
     lambda one, two: [one, two], lambda one, two: {"d": [one], "g": (two,)}
@@ -146,9 +133,9 @@ class OptimizersOfTheirOwnTest(tf.test.TestCase, parameterized.TestCase):
     self.assertLen(lookaheads, 2)
 
   def test_curves(self):
-    folder = tempfile.mkdtemp(dir=self.get_temp_dir())
+    folder = self.new_path()
     _fit(_gan(), [LogSlowWeights(folder, update_freq=2)])
-    self.assertNotEmpty(glob.glob(os.path.join(folder, "train", "*")))
+    self.assertNotEmpty(glob.glob(f"{folder}/train/*"))
 
 
 def _multi_optimizer(**arguments):
@@ -169,14 +156,7 @@ def _multi_optimizer_of_lookaheads(**arguments):
   )
 
 
-def _model(optimizer):
-  keras.utils.set_random_seed(1)
-  model = keras.Sequential([keras.layers.Dense(1)])
-  model.compile(optimizer, loss="mse")
-  return model
-
-
-class RateTest(tf.test.TestCase, parameterized.TestCase):
+class RateTest(TestCase):
   def setUp(self):
     super().setUp()
     keras_optimizers.require(self, "MultiOptimizer")
@@ -186,16 +166,13 @@ class RateTest(tf.test.TestCase, parameterized.TestCase):
     lambda: Lookahead(_multi_optimizer(), 3),
     lambda: Lookahead(Lookahead(_multi_optimizer(), 3), 2),
   )
-  def test_callbacks_see_each_rate(self, make):
-    model = _model(make())
-    folder = tempfile.mkdtemp(dir=self.get_temp_dir())
+  def test_callbacks_see_each_rate(self, optimizer):
+    model = make(optimizer(), build=False)
     schedule = keras.callbacks.LearningRateScheduler(
       lambda epoch, rate: rate / 2
     )
-    history = model.fit(
-      X, Y, epochs=2, verbose=0,
-      callbacks=[schedule, keras.callbacks.TensorBoard(folder)],
-    ).history  # fmt: skip
+    board = keras.callbacks.TensorBoard(self.new_path())
+    history = _fit(model, [schedule, board], epochs=2).history
     rates = {
       tuple(np.round(values, 6))
       for name, values in history.items()
@@ -204,11 +181,11 @@ class RateTest(tf.test.TestCase, parameterized.TestCase):
     self.assertEqual(rates, {(0.05, 0.025), (0.1, 0.05)})
 
   def test_a_plateau_reduces_each_rate(self):
-    model = _model(Lookahead(_multi_optimizer(), 3))
+    model = make(Lookahead(_multi_optimizer(), 3), build=False)
     plateau = keras.callbacks.ReduceLROnPlateau(
       "loss", factor=0.5, patience=1, min_delta=1e9
     )
-    model.fit(X, Y, epochs=3, verbose=0, callbacks=[plateau])
+    _fit(model, [plateau], epochs=3)
     rates = [float(o.learning_rate) for o in model.optimizer.optimizers]
     self.assertAllClose(sorted(rates), [0.025, 0.05])
 
@@ -216,23 +193,23 @@ class RateTest(tf.test.TestCase, parameterized.TestCase):
     self.assertFalse(hasattr(Lookahead("sgd"), "optimizers"))
 
 
-class AveragesTest(tf.test.TestCase, parameterized.TestCase):
+class AveragesTest(TestCase):
   @parameterized.parameters(
     lambda **a: _multi_optimizer_of_lookaheads(**a),
     lambda **a: Lookahead(_multi_optimizer(**a), 3),
     lambda **a: Lookahead(keras.optimizers.SGD(0.1, **a), 3),
   )
-  def test_swap_ema_weights(self, make):
+  def test_swap_ema_weights(self, optimizer):
     keras_optimizers.require(self, "MultiOptimizer")
-    model = _model(make(use_ema=True, ema_momentum=0.5))
+    model = make(optimizer(use_ema=True, ema_momentum=0.5), build=False)
     for _ in range(2):
       model.train_on_batch(X, Y)
-    fast = _values(model.trainable_variables)
+    fast = values(model.trainable_variables)
     loss = model.evaluate(
       X, Y, verbose=0, callbacks=[keras.callbacks.SwapEMAWeights()]
     )
     self.assertNotAllClose(loss, model.evaluate(X, Y, verbose=0), 1e-3)
-    self.assertAllClose(_values(model.trainable_variables), fast)
+    self.assertAllClose(values(model.trainable_variables), fast)
 
   def test_one_average_a_variable(self):
     optimizer = Lookahead(keras.optimizers.SGD(0.1, use_ema=True))
@@ -241,7 +218,7 @@ class AveragesTest(tf.test.TestCase, parameterized.TestCase):
     self.assertLen(averages, 1)
 
 
-class HyperparametersTest(tf.test.TestCase, parameterized.TestCase):
+class HyperparametersTest(TestCase):
   @parameterized.parameters(
     ("clipnorm", 1.5),
     ("clipvalue", 1.5),
@@ -276,7 +253,7 @@ class HyperparametersTest(tf.test.TestCase, parameterized.TestCase):
     self.assertAllClose(variable, -0.25)
 
 
-class NamesTest(tf.test.TestCase):
+class NamesTest(TestCase):
   def test_each_has_a_name_of_its_own(self):
     optimizers = [Lookahead("sgd") for _ in range(3)]
     self.assertLen({optimizer.name for optimizer in optimizers}, 3)
@@ -290,7 +267,7 @@ class NamesTest(tf.test.TestCase):
 
   def test_paths_of_a_nested_pair(self):
     # OrbaxCheckpoint saves a model's state by paths.
-    model = _model(Lookahead(Lookahead(keras.optimizers.Adam()), 2))
+    model = make(Lookahead(Lookahead(keras.optimizers.Adam()), 2))
     model.train_on_batch(X, Y)
     paths = [v.path for v in model.optimizer.variables]
     self.assertLen(set(paths), len(paths))

@@ -1,4 +1,4 @@
-"""The ways in which people make a Keras model, all of 3 inputs and 1 output.
+"""The ways in which people make a Keras model, for the data of small_model.
 
 `WAYS` holds functions without arguments. Each returns a model that is not
 compiled; some have no variables until they are called.
@@ -6,11 +6,11 @@ compiled; some have no variables until they are called.
 
 import keras
 
-X_SHAPE = (3,)
+from tests.lookahead_tf.small_model import INPUTS, OUTPUTS
 
 
 def _layers():
-  return [keras.layers.Dense(4, activation="tanh"), keras.layers.Dense(1)]
+  return [keras.layers.Dense(3, "tanh"), keras.layers.Dense(OUTPUTS)]
 
 
 def _deferred():
@@ -18,7 +18,7 @@ def _deferred():
 
 
 def _functional():
-  inputs = keras.Input(X_SHAPE)
+  inputs = keras.Input((INPUTS,))
   hidden, output = _layers()
   return keras.Model(inputs, output(hidden(inputs)))
 
@@ -36,8 +36,10 @@ class Subclassed(keras.Model):
 @keras.saving.register_keras_serializable(package="ways_to_make")
 class OwnVariables(keras.layers.Layer):
   def build(self, shape):
-    self.kernel = self.add_weight(shape=(shape[-1], 1), name="kernel")
-    self.bias = self.add_weight(shape=(1,), initializer="zeros", name="bias")
+    self.kernel = self.add_weight(shape=(shape[-1], OUTPUTS), name="kernel")
+    self.bias = self.add_weight(
+      shape=(OUTPUTS,), initializer="zeros", name="bias"
+    )
 
   def call(self, x):
     return x @ self.kernel + self.bias
@@ -45,7 +47,7 @@ class OwnVariables(keras.layers.Layer):
 
 class ModelWithBuild(keras.Model):
   def build(self, shape):
-    self.kernel = self.add_weight(shape=(shape[-1], 1), name="kernel")
+    self.kernel = self.add_weight(shape=(shape[-1], OUTPUTS), name="kernel")
     super().build(shape)
 
   def call(self, x):
@@ -54,7 +56,7 @@ class ModelWithBuild(keras.Model):
 
 class ModelThatMakesLayersInItsBuild(keras.Model):
   def build(self, shape):
-    self.stack = [keras.layers.Dense(4), keras.layers.Dense(1)]
+    self.stack = _layers()
     super().build(shape)
 
   def call(self, x):
@@ -64,22 +66,22 @@ class ModelThatMakesLayersInItsBuild(keras.Model):
 
 
 def _custom_layer():
-  return keras.Sequential([keras.layers.Dense(4), OwnVariables()])
+  return keras.Sequential([keras.layers.Dense(3), OwnVariables()])
 
 
 def _nested():
-  return keras.Sequential([_deferred(), keras.layers.Dense(1)])
+  return keras.Sequential([_deferred(), keras.layers.Dense(OUTPUTS)])
 
 
 def _built_by_a_call():
   model = _deferred()
-  model(keras.ops.zeros((2, *X_SHAPE)))
+  model(keras.ops.zeros((2, INPUTS)))
   return model
 
 
 def _built():
   model = _deferred()
-  model.build((None, *X_SHAPE))
+  model.build((None, INPUTS))
   return model
 
 
