@@ -1,5 +1,7 @@
+import itertools
 import os
 import pathlib
+import runpy
 import subprocess
 import sys
 from unittest import mock
@@ -9,7 +11,6 @@ from absl import flags as absl_flags
 from absl.testing import parameterized
 from ml_collections import config_dict
 
-from tests.configs import experiments
 from tests.trainers import command_line
 from trainers import devices, errors, flags
 from trainers.image_classification.__main__ import TRAINER
@@ -219,16 +220,20 @@ def _parse(path, *arguments):
   return values.config
 
 
+def _experiments():
+  """Yields each --config: a file of configs/ alone, and with each word."""
+  for path in sorted(_ROOT.glob("configs/*.py")):
+    if "def get_config(" in path.read_text():
+      words = runpy.run_path(str(path))["WORDS"]
+      yield path
+      for word in itertools.chain(*words.one_of, words.any_of):
+        yield f"{path}:{word}"
+
+
 class NoneTest(tf.test.TestCase):
   def test_none_unsets_every_optional_field_of_every_config(self):
     checked = set()
-    for name, text in experiments.all_of(
-      *experiments.IMAGES,
-      *experiments.TRANSLATIONS,
-      "image_classification",
-      "translation",
-    ):
-      path = f"{experiments.DIRECTORY}/{name}.py:{text}"
+    for path in _experiments():
       config = _parse(path)
       optional = [
         field
