@@ -1,7 +1,5 @@
-import itertools
 import os
 import pathlib
-import runpy
 import subprocess
 import sys
 from unittest import mock
@@ -9,7 +7,6 @@ from unittest import mock
 import tensorflow as tf
 from absl import flags as absl_flags
 from absl.testing import parameterized
-from ml_collections import config_dict
 
 from tests.trainers import command_line
 from trainers import devices, errors, flags
@@ -201,83 +198,6 @@ class PathTest(tf.test.TestCase):
       values.unparse_flags()
       values(["program", *argument])
       self.assertEqual(holder.value, path)
-
-
-def _fields(config, prefix=""):
-  """Yields (field, value or FieldReference) of all nested fields."""
-  for name, value in config.items(preserve_field_references=True):
-    if isinstance(value, config_dict.ConfigDict):
-      yield from _fields(value, f"{prefix}{name}.")
-    else:
-      yield prefix + name, value
-
-
-def _parse(path, *arguments):
-  """Returns the config that a command line describes."""
-  values, _ = command_line.parse(
-    [f"--config={path}", "--workdir=run", *arguments], flags.define_training
-  )
-  return values.config
-
-
-def _experiments():
-  """Yields each --config: a file of configs/ alone, and with each word."""
-  for path in sorted(_ROOT.glob("configs/*.py")):
-    if "def get_config(" in path.read_text():
-      words = runpy.run_path(str(path))["WORDS"]
-      yield path
-      for word in itertools.chain(*words.one_of, words.any_of):
-        yield f"{path}:{word}"
-
-
-class NoneTest(tf.test.TestCase):
-  def test_none_unsets_every_optional_field_of_every_config(self):
-    checked = set()
-    for path in _experiments():
-      config = _parse(path)
-      optional = [
-        field
-        for field, value in _fields(config)
-        if isinstance(value, config_dict.FieldReference)
-      ]
-      for text in ("None", "none"):
-        found = dict(
-          _fields(_parse(path, *(f"--config.{f}={text}" for f in optional)))
-        )
-        for field in optional:
-          self.assertIsNone(found[field].get(), (path, field, text))
-      checked |= {*optional}
-    self.assertContainsSubset(
-      {"data.test_split", "data.train_source", "data.eval_resize"}, checked
-    )
-    self.assertContainsSubset(
-      {"data.crop_area", "data.cache", "eval_beam_size", "jit_compile"}, checked
-    )
-
-  def test_other_values_are_as_they_were(self):
-    config = _parse(
-      _ROOT / "configs" / "translation.py",
-      "--config.data.test_split=none of these",
-      "--config.data.train_source=",
-      "--config.eval_sentences=7",
-      "--config.label_smoothing=0.25",
-      "--config.jit_compile=true",
-      "--config.data.name=None",
-    )
-    self.assertEqual(config.data.test_split, "none of these")
-    self.assertEqual(config.data.train_source, "")
-    self.assertEqual(config.eval_sentences, 7)
-    self.assertEqual(config.label_smoothing, 0.25)
-    self.assertIs(config.jit_compile, True)
-    self.assertEqual(config.data.name, "None")
-
-  def test_a_field_that_is_not_optional(self):
-    path = _ROOT / "configs" / "image_classification.py"
-    for field in ("num_epochs", "seed", "data.mean", "data.horizontal_flip"):
-      with self.assertRaisesRegex(
-        SystemExit, f"^Error: {field} must have a value"
-      ):
-        _parse(path, f"--config.{field}=None")
 
 
 if __name__ == "__main__":
