@@ -6,7 +6,6 @@ from typing import Any
 import tensorflow as tf
 
 from lookahead_tf.backends import backend
-from trainers.errors import UserError
 
 
 def uses_xla(
@@ -18,21 +17,13 @@ def uses_xla(
     jit_compile: The config's field; None for what is fastest.
     strategy: The strategy.
     on_cpu: Whether the step is faster with XLA on a CPU too.
-
-  Raises:
-    UserError: for jit_compile=True with several replicas.
   """
-  replicas = strategy.num_replicas_in_sync
-  if jit_compile and replicas > 1:
-    raise UserError(
-      f"jit_compile=True cannot be had with {replicas} replicas: on a TPU the "
-      "strategy compiles by itself, and XLA on CPU and GPU compiles no step in "
-      "which replicas meet. Leave it out."
-    )
   if jit_compile is not None:
     return jit_compile
+  # On a TPU the strategy compiles by itself, and XLA on CPU and GPU compiles no
+  # step in which replicas meet.
   is_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
-  if is_tpu or replicas > 1:
+  if is_tpu or strategy.num_replicas_in_sync > 1:
     return False
   if tf.config.list_logical_devices("GPU"):
     return True

@@ -45,6 +45,19 @@ def check_ranges(
       raise UserError(f"{field} must be {description}. Received: {value!r}")
 
 
+def check_jit_compile(
+  config: ml_collections.ConfigDict, strategy: tf.distribute.Strategy
+) -> None:
+  """Raises a UserError for jit_compile=True where XLA cannot compile."""
+  replicas = strategy.num_replicas_in_sync
+  if config.jit_compile and replicas > 1:
+    raise UserError(
+      f"jit_compile=True cannot be had with {replicas} replicas: on a TPU the "
+      "strategy compiles by itself, and XLA on CPU and GPU compiles no step in "
+      "which replicas meet. Leave it out."
+    )
+
+
 def read_learning_rate(
   config: ml_collections.ConfigDict, steps_per_epoch: int, total_steps: int
 ) -> LearningRate:

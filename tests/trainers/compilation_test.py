@@ -3,7 +3,6 @@ import tensorflow as tf
 
 from tests import replicas, xla
 from trainers import compilation
-from trainers.errors import UserError
 
 
 def _one_device():
@@ -24,10 +23,6 @@ class CompilationTest(tf.test.TestCase):
       self.assertFalse(
         compilation.uses_xla(wanted, replicas.mirrored(), on_cpu=True)
       )
-    with self.assertRaisesRegex(
-      UserError, "jit_compile=True cannot be had with 2 replicas"
-    ):
-      compilation.uses_xla(True, replicas.mirrored(), on_cpu=True)
 
   def test_on_a_cpu_if_it_is_faster(self):
     xla.require(self)

@@ -40,6 +40,17 @@ class RangesTest(tf.test.TestCase, parameterized.TestCase):
       self._check(**fields)
 
 
+class JitCompileTest(tf.test.TestCase):
+  def test_where_xla_cannot_compile(self):
+    one = tf.distribute.OneDeviceStrategy("CPU:0")
+    config = config_dict.create(jit_compile=True)
+    experiment.check_jit_compile(config, one)
+    with self.assertRaisesRegex(UserError, "jit_compile=True .* 2 replicas"):
+      experiment.check_jit_compile(config, replicas.mirrored())
+    config.jit_compile = False
+    experiment.check_jit_compile(config, replicas.mirrored())
+
+
 def _config(**fields):
   return config_dict.create(
     learning_rate={

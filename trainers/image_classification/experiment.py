@@ -17,6 +17,7 @@ from trainers.experiment import (
   NOT_NEGATIVE,
   POSITIVE,
   SEED,
+  check_jit_compile,
   check_ranges,
   read_learning_rate,
   read_optimizer,
@@ -272,7 +273,7 @@ def _check_fields(config, strategy):
       f"global_batch_size={config.global_batch_size} must be a multiple of the "
       f"number of replicas, which is {replicas}."
     )
-  compilation.uses_xla(config.jit_compile, strategy, on_cpu=False)
+  check_jit_compile(config, strategy)
 
 
 def _check_pipeline(data):

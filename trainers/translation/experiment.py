@@ -16,6 +16,7 @@ from trainers.experiment import (
   NOT_NEGATIVE,
   POSITIVE,
   SEED,
+  check_jit_compile,
   check_ranges,
   read_learning_rate,
   read_optimizer,
@@ -222,6 +223,7 @@ def unpack(
   """
   del source
   check_ranges(config, _RANGES)
+  check_jit_compile(config, strategy)
   _check_width(config.model)
   _check_averaging(config)
   jit_compile = compilation.uses_xla(config.jit_compile, strategy, on_cpu=True)
