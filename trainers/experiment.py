@@ -73,6 +73,21 @@ def read_learning_rate(
   Raises:
     UserError: for a value that makes no sense.
   """
+  check_learning_rate(config)
+  rate = config.learning_rate
+  scale = steps_per_epoch if rate.unit == "epochs" else 1
+  return LearningRate(
+    schedule=rate.schedule,
+    peak=rate.peak,
+    warmup=rate.warmup * scale,
+    decay_at=tuple(place * scale for place in rate.decay_at),
+    decay_factor=rate.decay_factor,
+    total_steps=total_steps,
+  )
+
+
+def check_learning_rate(config: ml_collections.ConfigDict) -> None:
+  """Raises a UserError for a value of `config.learning_rate` without sense."""
   check_ranges(config, _LEARNING_RATE)
   rate = config.learning_rate
   places = tuple(rate.decay_at)
@@ -88,15 +103,6 @@ def read_learning_rate(
       "learning_rate.decay_at must hold one positive length for "
       f"schedule='rsqrt', after which the rate falls. Received: {places}"
     )
-  scale = steps_per_epoch if rate.unit == "epochs" else 1
-  return LearningRate(
-    schedule=rate.schedule,
-    peak=rate.peak,
-    warmup=rate.warmup * scale,
-    decay_at=tuple(place * scale for place in places),
-    decay_factor=rate.decay_factor,
-    total_steps=total_steps,
-  )
 
 
 def read_optimizer(

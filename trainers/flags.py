@@ -147,7 +147,8 @@ def define_training(values: flags.FlagValues) -> None:
   flags.mark_flag_as_required("config", values)
   define_path(
     "data_dir",
-    "Where the data is: a TFDS data_dir, or a folder of images.",
+    "Where the data is: TFDS's data_dir, or the folder of images, TFRecords or "
+    "text files.",
     values,
   )
   flags.DEFINE_bool(

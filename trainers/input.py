@@ -16,8 +16,8 @@ class Pipeline(abc.ABC):
   def batches(self, first_step: int) -> tf.data.Dataset:
     """Returns the batches to train on from a step on, without end.
 
-    What step i trains on depends on the seed and on i alone, so that a resumed
-    run sees what it would have seen.
+    What step i trains on depends on the seed, on i and, for some pipelines, on
+    the number of hosts: so a resumed run sees what it would have seen.
 
     Args:
       first_step: The step to begin with, counted from 0.

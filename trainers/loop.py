@@ -128,7 +128,8 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
     Interrupted: after a SIGTERM, when all is saved.
   """
   strategy = runtime.strategy
-  # To resume: 1. weights, optimizer and seeds, 2. which differ by replica;
+  # To go on from a checkpoint, four things come back. First weights, optimizer
+  # and seeds:
   checkpoints = Checkpoints(
     runtime.workdir,
     task.model,
@@ -139,8 +140,9 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
   step = checkpoints.restore()
   gather = agreement.make_gather(strategy)
   agreement.check_same_step(gather, step)
+  # Second, seeds that differ by replica:
   agreement.give_replicas_own_seeds(task.model, strategy)
-  # 3. the metrics up to that step; 4. the input from that step on.
+  # Third, the metrics up to that step; fourth, the input from that step on.
   writer = metrics.open_writer(runtime.workdir, step, runtime.is_chief)
   batches = iter(task.input.batches(step))
   run_steps = make_loop(task.train_step, task.metrics, strategy)
@@ -277,7 +279,8 @@ def make_loop(
   @tf.function
   def run_steps(batches, count):
     sums = {name: tf.zeros([]) for name in names}
-    # Nothing waits for it: a GPU gets the next step while this one runs.
+    # How many steps were finite. The count stays on the device, so that a GPU
+    # gets the next step while this one runs.
     finite = tf.constant(0)
     for _ in tf.range(count):
       step = strategy.run(train_step, args=(next(batches),))

@@ -52,6 +52,20 @@ def make_means(
   return means
 
 
+def is_correct(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+  """Returns 1 where the likeliest class is the target, else 0.
+
+  Args:
+    logits: Floats (..., classes).
+    targets: int32 (...).
+
+  Returns:
+    float32 (...).
+  """
+  predictions = tf.argmax(logits, axis=-1, output_type=tf.int32)
+  return tf.cast(predictions == targets, tf.float32)
+
+
 class MetricsWriter:
   """Appends to `workdir`/metrics.jsonl, an object a line, and to event files.
 
@@ -108,7 +122,7 @@ class NoWriter:
 def open_writer(
   workdir: str, step: int, is_chief: bool
 ) -> MetricsWriter | NoWriter:
-  """Returns the writer of this process; arguments as for MetricsWriter."""
+  """Returns the writer of this process: a NoWriter unless it is the chief."""
   return MetricsWriter(workdir, step) if is_chief else NoWriter()
 
 

@@ -52,7 +52,7 @@ def make_optimizer(
     UserError: if there is no such optimizer, or for a wrong argument.
   """
   arguments = dict(recipe.arguments)
-  _check_averaging(arguments, recipe.lookahead, replicas)
+  _check_moving_average(arguments, recipe.lookahead, replicas)
   is_float16 = devices.precision() == "float16"
   if replicas > 1:
     for limit in LIMITS:
@@ -63,19 +63,9 @@ def make_optimizer(
         f"--precision=float16 works on one device only, and there are "
         f"{replicas}: use --precision=bfloat16."
       )
-  classes = {
-    name.lower(): value
-    for name, value in vars(keras.optimizers).items()
-    if isinstance(value, type)
-  }
-  name = recipe.name.lower()
-  if name not in classes:
-    raise UserError(
-      "optimizer.name must be the name of a Keras optimizer, such as 'sgd' or "
-      f"'adamw'. Received: {recipe.name!r}"
-    )
+  make = find_class(recipe.name)
   try:
-    optimizer = classes[name](learning_rate=learning_rate, **arguments)
+    optimizer = make(learning_rate=learning_rate, **arguments)
     if recipe.lookahead is not None:
       optimizer = Lookahead(optimizer, **recipe.lookahead)
   except (TypeError, ValueError) as error:
@@ -85,7 +75,26 @@ def make_optimizer(
   return optimizer
 
 
-def _check_averaging(arguments, lookahead, replicas):
+def find_class(name: str) -> type[keras.optimizers.Optimizer]:
+  """Returns the Keras optimizer of that name, in any case.
+
+  Raises:
+    UserError: if there is none.
+  """
+  classes = {
+    key.lower(): value
+    for key, value in vars(keras.optimizers).items()
+    if isinstance(value, type)
+  }
+  if name.lower() not in classes:
+    raise UserError(
+      "optimizer.name must be the name of a Keras optimizer, such as 'sgd' or "
+      f"'adamw'. Received: {name!r}"
+    )
+  return classes[name.lower()]
+
+
+def _check_moving_average(arguments, lookahead, replicas):
   """Raises a UserError for a moving average that cannot be had."""
   if not arguments.get("use_ema"):
     return

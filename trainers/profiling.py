@@ -27,7 +27,7 @@ def parse_steps(text: str | None) -> tuple[int, int] | None:
 
 
 class Profiler:
-  """Writes a trace of steps `first` to `last` into a run's event folder.
+  """Writes a trace of some steps into a run's event folder.
 
   Args:
     workdir: Directory of the run; TensorBoard reads its folder `events`.

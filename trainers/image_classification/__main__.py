@@ -1,4 +1,4 @@
-"""Trains an image classifier: the paper's section 5.1 and 5.2.
+r"""Trains an image classifier: the paper's section 5.1 and 5.2.
 
 python -m trainers.image_classification \
     --config=configs/digits.py --workdir=/tmp/digits

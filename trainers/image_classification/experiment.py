@@ -18,6 +18,7 @@ from trainers.experiment import (
   POSITIVE,
   SEED,
   check_jit_compile,
+  check_learning_rate,
   check_ranges,
   read_learning_rate,
   read_optimizer,
@@ -56,7 +57,8 @@ _RANGES = (
   ("model.width", *POSITIVE),
 )
 
-# The kind of pipeline that uses a field, and the value for the others.
+# Fields of one kind of pipeline alone: that kind, and their value for the
+# other.
 _FIELDS_OF_A_KIND = {
   "antialias": ("large_images", None),
   "crop_padding": ("small_images", 0),
@@ -146,6 +148,7 @@ def unpack(
   Raises:
     UserError: for a value that cannot be trained with.
   """
+  # Again, for callers that have not called `load`.
   _check_fields(config, strategy)
   _check_source(config, source)
   replicas = strategy.num_replicas_in_sync
@@ -156,7 +159,7 @@ def unpack(
     strategy,
   )
   data = config.data
-  make_pipeline = _pipeline_class(data.pipeline, source)
+  make_pipeline = _pipeline_maker(data.pipeline, source)
   batching = read_batching(config)
   return Experiment(
     seed=config.seed,
@@ -200,10 +203,7 @@ def make_plan(
 ) -> loop.Plan:
   """Returns the plan of an experiment on `train_size` examples."""
   steps_per_epoch = train_size // config.global_batch_size
-
-  def steps_in(epochs):
-    return max(1, math.ceil(epochs * steps_per_epoch))
-
+  steps_in = functools.partial(loop.steps_in, steps_per_epoch=steps_per_epoch)
   return loop.Plan(
     total_steps=steps_in(config.num_epochs),
     steps_per_epoch=steps_per_epoch,
@@ -245,7 +245,7 @@ def _load_source(data, data_dir, fake_data):
   )
 
 
-def _pipeline_class(kind, source):
+def _pipeline_maker(kind, source):
   """Returns a function of (split, batching, context)."""
   if source.is_made_up:
     return functools.partial(MadeUpImages, num_classes=len(source.class_names))
@@ -274,6 +274,8 @@ def _check_fields(config, strategy):
       f"number of replicas, which is {replicas}."
     )
   check_jit_compile(config, strategy)
+  check_learning_rate(config)
+  optimizers.find_class(config.optimizer.name)
 
 
 def _check_pipeline(data):
@@ -313,8 +315,8 @@ def _check_source(config, source):
       f"global_batch_size={config.global_batch_size} is more than the "
       f"{source.train.size} training examples."
     )
-  is_made_of_files = source.train.is_encoded or source.is_made_up
-  if config.data.pipeline == "large_images" and not is_made_of_files:
+  suits_large_images = source.train.is_encoded or source.is_made_up
+  if config.data.pipeline == "large_images" and not suits_large_images:
     raise UserError(
       "data.pipeline='large_images' decodes image files, and "
       f"data.name={config.data.name!r} has none: use 'small_images'."

@@ -15,7 +15,12 @@ import tensorflow as tf
 import tqdm
 
 from trainers.errors import UserError, first_line
-from trainers.image_classification.splits import Example, Source, Split
+from trainers.image_classification.splits import (
+  Example,
+  Source,
+  Split,
+  in_memory,
+)
 
 # By their names: which format it is an image file's contents say.
 READABLE = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif")
@@ -92,22 +97,10 @@ def _make_split(files):
   labels = np.repeat(
     np.arange(len(files), dtype="int32"), [len(g) for g in files.values()]
   )
-
-  def records(host, hosts, seed, buffer):
-    # Every so many-th: so that each host has images of every class.
-    own = paths[host::hosts], labels[host::hosts]
-    dataset = tf.data.Dataset.from_tensor_slices(own)
-    if seed is None:
-      return dataset
-    # All of them, whatever the buffer: they are paths, and sorted by class.
-    del buffer
-    return dataset.shuffle(
-      max(1, len(own[0])), seed=seed, reshuffle_each_iteration=False
-    )
-
   return Split(
     len(paths),
-    records,
+    # Paths of all classes on each host: they are sorted by class.
+    in_memory(paths, labels),
     load=lambda path, label: Example(tf.io.read_file(path), label),
     name=lambda path, label: path,
   )

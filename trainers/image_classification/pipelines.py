@@ -73,8 +73,9 @@ class ImagePipeline(Pipeline):
   def batches(self, first_step: int) -> tf.data.Dataset:
     """Returns shuffled and augmented batches, one for each replica in turn.
 
-    The order of an epoch comes from its number, augmentation from the step's or
-    the image's. Of each global batch every host has its own part.
+    The number of an epoch decides its order. The number of the step
+    (SmallImages) or of the image (LargeImages) decides what is cut and flipped.
+    Of each global batch every host has its own part.
     """
     return self._batches(first_step).prefetch(tf.data.AUTOTUNE)
 
@@ -181,9 +182,11 @@ class SmallImages(ImagePipeline):
 
     def resize(image, label):
       height, width = tf.shape(image)[0], tf.shape(image)[1]
-      if_needed = tf.logical_or(height != size, width != size)
+      has_other_size = tf.logical_or(height != size, width != size)
       image = tf.cond(
-        if_needed, lambda: pixels.central_square(image, size), lambda: image
+        has_other_size,
+        lambda: pixels.central_square(image, size),
+        lambda: image,
       )
       image.set_shape((size, size, image.shape[-1]))
       return image, tf.cast(label, tf.int32)
@@ -205,7 +208,7 @@ class LargeImages(ImagePipeline):
 
     def augment(number, record):
       example = split.load(*record)
-      # Another one on each host: they count their own records.
+      # Another seed on each host, which numbers its own records from 0.
       seed = tf.stack(
         [
           tf.cast(batching.seed, tf.int64),
@@ -237,7 +240,7 @@ class LargeImages(ImagePipeline):
 
   def _records_of(self, first_step, steps):
     numbered = self._numbered_records(first_step)
-    # The iterator may be ahead of the steps by what goes to other replicas.
+    # More by one step: what is for other replicas may have been read already.
     return numbered.take((steps + 1) * self._host_size).map(
       lambda number, record: record
     )

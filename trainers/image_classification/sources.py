@@ -1,12 +1,16 @@
 """Where images and labels come from."""
 
 import numpy as np
-import tensorflow as tf
 from sklearn import datasets, model_selection
 
 from trainers.errors import UserError
-from trainers.image_classification import image_folder, tfds_images, tfrecords
-from trainers.image_classification.splits import Example, Source, Split
+from trainers.image_classification import (
+  image_folder,
+  splits,
+  tfds_images,
+  tfrecords,
+)
+from trainers.image_classification.splits import Source, Split
 
 # Sizes of data that is made up: examples to train on and to evaluate on,
 # classes, channels.
@@ -51,34 +55,6 @@ def load(
   return tfds_images.load(name, data_dir, train_split, validation_split)
 
 
-def of_arrays(images: np.ndarray, labels: np.ndarray) -> Split:
-  """Returns a split of images that are in memory.
-
-  Args:
-    images: uint8 of shape (examples, height, width, channels).
-    labels: Integers of shape (examples,), from 0.
-  """
-
-  def records(host, hosts, seed, buffer):
-    own = images[host::hosts], labels[host::hosts].astype("int32")
-    dataset = tf.data.Dataset.from_tensor_slices(own)
-    if seed is None:
-      return dataset
-    del buffer  # All of them, whatever the buffer: they are in memory.
-    return dataset.shuffle(
-      max(1, len(own[0])), seed=seed, reshuffle_each_iteration=False
-    )
-
-  return Split(
-    len(images),
-    records,
-    load=Example,
-    name=lambda image, label: tf.constant("An image in memory"),
-    channels=images.shape[-1],
-    is_encoded=False,
-  )
-
-
 def _digits():
   """scikit-learn's 1,797 handwritten digits of 8x8 pixels, 360 to validate."""
   digits = datasets.load_digits()
@@ -91,8 +67,8 @@ def _digits():
     stratify=digits.target,
   )
   return Source(
-    of_arrays(images[train], digits.target[train]),
-    of_arrays(images[validation], digits.target[validation]),
+    splits.of_arrays(images[train], digits.target[train]),
+    splits.of_arrays(images[validation], digits.target[validation]),
     class_names=tuple(str(name) for name in digits.target_names),
     channels=1,
   )
@@ -121,7 +97,7 @@ def made_up(name: str) -> Source:
 
   def split(size):
     image = np.zeros((1, 1, 1, channels), "uint8")
-    one = of_arrays(image, np.zeros(1, "int32"))
+    one = splits.of_arrays(image, np.zeros(1, "int32"))
     return Split(
       size,
       lambda host, hosts, seed, buffer: one.records(0, 1, None, 1).repeat(

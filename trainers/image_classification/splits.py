@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 import tqdm
 
@@ -30,11 +31,12 @@ class Split:
 
   Attributes:
     size: Number of records.
-    records: A function of (host, hosts, seed, buffer): this host's records of
-      so many hosts', a `tf.data.Dataset` of what is cheap to shuffle and to
-      skip. Each of n hosts has size // n at least, and each record is on one
-      host. They come in a fixed order if `seed` is None; else in one that an
-      int64 scalar tensor `seed` decides, shuffled among `buffer` or more.
+    records: A function of (host, hosts, seed, buffer): returns the records of
+      host number `host` of `hosts`, a `tf.data.Dataset` of what is cheap to
+      shuffle and to skip: paths, numbers, encoded images. Each of n hosts has
+      size // n at least, and each record is on one host. They come in a fixed
+      order if `seed` is None; else in one that an int64 scalar tensor `seed`
+      decides, shuffled among `buffer` or more.
     load: A function of a record's components; returns its Example.
     name: A function of a record's components; returns where it is from, for
       messages, a string scalar.
@@ -138,3 +140,45 @@ class Source:
     if self.is_made_up:
       description["fake"] = True
     return description
+
+
+def of_arrays(images: np.ndarray, labels: np.ndarray) -> Split:
+  """Returns a split of images that are in memory.
+
+  Args:
+    images: uint8 of shape (examples, height, width, channels).
+    labels: Integers of shape (examples,), from 0.
+  """
+  return Split(
+    len(images),
+    in_memory(images, labels.astype("int32")),
+    load=Example,
+    name=lambda image, label: tf.constant("An image in memory"),
+    channels=images.shape[-1],
+    is_encoded=False,
+  )
+
+
+def in_memory(
+  *columns: np.ndarray,
+) -> Callable[[int, int, tf.Tensor | None, int], tf.data.Dataset]:
+  """Returns the `records` of a Split whose records are rows of arrays.
+
+  Each host has every so many-th row. A seed shuffles all of them, whatever the
+  buffer.
+
+  Args:
+    *columns: Arrays of equal length, the components of a record.
+  """
+
+  def records(host, hosts, seed, buffer):
+    del buffer
+    own = tuple(column[host::hosts] for column in columns)
+    dataset = tf.data.Dataset.from_tensor_slices(own)
+    if seed is None:
+      return dataset
+    return dataset.shuffle(
+      max(1, len(own[0])), seed=seed, reshuffle_each_iteration=False
+    )
+
+  return records

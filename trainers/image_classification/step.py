@@ -19,7 +19,7 @@ class Objective:
     mean: Subtracted from images in [0, 1], one number or one for each channel.
     std: Divides them then, likewise.
     label_smoothing: In [0, 1), the share of the target that all classes divide.
-    l2_penalty: See `l2_penalty`.
+    l2_penalty: Coefficient of half the squared norm of all parameters.
   """
 
   global_batch_size: int
@@ -66,7 +66,7 @@ def make_train_step(
       scaled = optimizer.scale_loss(loss + penalty)
     variables = model.trainable_variables
     optimizer.apply(clipping(tape.gradient(scaled, variables)), variables)
-    correct = tf.reduce_sum(is_correct(logits, labels))
+    correct = tf.reduce_sum(metrics.is_correct(logits, labels))
     return {"loss": loss, "accuracy": correct / objective.global_batch_size}
 
   return train_step
@@ -102,7 +102,7 @@ def make_evaluation(
     images, labels, weights = batch
     logits = model(normalize(images, objective), training=False)
     losses = cross_entropy(logits, labels)
-    return losses, is_correct(logits, labels), weights
+    return losses, metrics.is_correct(logits, labels), weights
 
   means = metrics.make_means(
     measure, validation.examples(), strategy, jit_compile
@@ -150,9 +150,3 @@ def l2_penalty(model: keras.Model, coefficient: float) -> tf.Tensor:
   return coefficient * tf.add_n(
     [tf.nn.l2_loss(v.value) for v in model.trainable_variables]
   )
-
-
-def is_correct(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-  """Returns 1 for each example that is classified rightly, else 0, float32."""
-  predictions = tf.argmax(logits, axis=-1, output_type=tf.int32)
-  return tf.cast(predictions == labels, tf.float32)

@@ -45,14 +45,14 @@ def train(experiment: Experiment, run: Runtime) -> None:
   task = loop.Task(
     model=model,
     optimizer=experiment.optimizer,
-    input=_make_input(experiment, "train", strategy),
+    input=_make_input(experiment.source.train, experiment, strategy),
     train_step=_make_train_step(model, experiment, strategy),
     metrics=("loss", "accuracy"),
     evaluate=step_lib.make_evaluation(
       model,
       experiment.optimizer,
       experiment.objective,
-      _make_input(experiment, "validation", strategy),
+      _make_input(experiment.source.validation, experiment, strategy),
       strategy,
       jit_compile=experiment.jit_compile,
     ),
@@ -64,7 +64,7 @@ def train(experiment: Experiment, run: Runtime) -> None:
   with contextlib.ExitStack() as stack:
     if run.is_chief:
       stack.enter_context(workdir_lib.locked(run.workdir))
-      # Not before the config proved sound.
+      # Not before all processes agree: the workdir is this run's from now on.
       workdir_lib.claim(run.workdir, **experiment.records)
     loop.train(task, experiment.plan, run)
     with optimizers.weights_to_evaluate(model, experiment.optimizer):
@@ -106,8 +106,7 @@ def _make_train_step(model, experiment, strategy):
   )
 
 
-def _make_input(experiment, name, strategy):
-  split = getattr(experiment.source, name)
+def _make_input(split, experiment, strategy):
   return Input(
     lambda context: experiment.make_pipeline(split, context=context), strategy
   )

@@ -1,4 +1,4 @@
-"""Trains a translation model: the paper's section 5.4.
+r"""Trains a translation model: the paper's section 5.4.
 
 python -m trainers.translation --config=configs/phrases.py \
     --workdir=/tmp/phrases

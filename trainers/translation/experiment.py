@@ -225,7 +225,7 @@ def unpack(
   check_ranges(config, _RANGES)
   check_jit_compile(config, strategy)
   _check_width(config.model)
-  _check_averaging(config)
+  _check_checkpoint_average(config)
   jit_compile = compilation.uses_xla(config.jit_compile, strategy, on_cpu=True)
   rows_per_batch = count_rows(
     config.global_batch_tokens,
@@ -342,7 +342,7 @@ def _check_width(model):
     )
 
 
-def _check_averaging(config):
+def _check_checkpoint_average(config):
   """Raises a UserError if there are not the checkpoints to average."""
   if config.final_weights == "average" and config.average_checkpoints < 2:
     raise UserError(

@@ -164,7 +164,7 @@ class Transformer(keras.Model):
 
 
 def make_model(architecture: Architecture, vocabulary_size: int) -> Transformer:
-  """Returns a Transformer, built; arguments as there."""
+  """Returns a Transformer, built; arguments as for Transformer."""
   model = Transformer(architecture, vocabulary_size, name="transformer")
   model.build()
   return model

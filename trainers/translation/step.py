@@ -54,7 +54,7 @@ def make_train_step(
       scaled = optimizer.scale_loss(loss)
     variables = model.trainable_variables
     optimizer.apply(clipping(tape.gradient(scaled, variables)), variables)
-    correct = is_correct(logits, batch["target"])
+    correct = metrics.is_correct(logits, batch["target"])
     return {
       "loss": loss,
       "accuracy": tf.reduce_sum(correct * share),
@@ -86,7 +86,7 @@ def make_loss(
   def measure(batch):
     logits = model(batch, training=False)
     losses = smoothed_cross_entropy(logits, batch["target"], 0.0)
-    correct = is_correct(logits, batch["target"])
+    correct = metrics.is_correct(logits, batch["target"])
     return losses, correct, tf.cast(batch["target_segments"] > 0, tf.float32)
 
   return metrics.make_means(
@@ -123,9 +123,3 @@ def smoothed_cross_entropy(
     (1 - smoothing) * math.log(1 - smoothing) + smoothing * math.log(other)
   )
   return (1 - smoothing - other) * losses + other * total - least
-
-
-def is_correct(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-  """Returns 1 where a target is the likeliest token, else 0: float32 (...)."""
-  predictions = tf.argmax(logits, axis=-1, output_type=tf.int32)
-  return tf.cast(predictions == targets, tf.float32)

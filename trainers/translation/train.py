@@ -48,8 +48,9 @@ def train(experiment: Experiment, run: Runtime) -> None:
     if run.is_chief:
       stack.enter_context(workdir_lib.locked(run.workdir))
     workdir_lib.check(run.workdir, **experiment.records)
-    # Not 0: see the image trainer. And not later: TensorFlow then forgets its
-    # kernels, and with them the model of every tokenizer.
+    # Not 0: TensorFlow reads a seed pair of zeros as none. Before the
+    # vocabulary is made: setting a seed makes TensorFlow forget its kernels,
+    # and with them the model of every tokenizer.
     keras.utils.set_random_seed(experiment.seed + 1)
     words = vocabulary.load_or_train(
       texts.source.train, experiment.vocabulary, run.workdir, run.is_chief
@@ -66,9 +67,12 @@ def train(experiment: Experiment, run: Runtime) -> None:
     )
     plan = experiment.plan_on(len(rows.tokens))
     model = make_model_and_slots(experiment, words.size, strategy)
-    if run.is_chief:  # Not before the config proved sound.
+    # Not before all processes agree: the workdir is this run's from now on.
+    if run.is_chief:
       workdir_lib.claim(run.workdir, **records)
-    translator = _make_translator(model, words, experiment, "decoding", run)
+    translator = _make_translator(
+      model, words, experiment.decoding, experiment, run
+    )
     task = loop.Task(
       model=model,
       optimizer=experiment.optimizer,
@@ -119,11 +123,11 @@ def _make_input(rows, experiment, strategy):
   )
 
 
-def _make_translator(model, words, experiment, name, run):
+def _make_translator(model, words, decoding, experiment, run):
   return Translator(
     model,
     words,
-    getattr(experiment, name),
+    decoding,
     run.strategy,
     jit_compile=experiment.jit_compile,
     is_chief=run.is_chief,
@@ -147,7 +151,7 @@ def _make_evaluation(model, words, translator, experiment, run):
   scored = experiment.texts.validation
   if experiment.eval_decoding != experiment.decoding:
     translator = _make_translator(
-      model, words, experiment, "eval_decoding", run
+      model, words, experiment.eval_decoding, experiment, run
     )
 
   def evaluate():

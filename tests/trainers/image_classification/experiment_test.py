@@ -6,6 +6,7 @@ from tests import replicas
 from tests.trainers.image_classification import small_run
 from trainers import loop
 from trainers.devices import Runtime
+from trainers.errors import UserError
 from trainers.image_classification import experiment, sources
 from trainers.image_classification.model import Architecture
 from trainers.image_classification.pipelines import (
@@ -31,6 +32,16 @@ def _load(config, strategy=None, **fields):
 
 
 class LoadTest(tf.test.TestCase):
+  def test_the_config_alone_is_checked_before_the_data_is_read(self):
+    for fields, message in (
+      ({"learning_rate.schedule": "linear"}, "learning_rate.schedule"),
+      ({"optimizer.name": "sgdd"}, "optimizer.name .*'sgdd'"),
+      ({"data.crop_padding": -1}, "data.crop_padding"),
+    ):
+      config = small_run.config(**{"data.name": "image_folder", **fields})
+      with self.assertRaisesRegex(UserError, message):
+        _load(config, data_dir="/nowhere")
+
   def test_fields_become_plain_values(self):
     loaded = _load(
       small_run.config(seed=7, l2_penalty=0.01, label_smoothing=0.2)

@@ -16,6 +16,7 @@ from trainers.errors import UserError
 from trainers.image_classification import (
   image_folder,
   sources,
+  splits,
   tfds_images,
   tfrecords,
 )
@@ -60,7 +61,7 @@ _SMALL = 10  # Examples; example i is filled with the value i, and labelled i.
 def _small_split(size=_SMALL, pixels=6):
   images = np.ones((size, pixels, pixels, 3), "uint8")
   images *= np.arange(size, dtype="uint8")[:, None, None, None]
-  return sources.of_arrays(images, np.arange(size))
+  return splits.of_arrays(images, np.arange(size))
 
 
 def _small(split=None, context=None, **fields):
@@ -124,7 +125,7 @@ class SmallImagesTest(tf.test.TestCase, parameterized.TestCase):
     # An image without symmetry, so that each window and its mirror image
     # differ: all 5 x 5 x 2 that padding by 2 allows, and nothing else, occur.
     image = np.arange(1, 6 * 6 * 3 + 1).reshape(6, 6, 3).astype("uint8")
-    split = sources.of_arrays(np.stack([image] * 400), np.zeros(400, int))
+    split = splits.of_arrays(np.stack([image] * 400), np.zeros(400, int))
     padded = np.pad(image, [(2, 2), (2, 2), (0, 0)])
     allowed = set()
     for top, left in itertools.product(range(5), range(5)):
@@ -141,7 +142,7 @@ class SmallImagesTest(tf.test.TestCase, parameterized.TestCase):
   def test_other_sizes_are_cropped_to_a_square_and_resized(self):
     image = np.zeros((20, 40, 3), "uint8")
     image[:, 10:30] = 200  # The central square.
-    split = sources.of_arrays(np.stack([image] * 4), np.zeros(4, int))
+    split = splits.of_arrays(np.stack([image] * 4), np.zeros(4, int))
     images, _ = _train(1, split)[0]
     self.assertEqual(images.shape, (4, 6, 6, 3))
     self.assertAllEqual(images, np.full((4, 6, 6, 3), 200))

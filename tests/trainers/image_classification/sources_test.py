@@ -12,7 +12,7 @@ from tests.trainers.image_classification.stored_images import (
   write_tfrecords,
 )
 from trainers.errors import UserError
-from trainers.image_classification import sources
+from trainers.image_classification import sources, splits
 
 
 class SourcesTest(tf.test.TestCase, parameterized.TestCase):
@@ -117,7 +117,7 @@ class ArraysTest(tf.test.TestCase, parameterized.TestCase):
   def setUp(self):
     super().setUp()
     self.images = np.arange(7, dtype="uint8")[:, None, None, None]
-    self.split = sources.of_arrays(self.images, np.arange(7)[::-1])
+    self.split = splits.of_arrays(self.images, np.arange(7)[::-1])
 
   def _read(self, host, hosts, seed=None):
     if seed is not None:
