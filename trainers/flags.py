@@ -344,6 +344,14 @@ def describe_config_error(error: Exception) -> str:
   if misspelt:
     suggestion = (misspelt[2] or "").rstrip("'")
     return f"the config has no field {misspelt[1]!r}.{suggestion}"
+  missing = re.search(
+    r"Failed loading config file.*directory: '(.*?)'", message
+  )
+  if missing:
+    return (
+      f"--config: there is no file {missing[1]}. Give a file and words, such "
+      "as configs/digits.py:sgd"
+    )
   # Some errors go on with the whole config.
   return f"an override does not fit the config: {message[:300]}"
 

@@ -58,7 +58,7 @@ class MistakesTest(tf.test.TestCase, parameterized.TestCase):
     ),
     (["--config.lookahead.sync_period=0"], "Received: sync_period=0"),
     (["--strategy=mirored"], "should be one of"),
-    (["--config=configs/none.py"], "configs/none.py"),
+    (["--config=configs/none.py:a"], "there is no file configs/none.py."),
     ([f"{_DIGITS}:lookahed"], "'lookahed'"),
     (["--config.data.name=cifarr"], "data.name='cifarr' is unknown"),
     (["--tpu_compile_only=v9-8"], "v2-8, v3-8"),
