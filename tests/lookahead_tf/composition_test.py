@@ -275,7 +275,8 @@ class DistributionTest(TestCase):
       return Lookahead(keras.optimizers.Adam(0.1), K, **arguments)
 
     expected, one_device = make(), lookahead()
-    apply(expected, one_device, 0, STEPS)
+    steps = 2 * K + 1
+    apply(expected, one_device, 0, steps)
     optimizer = lookahead() if place == "outside" else None
     with strategy.scope():
       model = make()
@@ -292,7 +293,7 @@ class DistributionTest(TestCase):
     def step(x, y):
       strategy.run(replica_step, (x, y))
 
-    for i in range(STEPS):
+    for i in range(steps):
       halves = [
         strategy.experimental_distribute_values_from_function(
           lambda c, a=a: tf.constant(np.split(a, 2)[c.replica_id_in_sync_group])

@@ -10,7 +10,8 @@ from tests.lookahead_tf.small_model import INPUTS, OUTPUTS
 
 
 def _layers():
-  return [keras.layers.Dense(3, "tanh"), keras.layers.Dense(OUTPUTS)]
+  hidden = keras.layers.Dense(3, "tanh", use_bias=False)
+  return [hidden, keras.layers.Dense(OUTPUTS)]
 
 
 def _deferred():
