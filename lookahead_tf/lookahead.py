@@ -1,4 +1,7 @@
-"""The Lookahead optimizer: its variables, its step and its config."""
+"""The Lookahead optimizer: variables, synchronization, config.
+
+`apply` is in periods.py.
+"""
 
 from typing import Any
 
