@@ -152,7 +152,7 @@ def _load_config(experiment) -> ml_collections.ConfigDict:
 
 def _parse_value(text):
   """Returns the Python value that `text` writes, or else the text itself."""
-  if text in ("None", "none"):
+  if text in flags_lib.NONE:
     return None
   try:
     return ast.literal_eval(text)

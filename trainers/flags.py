@@ -27,7 +27,7 @@ Define = Callable[[flags.FlagValues], None]
 # --help lists the flags of the module that runs: those defined here are its.
 flags.disclaim_key_flags()
 
-_NONE = ("None", "none")
+NONE = ("None", "none")  # What an override says to unset a field.
 _NONE_AS_TUPLE = ((None,), ("none",))  # What the parser of tuples makes of it.
 
 
@@ -372,7 +372,7 @@ class _OrNone(flags.ArgumentParser):
 
   def parse(self, argument: Any) -> Any:
     """Returns the value."""
-    return None if argument in _NONE else self._parser.parse(argument)
+    return None if argument in NONE else self._parser.parse(argument)
 
   def flag_type(self) -> str:
     """Returns what --help says of the value."""
@@ -406,7 +406,7 @@ def resolve_none(
     UserError: if a field that is not optional would be without a value.
   """
   for field, value in overrides.items():
-    if not (value is None or value in (*_NONE, *_NONE_AS_TUPLE)):
+    if not (value is None or value in (*NONE, *_NONE_AS_TUPLE)):
       continue
     *path, name = field.split(".")
     holder = config

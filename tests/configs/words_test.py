@@ -2,9 +2,6 @@ import argparse
 import contextlib
 import io
 import itertools
-import os
-import subprocess
-import sys
 
 import tensorflow as tf
 from absl.testing import parameterized
@@ -14,7 +11,6 @@ from tests.configs import experiments
 from tests.trainers import command_line
 from trainers import flags
 
-_ROOT = os.path.dirname(experiments.DIRECTORY)
 _FOODS = words.Words(
   "Bread and what goes on it.\n",
   one_of=(("rye", "wheat"), ("butter", "oil", "jam", "jam,butter")),
@@ -116,17 +112,9 @@ class CommandLineTest(tf.test.TestCase, parameterized.TestCase):
     self.assertEmpty(printed)
 
   def test_in_a_process_of_its_own(self):
-    finished = subprocess.run(
-      [
-        sys.executable,
-        "-m",
-        "trainers.image_classification",
-        "--config=configs/imagenet.py:tpu,resnet34",
-      ],
-      cwd=_ROOT,
-      capture_output=True,
-      text=True,
-      env={**os.environ, "PYTHONPATH": _ROOT},
+    finished = command_line.start(
+      "trainers.image_classification",
+      "--config=configs/imagenet.py:tpu,resnet34",
     )
     self.assertEqual(finished.returncode, 1)
     self.assertIn("Error: --config: 'resnet34'", finished.stderr)

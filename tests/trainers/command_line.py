@@ -1,12 +1,15 @@
-"""Command lines of the programs in trainers/, without processes of their own.
+"""Command lines of the programs in trainers/, mostly in this process.
 
-A process takes seconds to import TensorFlow. What is asked here of this process
-is what `flags.run` does: define, parse, call.
+Another process takes seconds to import TensorFlow. What is asked of this
+process is what `flags.run` does: define, parse, call.
 """
 
 import contextlib
 import functools
 import io
+import os
+import pathlib
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from unittest import mock
@@ -15,6 +18,27 @@ import keras
 from absl import flags as absl_flags
 
 from trainers import flags
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def start(module: str, *arguments: str) -> subprocess.CompletedProcess:
+  """Runs a program in a process of its own, as a user does, to its end.
+
+  Args:
+    module: Of the program, for `python -m`.
+    *arguments: The command line.
+
+  Returns:
+    The finished process, with its output and its errors as text.
+  """
+  return subprocess.run(
+    [sys.executable, "-m", module, *arguments],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    env={**os.environ, "PYTHONPATH": str(ROOT)},
+  )
 
 
 def parse(

@@ -22,11 +22,13 @@ class RangesTest(tf.test.TestCase, parameterized.TestCase):
     config = config_dict.create(
       seed=seed, model={"width": width}, penalty=penalty, dropout=dropout
     )
-    experiment.check_ranges(config, _RANGES)
+    return experiment.check_ranges(config, _RANGES)
 
   def test_values_in_them(self):
-    self._check()
-    self._check(seed=2**32 - 2, width=8, penalty=1.0, dropout=0.9)
+    self.assertIsNone(self._check())
+    self.assertIsNone(
+      self._check(seed=2**32 - 2, width=8, penalty=1.0, dropout=0.9)
+    )
 
   @parameterized.parameters(
     ({"seed": -1}, "seed must be in .* Received: -1"),

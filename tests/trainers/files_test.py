@@ -27,7 +27,7 @@ class PathsTest(tf.test.TestCase, parameterized.TestCase):
 
   @parameterized.parameters(None, "", "runs/a b/", "{a,b}", "~", "../a", "a=1")
   def test_others_are_not(self, path):
-    files.check_no_pattern(workdir=path)
+    self.assertIsNone(files.check_no_pattern(workdir=path))
 
   @mock.patch.dict(os.environ, HOME="/home/me")
   def test_home(self):

@@ -1,7 +1,4 @@
 import os
-import pathlib
-import subprocess
-import sys
 from unittest import mock
 
 import tensorflow as tf
@@ -13,19 +10,11 @@ from trainers import devices, errors, flags
 from trainers.image_classification.__main__ import TRAINER
 from trainers.tpu import compile_only
 
-_ROOT = pathlib.Path(__file__).parents[2]
-_DIGITS = f"--config={_ROOT}/configs/digits.py"
+_DIGITS = f"--config={command_line.ROOT}/configs/digits.py"
 
 
 def _start(*arguments):
-  """Runs the image trainer in a process of its own."""
-  return subprocess.run(
-    [sys.executable, "-m", "trainers.image_classification", *arguments],
-    cwd=_ROOT,
-    capture_output=True,
-    text=True,
-    env={**os.environ, "PYTHONPATH": str(_ROOT)},
-  )
+  return command_line.start("trainers.image_classification", *arguments)
 
 
 class ProcessTest(tf.test.TestCase):

@@ -177,13 +177,7 @@ def unpack(
     ),
     optimizer=optimizer,
     clipping=clipping,
-    objective=Objective(
-      global_batch_size=config.global_batch_size,
-      mean=tuple(data.mean),
-      std=tuple(data.std),
-      label_smoothing=config.label_smoothing,
-      l2_penalty=config.l2_penalty,
-    ),
+    objective=read_objective(config),
     plan=plan,
     jit_compile=compilation.uses_xla(
       config.jit_compile, strategy, on_cpu=False
@@ -236,6 +230,17 @@ def read_batching(config: ml_collections.ConfigDict) -> Batching:
     ),
     crop_padding=data.crop_padding,
     cache=data.cache is not False,
+  )
+
+
+def read_objective(config: ml_collections.ConfigDict) -> Objective:
+  """Returns what an experiment minimizes."""
+  return Objective(
+    global_batch_size=config.global_batch_size,
+    mean=tuple(config.data.mean),
+    std=tuple(config.data.std),
+    label_smoothing=config.label_smoothing,
+    l2_penalty=config.l2_penalty,
   )
 
 

@@ -40,6 +40,7 @@ class RunTest(absltest.TestCase):
       [config, "--config.num_stesp=3"],
       ["--rounds=7"],
       ["--config=configs/none.py"],
+      ["--config=configs/digits.py:adamw"],
     )
     output = subprocess.run(
       [sys.executable, "-c", _SCRIPT, json.dumps(commands)],
@@ -51,7 +52,13 @@ class RunTest(absltest.TestCase):
     ).stdout
     works, *mistakes = filter(None, output.splitlines())
     self.assertEqual(works, "3 rounds")
-    named = ("'more'", "'num_stesp'", "too many rounds", "configs/none.py")
+    named = (
+      "'more'",
+      "'num_stesp'",
+      "too many rounds",
+      "configs/none.py",
+      "'adamw'",
+    )
     self.assertLen(mistakes, len(named))
     for mistake, name in zip(mistakes, named):
       self.assertRegex(mistake, f"^Error: .*{name}")

@@ -1,8 +1,6 @@
 """The command lines of the translation trainer's programs, in-process."""
 
 import os
-import subprocess
-import sys
 
 import tensorflow as tf
 from absl.testing import parameterized
@@ -11,10 +9,7 @@ from tests.trainers import command_line
 from trainers.translation import export, trained, translate
 from trainers.translation.__main__ import TRAINER
 
-_ROOT = os.path.dirname(
-  os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
-)
-_CONFIG = f"--config={_ROOT}/configs/phrases.py:adam"
+_CONFIG = f"--config={command_line.ROOT}/configs/phrases.py:adam"
 
 
 def _run(name, arguments):
@@ -72,16 +67,10 @@ class FlagsTest(tf.test.TestCase, parameterized.TestCase):
       self.assertIn("workdir", text)
 
   def test_a_program_in_a_process_of_its_own(self):
-    finished = subprocess.run(
-      [
-        *(sys.executable, "-m", "trainers.translation.export"),
-        f"--workdir={self.get_temp_dir()}/none",
-        "--output=saved",
-      ],
-      cwd=_ROOT,
-      capture_output=True,
-      text=True,
-      env={**os.environ, "PYTHONPATH": _ROOT},
+    finished = command_line.start(
+      "trainers.translation.export",
+      f"--workdir={self.get_temp_dir()}/none",
+      "--output=saved",
     )
     self.assertEqual(finished.returncode, 1)
     self.assertIn("holds no run of this trainer", finished.stderr)
