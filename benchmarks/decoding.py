@@ -18,7 +18,7 @@ from absl import flags
 from benchmarks import translation_trainer
 from benchmarks.harness import chart, interleaving, program
 from benchmarks.harness.report import Report, cores, make_table
-from benchmarks.peers import client, environment
+from benchmarks.peers import client
 
 _SIZE = translation_trainer.define_size_flags()
 _SENTENCES = flags.DEFINE_integer(
@@ -62,7 +62,7 @@ def _seconds_per_sentence(uses_xla):
 def _measure(report):
   """Returns a record for decoding.json."""
   size = _SIZE()
-  with client.Peers(environment.interpreter()) as peers:
+  with client.Peers(client.find_interpreter()) as peers:
     peer = peers.start(
       _HUGGING_FACE,
       "generation",

@@ -24,7 +24,7 @@ from absl import flags
 from benchmarks import image_trainer, photo_folder
 from benchmarks.harness import chart, interleaving, program
 from benchmarks.harness.report import Report, cores, make_table
-from benchmarks.peers import client, environment
+from benchmarks.peers import client
 
 _IMAGES = flags.DEFINE_string(
   "images",
@@ -89,7 +89,7 @@ def _measure(folder, report):
     name: functools.partial(_time, dataset)
     for name, dataset in _datasets(folder).items()
   }
-  with client.Peers(environment.interpreter()) as peers:
+  with client.Peers(client.find_interpreter()) as peers:
     peer = peers.start(
       _TORCHVISION,
       "image_input",

@@ -21,15 +21,15 @@ import statistics
 import tqdm
 from absl import flags
 
-from benchmarks import optimizer_cases, parameter_shapes
+from benchmarks import optimizer_cases
 from benchmarks.harness import chart, interleaving, program
 from benchmarks.harness.report import Report, make_table
-from benchmarks.peers import client, environment
+from benchmarks.peers import client
 
 _MODELS = flags.DEFINE_multi_enum(
   "models",
   ["resnet50", "transformer_base"],
-  list(parameter_shapes.MODELS),
+  list(optimizer_cases.SHAPES),
   "Models whose parameters are updated.",
 )
 _INNERS = flags.DEFINE_multi_enum(
@@ -108,13 +108,13 @@ def _measure_memory(pool, model, inner, mode):
   full = added()
   # With as many parameters of one element each, little else is left.
   code = added(one_element=True)["peak_bytes"]
-  shapes = parameter_shapes.MODELS[model]()
+  shapes = optimizer_cases.SHAPES[model]()
   return {
     "model": model,
     "inner": inner,
     "mode": mode,
     "sync_period": _SYNC_PERIODS.value[0],
-    "parameter_bytes": 4 * parameter_shapes.count(shapes),
+    "parameter_bytes": 4 * optimizer_cases.count_parameters(shapes),
     "added_bytes": {
       "variables": full["state_bytes"],
       "peak": full["peak_bytes"],
@@ -175,7 +175,7 @@ def _write(report, records, memory):
 def main() -> None:
   """Measures, writes and prints."""
   report = Report("optimizer", ["lookahead-tf", "tensorflow", "keras"])
-  peers_python = environment.interpreter()
+  peers_python = client.find_interpreter()
   records, memory = {}, []
   with _process_for_each() as pool:
     for values in itertools.product(

@@ -21,11 +21,11 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from benchmarks import parameter_shapes
 from benchmarks.harness import interleaving
-from benchmarks.parameter_shapes import Shape
 from benchmarks.peers import client
 from lookahead_tf import Lookahead
+
+Shape = tuple[int, ...]
 
 # How a step of ours is executed, and what tables call it.
 MODES = {
@@ -155,7 +155,7 @@ class Case:
   """What the variants that are measured together have in common.
 
   Attributes:
-    model: A key of parameter_shapes.MODELS.
+    model: A key of SHAPES.
     inner: A key of INNERS.
     sync_period: Steps in a period.
   """
@@ -189,7 +189,7 @@ def measure_time(
     patience: Seconds that the case may wait for a quiet machine.
     peers_python: Interpreter with the other libraries, or None for none.
   """
-  shapes = parameter_shapes.MODELS[case.model]()
+  shapes = SHAPES[case.model]()
   title = f"{case.model} {case.inner} k={case.sync_period}"
   with client.Peers(peers_python) as peers:
     groups = _own_groups(case, shapes, title, modes)
@@ -210,7 +210,7 @@ def measure_time(
     measurement = interleaving.measure(groups, rounds, title, patience)
   return {
     **dataclasses.asdict(case),
-    "parameters": parameter_shapes.count(shapes),
+    "parameters": count_parameters(shapes),
     "tensors": len(shapes),
     "seconds_per_step": measurement.seconds,
     "disturbed_rounds": measurement.disturbed,
@@ -244,7 +244,7 @@ def measure_memory(
   """Returns the memory of steps; a fresh process is needed for each call.
 
   Args:
-    model: A key of parameter_shapes.MODELS.
+    model: A key of SHAPES.
     inner: A key of INNERS.
     mode: A key of MODES.
     sync_period: Lookahead's, or None for the inner optimizer alone.
@@ -255,7 +255,7 @@ def measure_memory(
     `state_bytes`, the bytes of the optimizer's variables, and `peak_bytes`, the
     greatest resident memory of this process during steps after the first ones.
   """
-  shapes = parameter_shapes.MODELS[model]()
+  shapes = SHAPES[model]()
   if one_element:
     shapes = [(1,)] * len(shapes)
   variant = OptimizerSteps(make_gradients(shapes), inner, mode, sync_period)
@@ -278,3 +278,68 @@ def _forget_the_peak():
 def _peak_bytes():
   with open("/proc/self/status") as file:
     return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", file.read())[1])
+
+
+def count_parameters(shapes: Sequence[Shape]) -> int:
+  """Returns the number of parameters in tensors of these shapes."""
+  return sum(math.prod(shape) for shape in shapes)
+
+
+def resnet50_shapes() -> list[Shape]:
+  """Returns the shapes of ResNet-50 for ImageNet, in torchvision's form.
+
+  He et al. 2016 (https://arxiv.org/abs/1512.03385), Table 1: bottleneck blocks,
+  each convolution followed by a normalization with gamma and beta. Kernels are
+  (height, width, channels in, channels out).
+  """
+  shapes = _convolution(7, 3, 64)
+  channels = 64
+  for width, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
+    for block in range(blocks):
+      shapes += _convolution(1, channels, width)
+      shapes += _convolution(3, width, width)
+      shapes += _convolution(1, width, 4 * width)
+      if block == 0:
+        shapes += _convolution(1, channels, 4 * width)  # The shortcut.
+      channels = 4 * width
+  return [*shapes, (channels, 1000), (1000,)]
+
+
+def _convolution(size, channels_in, channels_out):
+  kernel = (size, size, channels_in, channels_out)
+  return [kernel, (channels_out,), (channels_out,)]
+
+
+def transformer_base_shapes(vocabulary: int = 2**15) -> list[Shape]:
+  """Returns the shapes of Transformer-base, in tensor2tensor's form.
+
+  Vaswani et al. 2017 (https://arxiv.org/abs/1706.03762), Table 3: 6 layers on
+  each side, model size 512, inner size 2048. tensor2tensor's `transformer_base`
+  normalizes before each sublayer and at the end of each side; projections to
+  and from the 8 heads of 64 are matrices without bias; one matrix is the
+  embedding of source and target and the output layer.
+
+  Args:
+    vocabulary: Number of subwords of source and target together.
+  """
+  size, inner, layers = 512, 2048, 6
+  norm = [(size,), (size,)]
+  attention = [*norm, *[(size, size)] * 4]  # Query, key, value, output.
+  feed_forward = [*norm, (size, inner), (inner,), (inner, size), (size,)]
+  encoder = (attention + feed_forward) * layers + norm
+  decoder = (attention * 2 + feed_forward) * layers + norm
+  return [(vocabulary, size), *encoder, *decoder]
+
+
+def tiny_shapes() -> list[Shape]:
+  """Returns a few small shapes, to try a program out."""
+  return [(64, 32), (32,), (32, 10), (10,)]
+
+
+# The time of an optimizer's step depends on the shapes of the parameters
+# alone, so that no model needs to be built.
+SHAPES = {
+  "resnet50": resnet50_shapes,
+  "transformer_base": transformer_base_shapes,
+  "tiny": tiny_shapes,
+}

@@ -42,7 +42,7 @@ from absl import flags
 from benchmarks import image_trainer, translation_trainer
 from benchmarks.harness import chart, interleaving, program
 from benchmarks.harness.report import Report, cores, make_table
-from benchmarks.peers import client, environment
+from benchmarks.peers import client
 
 _PYTORCH = "PyTorch"
 # Of ours. In this order both others are neighbours of the inner optimizer.
@@ -344,7 +344,7 @@ def _write(report, records):
 def main() -> None:
   """Measures, writes and prints."""
   report = Report("training_step", ["lookahead-tf", "tensorflow", "keras"])
-  peers_python = environment.interpreter()
+  peers_python = client.find_interpreter()
   records = []
   for name in _MODELS.value:
     for batch_size in _BATCH_SIZES.value or _SUBJECTS[name]().batch_sizes:

@@ -1,7 +1,9 @@
+import math
+
 import tensorflow as tf
 from absl.testing import parameterized
 
-from benchmarks import optimizer_cases, parameter_shapes
+from benchmarks import optimizer_cases
 
 
 class OptimizerStepsTest(tf.test.TestCase, parameterized.TestCase):
@@ -11,7 +13,7 @@ class OptimizerStepsTest(tf.test.TestCase, parameterized.TestCase):
   def test_runs_the_steps_it_times(self, mode, sync_period):
     # Parameters start at the gradients g, which do not change: all that follows
     # is a multiple of g.
-    gradients = optimizer_cases.make_gradients(parameter_shapes.tiny())
+    gradients = optimizer_cases.make_gradients(optimizer_cases.tiny_shapes())
     steps = optimizer_cases.OptimizerSteps(gradients, "sgd", mode, sync_period)
     self.assertGreater(steps.run(4), 0)
     fast, slow, velocity = 1.0, 1.0, 0.0
@@ -25,7 +27,7 @@ class OptimizerStepsTest(tf.test.TestCase, parameterized.TestCase):
 
   @parameterized.parameters("sgd", "adam")
   def test_state_is_one_copy_of_the_parameters_more(self, inner):
-    shapes = parameter_shapes.tiny()
+    shapes = optimizer_cases.tiny_shapes()
     gradients = optimizer_cases.make_gradients(shapes)
     bare, lookahead = (
       optimizer_cases.OptimizerSteps(
@@ -33,7 +35,7 @@ class OptimizerStepsTest(tf.test.TestCase, parameterized.TestCase):
       ).state_bytes()
       for period in (None, 5)
     )
-    parameters = 4 * parameter_shapes.count(shapes)
+    parameters = 4 * optimizer_cases.count_parameters(shapes)
     self.assertBetween(bare / parameters, {"sgd": 1, "adam": 2}[inner], 2.1)
     # And a few scalars.
     self.assertBetween(lookahead - bare, parameters, parameters + 64)
@@ -66,6 +68,38 @@ class TrafficBoundTest(tf.test.TestCase):
     ):
       bound = optimizer_cases.traffic_bound(inner, k, way)
       self.assertAlmostEqual(bound, expected)
+
+
+class ShapesTest(tf.test.TestCase):
+  def test_resnet50_has_the_published_number_of_parameters(self):
+    # torchvision: sum(p.numel() for p in resnet50().parameters()).
+    shapes = optimizer_cases.resnet50_shapes()
+    self.assertEqual(optimizer_cases.count_parameters(shapes), 25_557_032)
+    # 53 convolutions, each with gamma and beta, and the last layer.
+    self.assertLen(shapes, 53 * 3 + 2)
+    self.assertLen([s for s in shapes if len(s) == 4], 53)
+    self.assertEqual(
+      sum(math.prod(s) for s in shapes if len(s) == 4), 23_454_912
+    )
+
+  def test_transformer_base_has_the_parts_of_table_3(self):
+    # d = 512, inner 4 d: an attention has 4 d^2, a feed-forward layer 8 d^2 and
+    # biases of 5 d, a normalization 2 d.
+    d = 512
+    encoder_layer = 12 * d**2 + 5 * d + 2 * 2 * d
+    decoder_layer = 16 * d**2 + 5 * d + 3 * 2 * d
+    expected = 6 * (encoder_layer + decoder_layer) + 2 * 2 * d
+    for vocabulary in (2**15, 37_000):
+      self.assertEqual(
+        optimizer_cases.count_parameters(
+          optimizer_cases.transformer_base_shapes(vocabulary)
+        ),
+        expected + vocabulary * d,
+      )
+    # A layer's tensors: a matrix or a vector each.
+    self.assertLen(
+      optimizer_cases.transformer_base_shapes(), 6 * (12 + 18) + 2 * 2 + 1
+    )
 
 
 if __name__ == "__main__":
