@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from lookahead_tf import batch_norm
-from trainers import compilation
+from trainers import tracing
 from trainers.errors import UserError
 
 # Odd and far from small numbers, so that no two replicas of one seed, nor
@@ -34,7 +34,7 @@ def give_replicas_own_seeds(
   if strategy.num_replicas_in_sync == 1 or not states:
     return
 
-  @compilation.concrete
+  @tracing.concrete
   @tf.function
   def fold():
     def one_replica():
@@ -72,7 +72,7 @@ def make_average_statistics(
   if strategy.num_replicas_in_sync == 1 or not statistics:
     return lambda: None
 
-  @compilation.concrete
+  @tracing.concrete
   @tf.function
   def average():
     def one_replica():

@@ -1,4 +1,4 @@
-"""Devices: the strategy that the flags name, TPU nodes, and the precision."""
+"""Devices: the strategy that the flags name, TPU nodes, precision, and XLA."""
 
 import dataclasses
 import json
@@ -7,6 +7,7 @@ import os
 import keras
 import tensorflow as tf
 
+from lookahead_tf.backends import backend
 from trainers.errors import UserError
 
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
@@ -65,6 +66,28 @@ def precision() -> str:
   """Returns the name of the precision that is set, a key of PRECISIONS."""
   policy = keras.config.dtype_policy().name
   return next(name for name, value in PRECISIONS.items() if value == policy)
+
+
+def uses_xla(
+  jit_compile: bool | None, strategy: tf.distribute.Strategy, on_cpu: bool
+) -> bool:
+  """Returns whether XLA compiles one replica's step.
+
+  Args:
+    jit_compile: The config's field; None for what is fastest.
+    strategy: The strategy.
+    on_cpu: Whether the step is faster with XLA on a CPU too.
+  """
+  if jit_compile is not None:
+    return jit_compile
+  # On a TPU the strategy compiles by itself, and XLA on CPU and GPU compiles no
+  # step in which replicas meet.
+  is_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
+  if is_tpu or strategy.num_replicas_in_sync > 1:
+    return False
+  if tf.config.list_logical_devices("GPU"):
+    return True
+  return on_cpu and backend.has_xla("CPU:0")
 
 
 def make_strategy(

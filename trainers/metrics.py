@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainers import compilation, files
+from trainers import files, tracing
 from trainers.files import writing
 
 
@@ -38,7 +38,7 @@ def make_means(
       ]
     )
 
-  @compilation.concrete
+  @tracing.concrete
   @tf.function
   def sum_over_replicas(batch):
     parts = strategy.run(sums_of, args=(batch,))

@@ -5,9 +5,13 @@ import keras
 import tensorflow as tf
 from absl.testing import parameterized
 
-from tests import replicas
+from tests import replicas, xla
 from trainers import devices
 from trainers.errors import UserError
+
+
+def _one_device():
+  return tf.distribute.OneDeviceStrategy("CPU:0")
 
 
 class StrategyTest(tf.test.TestCase, parameterized.TestCase):
@@ -125,6 +129,28 @@ class PrecisionTest(tf.test.TestCase):
   def test_mistake(self):
     with self.assertRaisesRegex(UserError, "not 'fp8'"):
       devices.set_precision("fp8")
+
+
+class UsesXlaTest(tf.test.TestCase):
+  def test_what_is_wanted(self):
+    for strategy in (
+      _one_device(),
+      tf.distribute.get_strategy(),
+    ):
+      for wanted in (False, True):
+        for on_cpu in (False, True):
+          self.assertEqual(devices.uses_xla(wanted, strategy, on_cpu), wanted)
+
+  def test_several_replicas_are_not_compiled(self):
+    for wanted in (None, False):
+      self.assertFalse(
+        devices.uses_xla(wanted, replicas.mirrored(), on_cpu=True)
+      )
+
+  def test_on_a_cpu_if_it_is_faster(self):
+    xla.require(self)
+    self.assertFalse(devices.uses_xla(None, _one_device(), on_cpu=False))
+    self.assertTrue(devices.uses_xla(None, _one_device(), on_cpu=True))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import keras
 import ml_collections
 import tensorflow as tf
 
-from trainers import compilation, devices, loop, optimizers
+from trainers import devices, loop, optimizers
 from trainers.errors import UserError
 from trainers.experiment import (
   FRACTION,
@@ -179,9 +179,7 @@ def unpack(
     clipping=clipping,
     objective=read_objective(config),
     plan=plan,
-    jit_compile=compilation.uses_xla(
-      config.jit_compile, strategy, on_cpu=False
-    ),
+    jit_compile=devices.uses_xla(config.jit_compile, strategy, on_cpu=False),
     records={
       "config": config.to_dict(),
       "source": source.describe(),

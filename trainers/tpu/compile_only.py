@@ -142,13 +142,13 @@ def _lower(make_step, replicas):
 
 
 def _load_compiler():
-  """Returns the module `compiler`, whose imports not everyone has."""
+  """Returns the module `ahead_of_time`, whose imports not everyone has."""
   for name in ("jax", "libtpu"):
     if importlib.util.find_spec(name) is None:
       raise UserError(
         f"tpu_compile_only needs {name}: pip install -e '.[tpu-compile]'"
       )
   os.environ.update(_ENVIRONMENT)
-  from trainers.tpu import compiler
+  from trainers.tpu import ahead_of_time
 
-  return compiler
+  return ahead_of_time

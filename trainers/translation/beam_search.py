@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainers import compilation
+from trainers import tracing
 from trainers.translation.model import Transformer
 
 _NEVER = -1e9  # The log-probability, or score, of what there is not.
@@ -199,7 +199,7 @@ def make_decoder(
   def decode(source):
     return search(model, source, beam, extra_length)[0][:, 0]
 
-  return compilation.concrete(decode)
+  return tracing.concrete(decode)
 
 
 def search(

@@ -9,7 +9,7 @@ import keras
 import ml_collections
 import tensorflow as tf
 
-from trainers import compilation, devices, loop, optimizers
+from trainers import devices, loop, optimizers
 from trainers.errors import UserError
 from trainers.experiment import (
   FRACTION,
@@ -226,7 +226,7 @@ def unpack(
   check_jit_compile(config, strategy)
   _check_width(config.model)
   _check_checkpoint_average(config)
-  jit_compile = compilation.uses_xla(config.jit_compile, strategy, on_cpu=True)
+  jit_compile = devices.uses_xla(config.jit_compile, strategy, on_cpu=True)
   rows_per_batch = count_rows(
     config.global_batch_tokens,
     config.data.max_length,

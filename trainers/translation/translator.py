@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from trainers import compilation
+from trainers import tracing
 from trainers.translation.beam_search import Beam, make_decoder
 from trainers.translation.model import Transformer
 from trainers.translation.vocabulary import PAD, Vocabulary
@@ -68,7 +68,7 @@ class Translator:
       decoding.extra_length,
       jit_compile,
     )
-    self._decode_distributed = compilation.concrete(
+    self._decode_distributed = tracing.concrete(
       tf.function(self._run_on_replicas)
     )
 

@@ -5,8 +5,8 @@ import unittest
 import tensorflow as tf
 from absl.testing import parameterized
 
-from tests.tpu import described_host, tpu_kernels
-from tests.tpu.traced_step import trace
+from tests.tpu_strategy import described_host, tpu_kernels
+from tests.tpu_strategy.traced_step import trace
 
 _CASES = (
   {"inner": "sgd", "hosts": 1, "policy": "float32"},

@@ -11,7 +11,7 @@ from ml_collections import config_dict
 
 from configs import digits
 from lookahead_tf import AdaptiveStepSize
-from tests.tpu import described_host
+from tests.tpu_strategy import described_host
 from trainers.image_classification import experiment as experiment_lib
 from trainers.image_classification import sources, train
 from trainers.image_classification import step as step_lib
