@@ -4,32 +4,22 @@ import itertools
 import json
 import os
 import shutil
-import subprocess
-import sys
 
 import tensorflow as tf
 
-_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+from tests import processes
 
 
 class ProgramsTest(tf.test.TestCase):
   def _run(self, program, *arguments, charts=(".png",)):
     """Returns (what the program printed, what NAME.json holds)."""
     folder = os.path.join(self.get_temp_dir(), self.id())
-    output = subprocess.run(
-      [
-        sys.executable,
-        "-m",
-        f"benchmarks.{program}",
-        f"--results={folder}",
-        *arguments,
-      ],
-      cwd=_ROOT,
-      env={**os.environ, "PYTHONPATH": _ROOT},
-      check=True,
-      stdout=subprocess.PIPE,
-      text=True,
-    ).stdout
+    process = processes.Program(
+      f"benchmarks.{program}", [f"--results={folder}", *arguments], {}
+    )
+    status, errors = process.wait()
+    self.assertEqual(status, 0, errors)
+    output = process.stdout()
     with open(os.path.join(folder, f"{program}.md")) as file:
       self.assertIn(file.read(), output)
     for ending in charts:
