@@ -5,7 +5,7 @@ from unittest import mock
 from absl.testing import absltest, parameterized
 from sacrebleu.metrics import BLEU
 
-from tests.trainers.translation import small_text
+from tests.trainers.translation import small_text, unspaced_text
 from trainers.errors import UserError
 from trainers.translation import scoring
 
@@ -80,6 +80,17 @@ class ChooseTest(parameterized.TestCase):
     self.assertRegex(
       note, "^validation: no .* has 4 words.*up to 2 are counted"
     )
+
+  @parameterized.parameters(*unspaced_text.TARGETS)
+  def test_signature_and_note_of_a_small_split(self, name):
+    pairs = unspaced_text.splits(name)["validation"]
+    references = [target for _, target in pairs]
+    bleu, (note,) = scoring.choose("de", references, "validation")
+    target = unspaced_text.TARGETS[name]
+    score, signature = bleu(references, references)
+    self.assertAlmostEqual(score, 100.0)
+    self.assertIn(target.signature, signature)
+    self.assertRegex(note, target.note)
 
   def test_chinese_is_what_sacrebleu_says_of_it(self):
     references = _TEXTS["zh"]
