@@ -25,16 +25,16 @@ adamw      learning rate 3e-4, weight decay 1. The decay is that of PyTorch and
 Expected is the final accuracy over 3 seeds, of the paper's tables for CIFAR-10
 and for CIFAR-100:
 
-words               section  expected        here
-------------------  -------  --------------  -------
-cifar10,lookahead   5.1      95.27 +- .06 %  not run
-cifar10,sgd         5.1      95.23 +- .19 %  not run
-cifar10,polyak      5.1      95.26 +- .04 %  not run
-cifar10,adamw       5.1      94.84 +- .16 %  not run
-cifar100,lookahead  5.1      78.34 +- .05 %  not run
-cifar100,sgd        5.1      78.24 +- .18 %  not run
-cifar100,polyak     5.1      77.99 +- .42 %  not run
-cifar100,adamw      5.1      76.88 +- .39 %  not run
+words               rate  section  expected        here
+------------------  ----  -------  --------------  -------
+cifar10,lookahead   .1    5.1      95.27 +- .06 %  not run
+cifar10,sgd         .05   5.1      95.23 +- .19 %  not run
+cifar10,polyak      .3    5.1      95.26 +- .04 %  not run
+cifar10,adamw       3e-4  5.1      94.84 +- .16 %  not run
+cifar100,lookahead  .1    5.1      78.34 +- .05 %  not run
+cifar100,sgd        .05   5.1      78.24 +- .18 %  not run
+cifar100,polyak     .3    5.1      77.99 +- .42 %  not run
+cifar100,adamw      3e-4  5.1      76.88 +- .39 %  not run
 """
 
 import ml_collections

@@ -28,20 +28,20 @@ Expected is the top-1 accuracy after epoch 50 and after epoch 60, of the paper's
 table for ImageNet. The paper shows its other schedule as curves, without
 figures known to us, and has no figure of the batch of 1024.
 
-words                              section  expected            here
----------------------------------  -------  ------------------  -------
-resnet50,lookahead                 5.2      curves              not run
-resnet50,sgd                       5.2      curves              not run
-resnet50,aggressive,lookahead      5.2      75.13 %, 75.49 %    not run
-resnet50,aggressive,sgd            5.2      74.43 %, 75.15 %    not run
-resnet152,lookahead                5.2      curves              not run
-resnet152,sgd                      5.2      curves              not run
-resnet50,lookahead,tpu             -        -                   not run
-resnet50,sgd,tpu                   -        -                   not run
-resnet50,aggressive,lookahead,tpu  -        -                   not run
-resnet50,aggressive,sgd,tpu        -        -                   not run
-resnet152,lookahead,tpu            -        -                   not run
-resnet152,sgd,tpu                  -        -                   not run
+words                              rate  section  expected            here
+---------------------------------  ----  -------  ------------------  -------
+resnet50,lookahead                 .1    5.2      curves              not run
+resnet50,sgd                       .1    5.2      curves              not run
+resnet50,aggressive,lookahead      .1    5.2      75.13 %, 75.49 %    not run
+resnet50,aggressive,sgd            .1    5.2      74.43 %, 75.15 %    not run
+resnet152,lookahead                .1    5.2      curves              not run
+resnet152,sgd                      .1    5.2      curves              not run
+resnet50,lookahead,tpu             .4    -        -                   not run
+resnet50,sgd,tpu                   .4    -        -                   not run
+resnet50,aggressive,lookahead,tpu  .4    -        -                   not run
+resnet50,aggressive,sgd,tpu        .4    -        -                   not run
+resnet152,lookahead,tpu            .4    -        -                   not run
+resnet152,sgd,tpu                  .4    -        -                   not run
 """
 
 import ml_collections

@@ -29,16 +29,16 @@ adafactor  What tensor2tensor recommends on TPUs (`update_hparams_for_tpu`):
            with the learning rate 1 / sqrt(max(s, 10000)) in step s.
 
 Expected is the training loss at step 6,000 and at step 50,000, read off the
-paper's plot:
+paper's plot; the rate is the greatest of the schedule:
 
-words                     section  expected                      here
-------------------------  -------  ----------------------------  -------
-base,lookahead            5.4      about 2.22, about 1.77        not run
-base,adam                 5.4      about 2.60, about 1.72        not run
-base,adafactor            5.4      about 2.38, about 1.78        not run
-base,no_warmup,lookahead  5.4      that it trains (in the plot)  not run
-big,lookahead             -        -                             not run
-big,adam                  -        -                             not run
+words                     rate    section  expected                      here
+------------------------  ------  -------  ----------------------------  -------
+base,lookahead            .00177  5.4      about 2.22, about 1.77        not run
+base,adam                 9.9e-4  5.4      about 2.60, about 1.72        not run
+base,adafactor            .01     5.4      about 2.38, about 1.78        not run
+base,no_warmup,lookahead  .00177  5.4      that it trains (in the plot)  not run
+big,lookahead             .00125  -        -                             not run
+big,adam                  7e-4    -        -                             not run
 """
 
 import ml_collections

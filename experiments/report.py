@@ -1,5 +1,6 @@
 """A table and figures of the metrics of several runs."""
 
+import math
 import os
 import statistics
 from collections.abc import Mapping, Sequence
@@ -8,7 +9,21 @@ import tabulate
 
 from experiments import figures
 from experiments.score import Score
-from trainers import files, metrics
+from trainers import files, metrics, workdir
+
+# Below a table.
+_DEVIATION = (
+  "± is the sample standard deviation over the seeds, not a confidence "
+  "interval. The standard error of a mean is ± / sqrt(seeds); that of the "
+  "difference of two means is the root of the sum of their squares. A "
+  "difference of less than two of its standard errors may be noise."
+)
+_EXAMPLES = (
+  "The column of {examples} examples is the standard error that one accuracy p "
+  "has because it was measured on so few: sqrt(p (1 - p) / {examples}). On "
+  "other examples accuracies would differ by about so much, and more seeds do "
+  "not change that."
+)
 
 
 def write(
@@ -23,7 +38,8 @@ def write(
       runs, one for each seed.
     score: To compare them by.
     directory: Gets results.md and curves.png, the curves of each name at its
-      best rate; and learning_rates.png if any name has several.
+      best rate, which the picture names; and learning_rates.png if any name has
+      several.
   """
   lines = {
     name: {
@@ -32,7 +48,8 @@ def write(
     }
     for name, by_rate in runs.items()
   }
-  table = make_table(lines, score)
+  examples = _count_examples(runs, score)
+  table = make_table(lines, score, examples)
   paths = [os.path.join(directory, "results.md")]
   files.write_whole(paths[0], table)
   finals = {
@@ -49,7 +66,7 @@ def write(
   paths.append(os.path.join(directory, "curves.png"))
   figures.draw_curves(
     {
-      name if len(lines[name]) == 1 else f"{name}, {rate:g}": lines[name][rate]
+      f"{name}, learning rate {rate:g}": lines[name][rate]
       for name, rate in best.items()
     },
     score,
@@ -61,47 +78,71 @@ def write(
   print(f"\n{table}\n" + "\n".join(f"Written: {path}" for path in paths))
 
 
+def _count_examples(runs, score):
+  """Returns of how many examples all scores are; None if that is not known."""
+  if score.examples is None:
+    return None
+  sources = [
+    workdir.read(path, "source") or {}
+    for by_rate in runs.values()
+    for paths in by_rate.values()
+    for path in paths
+  ]
+  counts = {source.get(score.examples) for source in sources}
+  return counts.pop() if len(counts) == 1 else None
+
+
 def make_table(
   lines: Mapping[str, Mapping[float, Sequence[Sequence[Mapping]]]],
   score: Score,
+  examples: int | None = None,
 ) -> str:
-  """Returns a Markdown table of final and best scores, mean and deviation.
+  """Returns a Markdown table of final and best scores, and what ± means.
 
   Args:
     lines: For each name, for each learning rate, for each of its runs, the
       lines of metrics.jsonl.
     score: To be shown, beside the loss.
+    examples: Of how many examples a score is the part that are right, for its
+      standard error. None for a table without it.
   """
-  rows = [
-    (
-      "run",
-      "learning rate",
-      "seeds",
-      f"final {score.name}",
-      f"best {score.name}",
-      "final loss",
-    )
-  ]
+  rows = []
   for name, by_rate in lines.items():
     for rate, runs in by_rate.items():
       scores = [score.values(run) for run in runs]
       losses = [metrics.column(run, "eval/loss")[1] for run in runs]
-      rows.append(
-        (
-          name,
-          f"{rate:g}",
-          str(len(runs)),
-          _mean_and_deviation([values[-1] for values in scores], score.unit),
-          _mean_and_deviation([max(values) for values in scores], score.unit),
-          _mean_and_deviation([loss[-1] for loss in losses], "", digits=4),
-        )
+      finals = [values[-1] for values in scores]
+      bests = [max(values) for values in scores]
+      row = {
+        "run": name,
+        "learning rate": f"{rate:g}",
+        "seeds": str(len(runs)),
+        f"final {score.name}": _mean_and_deviation(finals, score.unit),
+      }
+      if examples:
+        error = _standard_error(finals, score, examples)
+        row[f"of {examples} examples"] = error
+      row[f"best {score.name}"] = _mean_and_deviation(bests, score.unit)
+      row["final loss"] = _mean_and_deviation(
+        [loss[-1] for loss in losses], "", digits=4
       )
-  head, *body = rows
+      rows.append(row)
   # Cells are text: numbers keep the digits that they were given.
-  table = tabulate.tabulate(
-    body, head, tablefmt="github", disable_numparse=True
-  )
-  return f"{table}\n"
+  parts = [
+    tabulate.tabulate(rows, "keys", tablefmt="github", disable_numparse=True)
+  ]
+  if any(row["seeds"] != "1" for row in rows):
+    parts.append(_DEVIATION)
+  if examples:
+    parts.append(_EXAMPLES.format(examples=examples))
+  return "\n\n".join(parts) + "\n"
+
+
+def _standard_error(values, score, examples):
+  """Returns that of one value, the part of `examples` that are right."""
+  part = statistics.mean(values) / score.factor
+  error = score.factor * math.sqrt(part * (1 - part) / examples)
+  return f"{error:.2f} {score.unit}".strip()
 
 
 def _mean_and_deviation(values, unit, digits=2):

@@ -15,17 +15,20 @@ class Score:
     name: What tables and figures call it.
     factor: From the value there to the one shown, which is of 100.
     unit: That of the value shown.
+    examples: Where the value is the part of the examples that are right, how
+      many there are: the name in source.json. Otherwise None.
   """
 
   column: str
   name: str
   factor: float
   unit: str
+  examples: str | None = None
 
   def values(self, lines: Sequence[Mapping[str, float]]) -> list[float]:
     """Returns what to show of `lines`, which metrics.read returned."""
     return [self.factor * v for v in metrics.column(lines, self.column)[1]]
 
 
-ACCURACY = Score("eval/accuracy", "accuracy", 100.0, "%")
+ACCURACY = Score("eval/accuracy", "accuracy", 100.0, "%", "validation_size")
 BLEU = Score("eval/bleu", "BLEU", 1.0, "")

@@ -55,7 +55,8 @@ class SwapSlowWeights(keras.callbacks.Callback):
       undo, self._undo = self._undo, None
       undo.close()
 
-  def set_model(self, model):
+  def set_model(self, model=None):
+    _check_is_instance(self, SwapSlowWeights)
     super().set_model(model)
     # A fit or an evaluation begins: forget one that was interrupted.
     self._undo = None
@@ -126,6 +127,10 @@ class LogSlowWeights(keras.callbacks.Callback):
     self._update_freq = arguments.update_freq(update_freq)
     self._writer = None
 
+  def set_model(self, model=None):
+    _check_is_instance(self, LogSlowWeights)
+    super().set_model(model)
+
   def on_train_begin(self, logs=None):
     import tensorflow as tf  # Also with another backend, as Keras does.
 
@@ -186,6 +191,19 @@ class LogSlowWeights(keras.callbacks.Callback):
         self._summary.scalar(
           "lookahead/slow_step_size", lookahead.slow_step_size
         )
+
+
+def _check_is_instance(callback, kind):
+  """Raises a TypeError if Keras calls a method of the class `kind` itself.
+
+  Keras does so where a list of callbacks holds the class. Then what should be
+  the callback is the first argument, a model.
+  """
+  if not isinstance(callback, kind):
+    raise TypeError(
+      "`callbacks` must hold instances of callbacks, not their classes: write "
+      f"{kind.__name__}(...). Received: {kind}"
+    )
 
 
 def _find_built(model):

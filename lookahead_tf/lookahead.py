@@ -12,6 +12,7 @@ from lookahead_tf import (
   arguments,
   exclusion,
   inner_state,
+  names,
   nesting,
   step_size,
   synchronization,
@@ -68,6 +69,7 @@ class Lookahead(PeriodicOptimizer):
       weights, which otherwise have the dtype of their variables.
     name: Name of the optimizer. If None, Keras names it: "lookahead", then
       "lookahead_1" and so on.
+    **others: None may be given: an error says what they are called here.
 
   Attributes:
     inner_optimizer: The inner optimizer, a Keras optimizer.
@@ -93,8 +95,10 @@ class Lookahead(PeriodicOptimizer):
     exclude: Any = None,
     slow_dtype: str | None = None,
     name: str | None = None,
+    **others: Any,
   ):
     inner_optimizer = arguments.inner_optimizer(inner_optimizer)
+    names.refuse_arguments(others, inner_optimizer)
     rule = step_size.from_argument(slow_step_size)
     rule.check_inner_optimizer(inner_optimizer)
     super().__init__(
@@ -112,6 +116,8 @@ class Lookahead(PeriodicOptimizer):
       rule.initial,
       synchronization.wide(keras.config.floatx()),
     )
+    # A subclass may have attributes of its own.
+    self._refuses_attributes = type(self) is Lookahead
 
   def build(self, variables: list[Any]) -> None:
     """Creates the slow weights, as copies of `variables`, and inner slots.

@@ -8,6 +8,17 @@ import keras
 import numpy as np
 from keras import ops
 
+from lookahead_tf import names, nesting
+
+# Attributes of Keras' optimizers for which they make variables as they build.
+_MAKE_VARIABLES = (
+  "amsgrad",
+  "centered",
+  "gradient_accumulation_steps",
+  "momentum",
+  "use_ema",
+)
+
 
 def _passed_on(name: str, default: Any) -> property:
   """Returns a hyperparameter of the inner optimizer, to read and to assign.
@@ -26,7 +37,7 @@ def _passed_on(name: str, default: Any) -> property:
 
   def set_(self, value):
     if not self._is_base_class_at_work:
-      setattr(self.inner_optimizer, name, value)
+      self._assign_to_inner_optimizer(name, value)
 
   return property(get, set_, doc=f"`{name}` of the inner optimizer.")
 
@@ -48,6 +59,8 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
   """
 
   _is_base_class_at_work = True
+  # Whether to refuse attributes that neither this nor the inner optimizer has.
+  _refuses_attributes = False
 
   def __init__(
     self, inner_optimizer: keras.optimizers.Optimizer, name: str | None
@@ -81,6 +94,65 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
 
   # Hyperparameters and steps.
 
+  def __getattr__(self, name):
+    """Returns an attribute of the inner optimizer that this one has not."""
+    if name.startswith("_") or "inner_optimizer" not in vars(self):
+      raise AttributeError(
+        f"'{type(self).__name__}' object has no attribute '{name}'"
+      )
+    if not hasattr(type(self), name) and not hasattr(
+      self.inner_optimizer, name
+    ):
+      raise AttributeError(
+        names.describe_missing_attribute(name, self.inner_optimizer)
+      )
+    return getattr(self.inner_optimizer, name)  # Or its own error.
+
+  def __setattr__(self, name, value):
+    """Assigns an attribute that this one has, or one of the inner optimizer.
+
+    Raises:
+      AttributeError: if neither has it, or if its value would be ignored.
+    """
+    if (
+      not self._refuses_attributes
+      or name.startswith("_")
+      or name in vars(self)
+      or hasattr(type(self), name)
+    ):
+      super().__setattr__(name, value)
+    elif hasattr(self.inner_optimizer, name):
+      self._assign_to_inner_optimizer(name, value)
+    else:
+      raise AttributeError(
+        names.describe_missing_attribute(name, self.inner_optimizer)
+      )
+
+  def _assign_to_inner_optimizer(self, name, value):
+    inner = self.inner_optimizer
+    kind = type(inner).__name__
+    if isinstance(inner, OptimizerWrapper):
+      setattr(inner, name, value)
+      return
+    holds_others = hasattr(inner, "optimizers") or [*nesting.children(inner)]
+    is_property = isinstance(getattr(type(inner), name, None), property)
+    if holds_others and not is_property:
+      raise AttributeError(
+        f"`{name}` can be assigned to only on each optimizer in {kind}, which "
+        f"does not pass it on. Received: {name}={value!r}"
+      )
+    if (
+      name in _MAKE_VARIABLES
+      and inner.built
+      and value
+      and not getattr(inner, name)
+    ):
+      raise AttributeError(
+        f"`{name}` needs variables that {kind} makes when it is built, without "
+        f"it: make a new optimizer with it. Received: {name}={value!r}"
+      )
+    setattr(inner, name, value)
+
   @property
   def learning_rate(self) -> Any:
     """The learning rate of the inner optimizer, to read and to assign."""
@@ -109,15 +181,6 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
   ema_overwrite_frequency = _passed_on("ema_overwrite_frequency", None)
   loss_scale_factor = _passed_on("loss_scale_factor", None)
   gradient_accumulation_steps = _passed_on("gradient_accumulation_steps", None)
-
-  @property
-  def optimizers(self) -> list[keras.optimizers.Optimizer]:
-    """Those of a MultiOptimizer inside, for Keras' callbacks of learning rates.
-
-    Raises:
-      AttributeError: if the inner optimizer has none.
-    """
-    return self.inner_optimizer.optimizers
 
   @property
   def _model_variables_moving_average(self):

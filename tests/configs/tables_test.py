@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 
 from absl.testing import absltest, parameterized
 
@@ -63,6 +64,14 @@ class TablesTest(parameterized.TestCase):
     for text in _EXPERIMENTS[name]:
       self.assertIn(words.choose(text), rows)
 
+  @parameterized.parameters(*_SUBJECTS)
+  def test_each_row_says_its_learning_rate(self, name):
+    for row in experiments.table(name):
+      config = experiments.get(name, row["words"])
+      self.assertBetween(
+        float(row["rate"]) / config.learning_rate.peak, 0.995, 1.005, row
+      )
+
   @parameterized.parameters(*experiments.all_of(*_SUBJECTS))
   def test_order_and_defaults(self, name, text):
     words = text.split(",")
@@ -119,6 +128,29 @@ class TablesTest(parameterized.TestCase):
       row = rows[words.choose(text)]
       self.assertEqual(row["expected"], expected)
       self.assertEqual(row["section"], section)
+
+
+class LearningRatesTest(absltest.TestCase):
+  def test_image_folder_has_the_best_rates_of_the_page(self):
+    page = os.path.join(
+      experiments.DIRECTORY, "..", "docs", "learning_rates.md"
+    )
+    with open(page) as file:
+      rows = re.findall(
+        r"^\| image_folder_(\S+) +\| (\S+) +\| 3 +\| (\S+) ", file.read(), re.M
+      )
+    self.assertLen(rows, 20)
+    best = {}
+    for words, rate, accuracy in rows:
+      best[words] = max(best.get(words, (0, 0)), (float(accuracy), float(rate)))
+    here = {
+      row["words"].replace(",", "_"): row["here"]
+      for row in experiments.table("image_folder")
+    }
+    for words, (accuracy, rate) in best.items():
+      config = experiments.get("image_folder", words.replace("_", ","))
+      self.assertEqual(config.learning_rate.peak, rate)
+      self.assertIn(f"{accuracy:.2f} +-", here[words])
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+import json
 import os
 from unittest import mock
 
@@ -38,19 +39,39 @@ class ReportTest(tf.test.TestCase):
       rows[3], ["b", "0.003", "1", "50.00 %", "50.00 %", "0.5000"]
     )
 
+  def test_standard_error_of_a_part_of_the_examples(self):
+    # sqrt(.8 * .2 / 100) = .04, beside the final accuracy alone.
+    lines = {"a": {0.1: [_lines([0.9, 0.8])]}}
+    table = report.make_table(lines, ACCURACY, examples=100)
+    head, _, row, *_ = (line.split("|") for line in table.splitlines())
+    cells = {title.strip(): cell.strip() for title, cell in zip(head, row)}
+    self.assertEqual(cells["final accuracy"], "80.00 %")
+    self.assertEqual(cells["of 100 examples"], "4.00 %")
+    self.assertEqual(cells["best accuracy"], "90.00 %")
+    self.assertIn("sqrt(p (1 - p) / 100)", table)
+
+  def test_what_the_deviation_is(self):
+    run = _lines([0.5])
+    for seeds, count in ((1, 0), (2, 1)):
+      table = report.make_table({"a": {0.1: [run] * seeds}}, ACCURACY)
+      self.assertEqual(table.count("sample standard deviation"), count)
+      self.assertNotIn("examples", table)
+
   def test_by_bleu(self):
     lines = [{"epoch": 1, "eval/loss": 2.0, "eval/bleu": 31.5}]
     table = report.make_table({"a": {0.1: [lines]}}, BLEU)
     self.assertRegex(table, r"\| final BLEU +\| best BLEU +\|")
     self.assertRegex(table, r"\| 31\.50 +\| 31\.50 +\|")
 
-  def _write_run(self, *path, accuracies):
+  def _write_run(self, *path, accuracies, examples=100):
     workdir = os.path.join(self.directory, *path)
     os.makedirs(workdir)
     writer = metrics.MetricsWriter(workdir)
     for line in _lines(accuracies):
       writer.write(int(line["epoch"]), line.pop("epoch"), line)
     writer.close()
+    with open(os.path.join(workdir, "source.json"), "w") as file:
+      json.dump({"validation_size": examples}, file)
     return workdir
 
   def setUp(self):
@@ -64,7 +85,9 @@ class ReportTest(tf.test.TestCase):
     }
     report.write(runs, ACCURACY, self.directory)
     with open(os.path.join(self.directory, "results.md")) as file:
-      self.assertIn("70.00 %", file.read())
+      table = file.read()
+    self.assertIn("70.00 %", table)
+    self.assertIn("| of 100 examples ", table)
     image = tf.io.decode_png(
       tf.io.read_file(os.path.join(self.directory, "curves.png"))
     )
@@ -90,8 +113,22 @@ class ReportTest(tf.test.TestCase):
       figures, "draw_curves", wraps=figures.draw_curves
     ) as curves:
       report.write(runs, ACCURACY, self.directory)
-    self.assertEqual(list(curves.call_args.args[0]), ["a, 0.3"])
+    self.assertEqual(list(curves.call_args.args[0]), ["a, learning rate 0.3"])
     self.assertIn("learning_rates.png", os.listdir(self.directory))
+
+  def test_runs_on_different_examples(self):
+    runs = {
+      name: {0.1: [self._write_run(name, accuracies=[0.5], examples=examples)]}
+      for name, examples in (("a", 100), ("b", 200))
+    }
+    with mock.patch.object(figures, "draw_curves") as curves:
+      report.write(runs, ACCURACY, self.directory)
+    self.assertEqual(
+      list(curves.call_args.args[0]),
+      ["a, learning rate 0.1", "b, learning rate 0.1"],
+    )
+    with open(os.path.join(self.directory, "results.md")) as file:
+      self.assertNotIn("examples", file.read())
 
   def test_final_accuracies_over_the_learning_rate(self):
     path = self.directory + ".png"

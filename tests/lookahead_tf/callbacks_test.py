@@ -287,5 +287,13 @@ class KerasCallbacksTest(TestCase):
     self.assertSame(small_model.state(resumed), small_model.state(whole))
 
 
+class ClassesTest(TestCase):
+  @parameterized.parameters(SwapSlowWeights, LogSlowWeights)
+  def test_a_class_instead_of_an_instance(self, kind):
+    model = make(Lookahead("sgd"))
+    with self.assertRaisesRegex(TypeError, rf"`callbacks`.*{kind.__name__}\("):
+      _fit(model, [kind])
+
+
 if __name__ == "__main__":
   tf.test.main()
