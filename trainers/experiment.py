@@ -41,7 +41,11 @@ def check_ranges(
     value = config
     for name in field.split("."):
       value = value[name]
-    if not is_right(value):
+    try:
+      is_in_range = is_right(value)
+    except TypeError:  # A text, or None.
+      is_in_range = False
+    if not is_in_range:
       raise UserError(f"{field} must be {description}. Received: {value!r}")
 
 
@@ -123,17 +127,34 @@ def read_optimizer(
     UserError: for a wrong name or argument.
   """
   replicas = strategy.num_replicas_in_sync
-  recipe = optimizers.Recipe(
-    name=config.optimizer.name,
-    arguments=config.optimizer.arguments.to_dict(),
-    lookahead=None if config.lookahead is None else config.lookahead.to_dict(),
-  )
+  recipe = _read_recipe(config)
+  optimizers.check(recipe)
   clipping = optimizers.Clipping(recipe.arguments, replicas)
   with strategy.scope():
     optimizer = optimizers.make_optimizer(
       recipe, learning_rate.make_schedule(), replicas
     )
   return optimizer, clipping
+
+
+def check_optimizer(config: ml_collections.ConfigDict) -> None:
+  """Raises a UserError for an optimizer or an argument that there is not."""
+  optimizers.check(_read_recipe(config))
+
+
+def _read_recipe(config):
+  """Returns the `optimizers.Recipe` of an experiment."""
+  lookahead = config.lookahead
+  if not isinstance(lookahead, (ml_collections.ConfigDict, type(None))):
+    raise UserError(
+      "lookahead must be None, or hold the arguments of Lookahead, as "
+      f"configs/lookahead.py adds them. Received: {lookahead!r}"
+    )
+  return optimizers.Recipe(
+    name=config.optimizer.name,
+    arguments=config.optimizer.arguments.to_dict(),
+    lookahead=None if lookahead is None else lookahead.to_dict(),
+  )
 
 
 def without_lookahead(

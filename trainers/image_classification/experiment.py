@@ -19,6 +19,7 @@ from trainers.experiment import (
   SEED,
   check_jit_compile,
   check_learning_rate,
+  check_optimizer,
   check_ranges,
   read_learning_rate,
   read_optimizer,
@@ -280,7 +281,7 @@ def _check_fields(config, strategy):
     )
   check_jit_compile(config, strategy)
   check_learning_rate(config)
-  optimizers.find_class(config.optimizer.name)
+  check_optimizer(config)
 
 
 def _check_pipeline(data):
@@ -303,14 +304,20 @@ def _check_pipeline(data):
       ("crop_aspect_ratio", 0, math.inf),
     ):
       values = data[field]
-      is_range = values is None or (
-        len(values) == 2 and least < values[0] <= values[1] <= greatest
-      )
-      if not is_range:
+      if values is not None and not _is_range(values, least, greatest):
         raise UserError(
           f"data.{field} must be the least and the greatest value, above "
           f"{least} and at most {greatest}. Received: {values}"
         )
+
+
+def _is_range(values, least, greatest):
+  """Whether two numbers in order are above `least` and at most `greatest`."""
+  try:
+    low, high = values
+    return least < low <= high <= greatest
+  except (TypeError, ValueError):  # Not two, or no numbers.
+    return False
 
 
 def _check_source(config, source):
