@@ -67,6 +67,8 @@ def _data():
     validation_target=config_dict.placeholder(str),
     test_source=config_dict.placeholder(str),
     test_target=config_dict.placeholder(str),
+    validation_fraction=config_dict.placeholder(float),
+    split_seed=0,
     max_length=64,
   )
 

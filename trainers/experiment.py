@@ -23,6 +23,11 @@ Range = tuple[str, Callable[[Any], bool], str]
 POSITIVE = (lambda value: value > 0, "positive")
 NOT_NEGATIVE = (lambda value: value >= 0, "0 or more")
 FRACTION = (lambda value: 0 <= value < 1, "in [0, 1)")
+HELD_OUT: Range = (
+  "data.validation_fraction",
+  lambda v: v is None or 0 < v < 1,
+  "above 0 and below 1, or None",
+)
 SEED: Range = ("seed", lambda v: 0 <= v < 2**32 - 1, "in [0, 2**32 - 2]")
 
 _LEARNING_RATE = (
@@ -47,6 +52,20 @@ def check_ranges(
       is_in_range = False
     if not is_in_range:
       raise UserError(f"{field} must be {description}. Received: {value!r}")
+
+
+def smaller_batch(most: int, replicas: int) -> int:
+  """Returns a batch size to propose where there are few examples.
+
+  That is a power of two for each replica, which a quarter of the examples has
+  room for; at least one for each replica.
+
+  Args:
+    most: How many examples there are.
+    replicas: Number of replicas.
+  """
+  each = max(1, most // (4 * replicas))
+  return replicas * 2 ** (each.bit_length() - 1)
 
 
 def check_jit_compile(

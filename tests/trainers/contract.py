@@ -51,6 +51,8 @@ class TrainerContract:
 
   Attributes that may be set:
     data_dir: Where the data is.
+    longer_fields: The field of a config that says how long a run is, longer
+      than that of `make_config()`.
     compiled_fields: Fields of a config whose batch 8 replicas can share.
     diverging_fields: Fields of a config whose training diverges.
     learning_fields: Fields of a config whose loss falls in a few steps.
@@ -69,6 +71,7 @@ class TrainerContract:
   batch_shapes: Sequence[tuple[int, ...]]
   parameters: int
   mistakes: Sequence[tuple[Mapping[str, Any], int, str]]
+  longer_fields: Mapping[str, Any]
   data_dir: str | None = None
   compiled_fields: Mapping[str, Any] = {}
   diverging_fields: Mapping[str, Any] = {"learning_rate.peak": 1e9}
@@ -181,6 +184,20 @@ class TrainerContract:
     # The last line was made again: its speed is another.
     self.assertNotEqual(whole[-1], resumed[-1])
     self.assertSameWeights(self.finished(), self.workdir, rtol=1e-5, atol=1e-6)
+
+  def test_a_finished_run_goes_on_for_longer(self):
+    shutil.copytree(self.finished(), self.workdir)
+    before = metrics.read(self.workdir)
+    longer = self.make_config(**self.equal_fields, **self.longer_fields)
+    lines = self.train(longer, self.workdir)
+    self.assertEqual(lines[: len(before)], before)
+    self.assertGreater(lines[-1]["step"], before[-1]["step"])
+    self.assertGreater(lines[len(before)]["train/learning_rate"], 0)
+    self.assertContainsSubset(self.last_metrics, lines[-1])
+    ((field, value),) = self.longer_fields.items()
+    self.assertEqual(workdir_lib.read(self.workdir, "config")[field], value)
+    with self.assertRaisesRegex(UserError, f"config.{field}: {value} -> "):
+      self.train(self.make_config(**self.equal_fields), self.workdir)
 
   def test_what_it_leaves_in_the_workdir(self):
     self.assertCountEqual(os.listdir(self.finished()), self.files)

@@ -14,6 +14,7 @@ from trainers import compilation, devices, loop, optimizers
 from trainers.errors import UserError
 from trainers.experiment import (
   FRACTION,
+  HELD_OUT,
   NOT_NEGATIVE,
   POSITIVE,
   SEED,
@@ -23,6 +24,7 @@ from trainers.experiment import (
   check_ranges,
   read_learning_rate,
   read_optimizer,
+  smaller_batch,
 )
 from trainers.image_classification import sources
 from trainers.image_classification.model import FEATURES, Architecture
@@ -53,6 +55,8 @@ _RANGES = (
   ("data.image_size", *POSITIVE),
   ("data.crop_padding", *NOT_NEGATIVE),
   ("data.shuffle_buffer", *POSITIVE),
+  HELD_OUT,
+  ("data.split_seed", *NOT_NEGATIVE),
   ("data.std", lambda v: min(v) > 0, "positive"),
   ("model.name", lambda v: v in FEATURES, f"one of {[*FEATURES]}"),
   ("model.width", *POSITIVE),
@@ -151,8 +155,8 @@ def unpack(
   """
   # Again, for callers that have not called `load`.
   _check_fields(config, strategy)
-  _check_source(config, source)
   replicas = strategy.num_replicas_in_sync
+  _check_source(config, source, replicas)
   plan = make_plan(config, source.train.size, profile_steps)
   optimizer, clipping = read_optimizer(
     config,
@@ -247,7 +251,13 @@ def read_objective(config: ml_collections.ConfigDict) -> Objective:
 
 def _load_source(data, data_dir, fake_data):
   return sources.load(
-    data.name, data_dir, data.train_split, data.validation_split, fake_data
+    data.name,
+    data_dir,
+    data.train_split,
+    data.validation_split,
+    fake_data,
+    data.validation_fraction,
+    data.split_seed,
   )
 
 
@@ -285,7 +295,13 @@ def _check_fields(config, strategy):
 
 
 def _check_pipeline(data):
-  """Raises a UserError for what the chosen pipeline has no use for."""
+  """Raises a UserError for what the data or the pipeline has no use for."""
+  if data.validation_fraction and data.name != "image_folder":
+    raise UserError(
+      f"data.validation_fraction={data.validation_fraction} goes with "
+      f"data.name='image_folder'. {data.name!r} has a validation split of its "
+      "own: leave data.validation_fraction out."
+    )
   for field, (kind, unused) in _FIELDS_OF_A_KIND.items():
     if data.pipeline != kind and data[field] != unused:
       raise UserError(
@@ -320,12 +336,13 @@ def _is_range(values, least, greatest):
     return False
 
 
-def _check_source(config, source):
+def _check_source(config, source, replicas):
   """Raises a UserError if the data does not go with the config."""
   if config.global_batch_size > source.train.size:
     raise UserError(
       f"global_batch_size={config.global_batch_size} is more than the "
-      f"{source.train.size} training examples."
+      f"{source.train.size} training examples: try "
+      f"--config.global_batch_size={smaller_batch(source.train.size, replicas)}"
     )
   suits_large_images = source.train.is_encoded or source.is_made_up
   if config.data.pipeline == "large_images" and not suits_large_images:

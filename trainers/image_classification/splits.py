@@ -1,6 +1,7 @@
 """What a data set is to the input pipelines: splits of labelled images."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import tensorflow as tf
 import tqdm
 
 from trainers.errors import UserError, reason
-from trainers.image_classification import pixels
+from trainers.image_classification import fingerprints, pixels
 
 
 class Example(NamedTuple):
@@ -44,6 +45,8 @@ class Split:
     is_encoded: Whether the images of `load` are contents of files, not pixels.
     find_damage: Returns a sentence on a file in which no records can be found,
       or None. Reads all of them.
+    fingerprint: Returns a text that differs for other data, or "" if there is
+      none. It may look at all files.
   """
 
   size: int
@@ -53,6 +56,7 @@ class Split:
   channels: int = 3
   is_encoded: bool = True
   find_damage: Callable[[], str | None] = lambda: None
+  fingerprint: Callable[[], str] = lambda: ""
 
   def decode(self, *record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns (image, label) of a record's components.
@@ -137,6 +141,12 @@ class Source:
       "class_names": list(self.class_names),
       "channels": self.channels,
     }
+    for name, split in (
+      ("train", self.train),
+      ("validation", self.validation),
+    ):
+      if fingerprint := split.fingerprint():
+        description[f"{name}_fingerprint"] = fingerprint
     if self.is_made_up:
       description["fake"] = True
     return description
@@ -156,6 +166,7 @@ def of_arrays(images: np.ndarray, labels: np.ndarray) -> Split:
     name=lambda image, label: tf.constant("An image in memory"),
     channels=images.shape[-1],
     is_encoded=False,
+    fingerprint=functools.cache(lambda: fingerprints.of_arrays(images, labels)),
   )
 
 

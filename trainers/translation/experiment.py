@@ -13,6 +13,7 @@ from trainers import compilation, devices, loop, optimizers
 from trainers.errors import UserError
 from trainers.experiment import (
   FRACTION,
+  HELD_OUT,
   NOT_NEGATIVE,
   POSITIVE,
   SEED,
@@ -20,6 +21,7 @@ from trainers.experiment import (
   check_ranges,
   read_learning_rate,
   read_optimizer,
+  smaller_batch,
 )
 from trainers.translation import scoring, sources, vocabulary
 from trainers.translation.layers import Architecture
@@ -60,6 +62,8 @@ _RANGES = (
     )
   ),
   ("data.max_length", lambda v: v > 1, "2 or more"),
+  HELD_OUT,
+  ("data.split_seed", *NOT_NEGATIVE),
   (
     "vocabulary.kind",
     lambda v: v in vocabulary.KINDS,
@@ -108,6 +112,7 @@ class Experiment:
     vocabulary: How the vocabulary is trained.
     row_length: Tokens in a row, on each side.
     rows_per_batch: Rows in a step, over all replicas.
+    replicas: Number of replicas.
     architecture: Of the model.
     optimizer: Not built.
     clipping: Of the gradients.
@@ -127,6 +132,7 @@ class Experiment:
   vocabulary: vocabulary.Recipe
   row_length: int
   rows_per_batch: int
+  replicas: int
   architecture: Architecture
   optimizer: keras.optimizers.Optimizer
   clipping: optimizers.Clipping
@@ -146,10 +152,11 @@ class Experiment:
       UserError: if that is less than one batch.
     """
     if self.rows_per_batch > rows:
+      proposed = self.row_length * smaller_batch(rows, self.replicas)
       raise UserError(
         f"global_batch_tokens={self.rows_per_batch * self.row_length} is more "
         f"than the {rows * self.row_length} of all {rows} rows of training "
-        "text."
+        f"text: try --config.global_batch_tokens={proposed}"
       )
     return dataclasses.replace(
       self.plan, steps_per_epoch=rows // self.rows_per_batch
@@ -242,6 +249,7 @@ def unpack(
     vocabulary=vocabulary.Recipe(**config.vocabulary),
     row_length=config.data.max_length,
     rows_per_batch=rows_per_batch,
+    replicas=strategy.num_replicas_in_sync,
     architecture=Architecture(**config.model, uses_xla=jit_compile),
     optimizer=optimizer,
     clipping=clipping,
@@ -307,6 +315,8 @@ def read_data(data: ml_collections.ConfigDict) -> sources.Data:
       name: tuple(data[f"{name}_{side}"] for side in sources.SIDES)
       for name in sources.SPLITS
     },
+    validation_fraction=data.validation_fraction,
+    split_seed=data.split_seed,
   )
 
 
@@ -343,8 +353,13 @@ def _check_width(model):
 
 
 def _check_checkpoint_average(config):
-  """Raises a UserError if there are not the checkpoints to average."""
-  if config.final_weights == "average" and config.average_checkpoints < 2:
+  """Raises a UserError if there are not the checkpoints to average.
+
+  A program that translates with an average looks for them itself.
+  """
+  if config.final_weights != "average":
+    return
+  if config.average_checkpoints < 2:
     raise UserError(
       "final_weights='average' needs average_checkpoints of 2 or more. "
       f"Received: {config.average_checkpoints}"
@@ -356,5 +371,6 @@ def _check_checkpoint_average(config):
       f"average_checkpoints={config.average_checkpoints} is more than the "
       f"{kept} that there are at the end: keep_checkpoints="
       f"{config.keep_checkpoints}, and num_steps={config.num_steps} writes "
-      f"{written}."
+      f"{written}. Lower --config.checkpoint_every_steps, or take "
+      "--config.final_weights=best"
     )

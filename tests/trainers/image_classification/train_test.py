@@ -1,3 +1,4 @@
+import json
 import os
 
 import keras
@@ -36,18 +37,20 @@ class TrainTest(
   final_file = "model.keras"
   # The checkpoint at 11 is in the middle of a period.
   steps = (5, 10, 11, 15, 20, 22)
+  longer_fields = {"num_epochs": 1.25}
   last_metrics = ("eval/loss", "eval/accuracy")
   batch_shapes = ((8, 8, 8, 1), (8,))
   parameters = 11
   mistakes = (
     ({"global_batch_size": 63}, 2, "global_batch_size=63 .*replicas"),
-    ({"global_batch_size": 2_000}, 1, "the 1437 training examples"),
+    ({"global_batch_size": 2_000}, 1, "1437 training .*_batch_size=256"),
     ({"model.name": "vit"}, 1, "model.name .*Received: 'vit'"),
     (
       {"model.name": "imagenet_resnet", "model.width": 16},
       1,
       "model.width must be 64 .* Received: 16",
     ),
+    ({"data.validation_fraction": 0.2}, 1, "data.name='image_folder'"),
     ({"steps_per_loop": 0}, 1, "steps_per_loop must be positive"),
     ({"num_epochs": -1.0}, 1, "num_epochs must be positive"),
     ({"seed": -1}, 1, r"seed must be in \[0, 2\*\*32 - 2\]"),
@@ -209,6 +212,21 @@ class FilesTest(tf.test.TestCase, parameterized.TestCase):
     _, lines = self._train("run", num_epochs=8.0)
     self.assertEqual(lines[-1]["eval/accuracy"], 1.0)
     self.assertNamesWhatCannotBeRead("train/dark/0.png")
+    with self.assertRaisesRegex(
+      UserError, "data has changed .*run began.*source.train_fingerprint"
+    ):
+      self._train("run", num_epochs=8.0)
+
+  def test_class_folders_alone(self):
+    root = self.root
+    self.root = os.path.join(root, "train")
+    workdir, lines = self._train(
+      "../run", num_epochs=8.0, **{"data.validation_fraction": 0.25}
+    )
+    self.assertEqual(lines[-1]["eval/accuracy"], 1.0)
+    with open(os.path.join(workdir, "source.json")) as file:
+      source = json.load(file)
+    self.assertEqual((source["train_size"], source["validation_size"]), (12, 4))
 
   def test_large_images(self):
     _, lines = self._train("run", num_epochs=8.0, **_LARGE)
