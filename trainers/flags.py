@@ -22,6 +22,7 @@ from trainers import (
   errors,
   experiment,
   files,
+  initialization,
   profiling,
 )
 from trainers.devices import Runtime
@@ -178,6 +179,11 @@ def define_training(values: flags.FlagValues) -> None:
     "text files.",
     values,
   )
+  define_path(
+    "init_from",
+    "Directory of another run: start with the weights of its best evaluation.",
+    values,
+  )
   flags.DEFINE_bool(
     "fake_data",
     False,
@@ -321,11 +327,15 @@ def _train(trainer, values):
     devices.set_precision(values.precision)
     sys.exit(_compile(trainer, config, values))
   profile_steps = profiling.parse_steps(values.profile_steps)
+  files.check_no_pattern(init_from=values.init_from)
+  devices.check_paths(values.tpu, init_from=values.init_from)
+  initialization.check(values.workdir, values.init_from)
   runtime = dataclasses.replace(
     make_runtime(values),
     data_dir=values.data_dir,
     profile_steps=profile_steps,
     fake_data=values.fake_data,
+    init_from=values.init_from,
   )
   devices.set_precision(values.precision)
   trainer.train(trainer.load(config, runtime), runtime)

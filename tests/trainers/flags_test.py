@@ -70,6 +70,8 @@ class MistakesTest(tf.test.TestCase, parameterized.TestCase):
     (["--precision=fp8"], "should be one of"),
     (["--profile_steps=9-3"], "such as 100-110"),
     (["--seed=-1"], "--seed must be a non-negative integer. Received: '-1'"),
+    (["--init_from=none"], "--init_from=none holds no run of this trainer"),
+    (["--init_from=a*"], "--init_from=a* must be a path without *"),
     (["--workdir=exp[lr=0.1]"], "must be a path without [ and ]: TensorFlow"),
     (
       ["--config.data.name=mnist", "--data_dir=~/no [data]"],
@@ -129,6 +131,7 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
       "--profile_steps=3-4",
       "--precision=bfloat16",
       "--seed=7",
+      "--init_from=other",
       "--config.num_epochs=2.5",
       load=lambda config, runtime: (
         policies.append(devices.precision()) or config
@@ -138,9 +141,16 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     self.assertEqual((config.seed, config.num_epochs), (7, 2.5))
     self.assertEqual((runtime.workdir, runtime.data_dir), ("run", "data"))
     self.assertEqual(runtime.profile_steps, (3, 4))
+    self.assertEqual(runtime.init_from, "other")
     self.assertFalse(runtime.fake_data)
     self.assertIsInstance(runtime.strategy, tf.distribute.OneDeviceStrategy)
     self.assertEqual(policies, ["bfloat16"])
+
+  def test_a_run_cannot_start_from_itself(self):
+    _, text = command_line.last_words(
+      lambda: self._run("--workdir=run", "--init_from=./run")
+    )
+    self.assertIn("Error: --init_from=./run is the --workdir itself", text)
 
   def test_what_another_optimizer_changes_is_told(self):
     with contextlib.redirect_stderr(io.StringIO()) as told:

@@ -10,7 +10,7 @@ import keras
 import ml_collections
 import tensorflow as tf
 
-from trainers import compilation, devices, loop, optimizers
+from trainers import compilation, devices, initialization, loop, optimizers
 from trainers.errors import UserError
 from trainers.experiment import (
   FRACTION,
@@ -26,7 +26,7 @@ from trainers.experiment import (
   read_optimizer,
   smaller_batch,
 )
-from trainers.image_classification import sources
+from trainers.image_classification import sources, splits
 from trainers.image_classification.model import FEATURES, Architecture
 from trainers.image_classification.pipelines import (
   KINDS,
@@ -117,7 +117,9 @@ def load(config: ml_collections.ConfigDict, run: devices.Runtime) -> Experiment:
   """
   _check_fields(config, run.strategy)
   source = _load_source(config.data, run.data_dir, run.fake_data)
-  return unpack(config, source, run.strategy, run.profile_steps)
+  experiment = unpack(config, source, run.strategy, run.profile_steps)
+  records = initialization.record(experiment.records, run)
+  return dataclasses.replace(experiment, records=records)
 
 
 def source_to_compile(
@@ -193,6 +195,25 @@ def unpack(
       "runtime": {"precision": devices.precision()},
     },
   )
+
+
+def of_record(
+  config: Mapping[str, Any],
+  source: Mapping[str, Any],
+  strategy: tf.distribute.Strategy,
+) -> Experiment:
+  """Returns the experiment of a run, without its images.
+
+  Args:
+    config: The run's config.json.
+    source: The run's source.json.
+    strategy: The strategy to use now, of any number of replicas.
+
+  Raises:
+    UserError: as `unpack` does.
+  """
+  described = splits.of_record(source)
+  return unpack(ml_collections.ConfigDict(config), described, strategy)
 
 
 def make_plan(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -150,6 +150,25 @@ class Source:
     if self.is_made_up:
       description["fake"] = True
     return description
+
+
+def of_record(record: Mapping[str, Any]) -> Source:
+  """Returns a source that was described, whose images cannot be read.
+
+  Args:
+    record: From `Source.describe`.
+  """
+
+  def split(size):
+    return Split(size, records=None, load=None, name=None)
+
+  return Source(
+    split(record["train_size"]),
+    split(record["validation_size"]),
+    class_names=tuple(record["class_names"]),
+    channels=record["channels"],
+    is_made_up=record.get("fake", False),
+  )
 
 
 def of_arrays(images: np.ndarray, labels: np.ndarray) -> Split:

@@ -2,14 +2,14 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import ml_collections
 import tensorflow as tf
 
-from trainers import compilation, devices, loop, optimizers
+from trainers import compilation, devices, initialization, loop, optimizers
 from trainers.errors import UserError
 from trainers.experiment import (
   FRACTION,
@@ -185,7 +185,7 @@ def load(config: ml_collections.ConfigDict, run: devices.Runtime) -> Experiment:
     scoring.prepare(source.test or source.validation, language),
   )
   records = {
-    **experiment.records,
+    **initialization.record(experiment.records, run),
     "source": source.describe(),
     "scoring": {
       "evaluation": texts.validation.bleu.describe(),
@@ -297,10 +297,19 @@ def make_model_and_slots(
   experiment: Experiment,
   vocabulary_size: int,
   strategy: tf.distribute.Strategy,
+  prepare: Callable[[Transformer], None] = lambda model: None,
 ) -> Transformer:
-  """Returns the model of an experiment, after building its optimizer."""
+  """Returns the model of an experiment, after building its optimizer.
+
+  Args:
+    experiment: What to train.
+    vocabulary_size: Number of tokens.
+    strategy: The strategy to train with.
+    prepare: Called with the model, before the optimizer is built.
+  """
   with strategy.scope():
     model = make_model(experiment.architecture, vocabulary_size)
+    prepare(model)
     experiment.optimizer.build(model.trainable_variables)
   return model
 

@@ -138,6 +138,11 @@ class TrainTest(
         data_dir=data_dir,
       )
 
+  def test_starting_from_a_run_of_another_size(self):
+    config = self.make_config(**{"model.d_ff": 24})
+    with self.assertRaisesRegex(UserError, "another model: model.d_ff is"):
+      self.train(config, self.workdir, init_from=self.finished())
+
   def test_learns(self):
     config = small_run.config(
       **{
