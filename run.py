@@ -32,7 +32,18 @@ COMMANDS = {
 
 
 def install() -> None:
-  """Makes the environment, unless pyproject.toml is as at the last time."""
+  """Makes the environment, unless pyproject.toml is as at the last time.
+
+  Programs of the environment import the trainers and configs from any folder.
+  """
+  _install_requirements()
+  for folder in [*VENV.glob("lib/python*"), *VENV.glob("Lib")]:
+    (folder / "site-packages" / "lookahead_repository.pth").write_text(
+      f"{ROOT}\n"
+    )
+
+
+def _install_requirements():
   stamp = VENV / "installed"
   wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
   if stamp.exists() and stamp.read_text() == wanted:

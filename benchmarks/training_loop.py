@@ -12,17 +12,12 @@ python -m benchmarks.training_loop --config=configs/digits.py
 import tempfile
 
 from absl import flags
-from ml_collections import config_flags
 
 from benchmarks import image_trainer
 from benchmarks.harness import chart, interleaving, program
 from benchmarks.harness.report import Report, make_table
 
-_CONFIG = config_flags.DEFINE_config_file(
-  "config",
-  help_string="Experiment of the image trainer.",
-  lock_config=True,
-)
+_CONFIG = program.define_config("Experiment of the image trainer.")
 _DATA_DIR = flags.DEFINE_string(
   "data_dir", None, "Where the data is, as for the trainer."
 )

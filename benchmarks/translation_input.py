@@ -11,17 +11,12 @@ python -m benchmarks.translation_input --config=configs/phrases.py:adam
 import numpy as np
 import tqdm
 from absl import flags
-from ml_collections import config_flags
 
 from benchmarks import translation_trainer
 from benchmarks.harness import program
 from benchmarks.harness.report import Report, make_table
 
-_CONFIG = config_flags.DEFINE_config_file(
-  "config",
-  help_string="Experiment of the translation trainer.",
-  lock_config=True,
-)
+_CONFIG = program.define_config("Experiment of the translation trainer.")
 _DATA_DIR = flags.DEFINE_string(
   "data_dir", None, "Where the data is, as for the trainer."
 )

@@ -15,7 +15,7 @@ WORDS = words.Words(__doc__)
 def get_config(text: str = "") -> ml_collections.ConfigDict:
   """Returns the fields, to be filled in."""
   WORDS.choose(text)
-  return config_dict.create(
+  config = config_dict.create(
     seed=0,
     num_epochs=1.0,
     global_batch_size=128,
@@ -23,6 +23,8 @@ def get_config(text: str = "") -> ml_collections.ConfigDict:
       name="digits",
       train_split="train",
       validation_split="validation",
+      validation_fraction=config_dict.placeholder(float),
+      split_seed=0,
       pipeline="small_images",
       image_size=32,
       mean=(0.5,),
@@ -62,3 +64,7 @@ def get_config(text: str = "") -> ml_collections.ConfigDict:
     keep_checkpoints=2,
     jit_compile=config_dict.placeholder(bool),
   )
+  # A config that starts from this one sets no field that there is not; which
+  # arguments there are depends on the optimizer.
+  config.lock().optimizer.arguments.unlock()
+  return config

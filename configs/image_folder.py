@@ -6,7 +6,8 @@ channels, which learns from 10,000 images of 32x32 in minutes on two cores.
 python -m trainers.image_classification --config=configs/image_folder.py:WORDS \
     --data_dir=FOLDER --workdir=runs/image_folder
 
-FOLDER holds train/CLASS/*.jpg and validation/CLASS/*.jpg.
+FOLDER holds train/CLASS/*.jpg and validation/CLASS/*.jpg. If FOLDER holds
+CLASS/*.jpg alone, --config.data.validation_fraction=0.2 holds out a fifth.
 
 WORDS, one line of these, by default the first:
 

@@ -16,7 +16,7 @@ WORDS = words.Words(__doc__)
 def get_config(text: str = "") -> ml_collections.ConfigDict:
   """Returns the fields, to be filled in."""
   WORDS.choose(text)
-  return config_dict.create(
+  config = config_dict.create(
     seed=0,
     num_steps=1_000,
     global_batch_tokens=2_048,
@@ -47,6 +47,10 @@ def get_config(text: str = "") -> ml_collections.ConfigDict:
     average_checkpoints=1,
     jit_compile=config_dict.placeholder(bool),
   )
+  # A config that starts from this one sets no field that there is not; which
+  # arguments there are depends on the optimizer.
+  config.lock().optimizer.arguments.unlock()
+  return config
 
 
 def _data():
@@ -63,6 +67,8 @@ def _data():
     validation_target=config_dict.placeholder(str),
     test_source=config_dict.placeholder(str),
     test_target=config_dict.placeholder(str),
+    validation_fraction=config_dict.placeholder(float),
+    split_seed=0,
     max_length=64,
   )
 

@@ -12,16 +12,14 @@ its learning rate, and learning_rates.png shows what comes of which rate. With
 --trainer=translation configs are those of translation models.
 """
 
-import argparse
-import ast
 import os
-import runpy
+import sys
 
 import ml_collections
-from absl import app, flags, logging
+from absl import flags
 
 from experiments import report, score
-from trainers import devices, errors, files
+from trainers import config_files, devices, files
 from trainers import flags as flags_lib
 from trainers.errors import UserError
 from trainers.image_classification import __main__ as image_classification
@@ -32,52 +30,70 @@ _TRAINERS = {
   "image_classification": (image_classification.TRAINER, score.ACCURACY),
   "translation": (translation.TRAINER, score.BLEU),
 }
-
-_TRAINER = flags.DEFINE_enum(
-  "trainer", "image_classification", list(_TRAINERS), "Whose the configs are."
-)
-_CONFIGS = flags.DEFINE_multi_string(
-  "config",
-  ["configs/digits.py:sgd", "configs/digits.py:lookahead"],
-  "Experiment to compare, as for the trainer: a file and words. Give the flag "
-  "once for each.",
-)
-_SEEDS = flags.DEFINE_integer(
-  "seeds", 3, "Runs of each config, with seeds 0, 1, ...", lower_bound=1
-)
-_FACTORS = flags.DEFINE_list(
-  "learning_rate_factors",
-  ["1"],
-  "Multiples of each config's learning_rate.peak to train it at.",
-)
-_OVERRIDES = flags.DEFINE_multi_string(
-  "override", [], "FIELD=VALUE for all configs, such as num_epochs=2."
-)
-_WORKDIR = flags_lib.define_path(
-  "workdir", "Where to keep everything.", flags.FLAGS
-)
-_DATA_DIR = flags_lib.define_path(
-  "data_dir", "As for the trainer.", flags.FLAGS
-)
+_PREFIX = "--override="  # Of a field, on the command line.
 
 
-def main(arguments: list[str]) -> None:
-  """Trains, then reports."""
-  if len(arguments) > 1:
-    raise app.UsageError(f"Unknown arguments: {arguments[1:]}")
-  logging.set_verbosity(logging.WARNING)
-  with errors.ending_the_program():
-    files.check_no_pattern(workdir=_WORKDIR.value)
-    for experiment in _CONFIGS.value:
-      files.check_no_pattern(config=_name(experiment))  # A directory.
-      _load_config(experiment)  # Mistakes are told before anything is trained.
-    factors = [_parse_factor(text) for text in _FACTORS.value]
-    strategy = devices.make_strategy()
-    runs = {
-      _name(experiment): _run_all(experiment, factors, strategy)
-      for experiment in _CONFIGS.value
-    }
-  report.write(runs, _TRAINERS[_TRAINER.value][1], _WORKDIR.value)
+def define_flags(values: flags.FlagValues) -> None:
+  """Defines the flags of this program, beside `flags.define_devices`."""
+  flags.DEFINE_enum(
+    "trainer",
+    "image_classification",
+    list(_TRAINERS),
+    "Whose the configs are.",
+    flag_values=values,
+  )
+  flags.DEFINE_multi_string(
+    "config",
+    ["configs/digits.py:sgd", "configs/digits.py:lookahead"],
+    "Experiment to compare, as for the trainer: a file and words. Give the "
+    "flag once for each.",
+    flag_values=values,
+  )
+  flags.DEFINE_integer(
+    "seeds",
+    3,
+    "Runs of each config, with seeds 0, 1, ...",
+    lower_bound=1,
+    flag_values=values,
+  )
+  flags.DEFINE_list(
+    "learning_rate_factors",
+    ["1"],
+    "Multiples of each config's learning_rate.peak to train it at.",
+    flag_values=values,
+  )
+  flags.DEFINE_multi_string(
+    "override",
+    [],
+    "FIELD=VALUE for all configs, such as num_epochs=2.",
+    flag_values=values,
+  )
+  flags_lib.define_path("data_dir", "As for the trainer.", values)
+  flags.register_validator(
+    "workdir",
+    lambda path: path is not None,
+    "--workdir must name a directory",
+    flag_values=values,
+  )
+
+
+def main(values: flags.FlagValues) -> None:
+  """Trains as the flags say, then reports."""
+  files.check_no_pattern(workdir=values.workdir)
+  # Mistakes are told before anything is trained.
+  notes = []
+  for experiment in values.config:
+    files.check_no_pattern(config=name_of(experiment))  # A directory.
+    notes += load_config(experiment, values.override)[1]
+  for note in dict.fromkeys(notes):
+    print(note, file=sys.stderr)
+  factors = [_parse_factor(text) for text in values.learning_rate_factors]
+  run = flags_lib.make_runtime(values)
+  runs = {
+    name_of(experiment): _run_all(experiment, factors, run.strategy, values)
+    for experiment in values.config
+  }
+  report.write(runs, _TRAINERS[values.trainer][1], values.workdir)
 
 
 def _parse_factor(text):
@@ -93,73 +109,67 @@ def _parse_factor(text):
   return factor
 
 
-def _name(experiment):
+def name_of(experiment: str) -> str:
   """Returns what the runs of a value of --config are called."""
   path, _, text = experiment.partition(":")
   words = sorted(word.strip() for word in text.split(",") if word.strip())
   return "_".join([os.path.splitext(os.path.basename(path))[0], *words])
 
 
-def _run_all(experiment, factors, strategy):
+def _run_all(experiment, factors, strategy, values):
   """Trains the config of a value of --config at each learning rate and seed.
 
   Returns:
     For each learning rate the work directories of its runs, by seed.
   """
-  trainer, _ = _TRAINERS[_TRAINER.value]
+  trainer, _ = _TRAINERS[values.trainer]
   workdirs = {}
   for factor in factors:
-    for seed in range(_SEEDS.value):
-      config = _load_config(experiment)
-      config.seed = seed
-      # Without the digits that a product of floats has at its end.
-      rate = float(f"{factor * config.learning_rate.peak:g}")
-      config.learning_rate.peak = rate
-      workdir = os.path.join(
-        _WORKDIR.value,
-        _name(experiment),
-        f"learning_rate_{rate:g}",
-        f"seed_{seed}",
-      )
-      run = devices.Runtime(strategy, workdir, _DATA_DIR.value)
-      trainer.train(trainer.load(config, run), run)
+    for seed in range(values.seeds):
+      config, _ = load_config(experiment, values.override)
+      with config_files.explaining_missing_fields():
+        config.seed = seed
+        # Without the digits that a product of floats has at its end.
+        rate = float(f"{factor * config.learning_rate.peak:g}")
+        config.learning_rate.peak = rate
+        workdir = os.path.join(
+          values.workdir,
+          name_of(experiment),
+          f"learning_rate_{rate:g}",
+          f"seed_{seed}",
+        )
+        run = devices.Runtime(strategy, workdir, values.data_dir)
+        trainer.train(trainer.load(config, run), run)
       workdirs.setdefault(rate, []).append(workdir)
   return workdirs
 
 
-def _load_config(experiment) -> ml_collections.ConfigDict:
-  """Returns the config of a value of --config, with the overrides."""
-  path, *words = experiment.split(":", 1)
-  if not os.path.exists(path):
-    raise UserError(f"--config: there is no file {path}.")
-  try:
-    config = runpy.run_path(path)["get_config"](*words).lock()
-  except argparse.ArgumentTypeError as error:  # Of configs/words.py.
-    raise UserError(f"--config={experiment}: {error}") from error
-  for override in _OVERRIDES.value:
-    field, _, value = override.partition("=")
-    try:
-      values = {field: _parse_value(value)}
-      config.update_from_flattened_dict(values)
-      flags_lib.resolve_none(config, values)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-      message = flags_lib.describe_config_error(error)
-      raise UserError(
-        f"--override={override} for {experiment}: {message}"
-      ) from error
-  return config
+def load_config(
+  experiment: str, overrides: list[str]
+) -> tuple[ml_collections.ConfigDict, list[str]]:
+  """Returns the config of a value of --config, with all of --override.
 
+  Args:
+    experiment: A file and words.
+    overrides: Each FIELD=VALUE.
 
-def _parse_value(text):
-  """Returns the Python value that `text` writes, or else the text itself."""
-  if text in flags_lib.NONE:
-    return None
-  try:
-    return ast.literal_eval(text)
-  except (SyntaxError, ValueError):
-    return text
+  Returns:
+    The config, and the sentences of `config_files.override`.
+
+  Raises:
+    UserError: if there is no such config or field, or for a wrong value.
+  """
+  config = config_files.load(experiment)
+  parts = [one.partition("=") for one in overrides]
+  notes = config_files.override(
+    config,
+    [
+      config_files.Override(field, value if equals else None, _PREFIX)
+      for field, equals, value in parts
+    ],
+  )
+  return config, notes
 
 
 if __name__ == "__main__":
-  flags.mark_flag_as_required("workdir")
-  app.run(main)
+  flags_lib.run(main, define_flags)

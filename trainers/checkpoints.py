@@ -210,6 +210,11 @@ class Checkpoints:
     self._unreadable.clear()
 
 
+def exist(workdir: str) -> bool:
+  """Whether a run has a checkpoint to go on from."""
+  return bool(_paths(os.path.join(workdir, "checkpoints")))
+
+
 def _paths(directory):
   """Returns the checkpoints with an index, in the order of their steps."""
   return _find(directory, _INDEX)

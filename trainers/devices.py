@@ -33,6 +33,7 @@ class Runtime:
     data_dir: Where the data is, if it is on disk.
     profile_steps: The first and the last step to write a trace of, or None.
     fake_data: Whether to make up the data.
+    init_from: Directory of a run whose weights to start with, or None.
   """
 
   strategy: tf.distribute.Strategy
@@ -40,6 +41,7 @@ class Runtime:
   data_dir: str | None = None
   profile_steps: tuple[int, int] | None = None
   fake_data: bool = False
+  init_from: str | None = None
 
   @property
   def is_chief(self) -> bool:

@@ -124,5 +124,9 @@ def reason(error: tf.errors.OpError) -> str:
 
 
 def first_line(error: Exception) -> str:
-  """Returns the first line of an error's message, at most 300 characters."""
-  return str(error).strip().split("\n")[0][:300]
+  """Returns the first line of an error's message, at most 300 characters.
+
+  Of an operation's error that is the message without its place in the graph.
+  """
+  text = reason(error) if isinstance(error, tf.errors.OpError) else str(error)
+  return text.strip().split("\n")[0][:300]

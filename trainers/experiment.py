@@ -23,6 +23,11 @@ Range = tuple[str, Callable[[Any], bool], str]
 POSITIVE = (lambda value: value > 0, "positive")
 NOT_NEGATIVE = (lambda value: value >= 0, "0 or more")
 FRACTION = (lambda value: 0 <= value < 1, "in [0, 1)")
+HELD_OUT: Range = (
+  "data.validation_fraction",
+  lambda v: v is None or 0 < v < 1,
+  "above 0 and below 1, or None",
+)
 SEED: Range = ("seed", lambda v: 0 <= v < 2**32 - 1, "in [0, 2**32 - 2]")
 
 _LEARNING_RATE = (
@@ -41,8 +46,26 @@ def check_ranges(
     value = config
     for name in field.split("."):
       value = value[name]
-    if not is_right(value):
+    try:
+      is_in_range = is_right(value)
+    except TypeError:  # A text, or None.
+      is_in_range = False
+    if not is_in_range:
       raise UserError(f"{field} must be {description}. Received: {value!r}")
+
+
+def smaller_batch(most: int, replicas: int) -> int:
+  """Returns a batch size to propose where there are few examples.
+
+  That is a power of two for each replica, which a quarter of the examples has
+  room for; at least one for each replica.
+
+  Args:
+    most: How many examples there are.
+    replicas: Number of replicas.
+  """
+  each = max(1, most // (4 * replicas))
+  return replicas * 2 ** (each.bit_length() - 1)
 
 
 def check_jit_compile(
@@ -123,17 +146,34 @@ def read_optimizer(
     UserError: for a wrong name or argument.
   """
   replicas = strategy.num_replicas_in_sync
-  recipe = optimizers.Recipe(
-    name=config.optimizer.name,
-    arguments=config.optimizer.arguments.to_dict(),
-    lookahead=None if config.lookahead is None else config.lookahead.to_dict(),
-  )
+  recipe = _read_recipe(config)
+  optimizers.check(recipe)
   clipping = optimizers.Clipping(recipe.arguments, replicas)
   with strategy.scope():
     optimizer = optimizers.make_optimizer(
       recipe, learning_rate.make_schedule(), replicas
     )
   return optimizer, clipping
+
+
+def check_optimizer(config: ml_collections.ConfigDict) -> None:
+  """Raises a UserError for an optimizer or an argument that there is not."""
+  optimizers.check(_read_recipe(config))
+
+
+def _read_recipe(config):
+  """Returns the `optimizers.Recipe` of an experiment."""
+  lookahead = config.lookahead
+  if not isinstance(lookahead, (ml_collections.ConfigDict, type(None))):
+    raise UserError(
+      "lookahead must be None, or hold the arguments of Lookahead, as "
+      f"configs/lookahead.py adds them. Received: {lookahead!r}"
+    )
+  return optimizers.Recipe(
+    name=config.optimizer.name,
+    arguments=config.optimizer.arguments.to_dict(),
+    lookahead=None if lookahead is None else lookahead.to_dict(),
+  )
 
 
 def without_lookahead(

@@ -61,15 +61,18 @@ def writing(
   except (OSError, tf.errors.OpError) as error:
     with contextlib.suppress(OSError, tf.errors.OpError):
       on_error()
-    remedy = (
-      "Make room, and run the same command again: it goes on from the last "
-      "checkpoint."
+    # TensorFlow's message is "the path, of a temporary file; the reason".
+    reason = first_line(error).rpartition("; ")[2]
+    if isinstance(error, OSError) and error.strerror:
+      reason = error.strerror
+    is_full = re.search("space|quota|large", reason, re.IGNORECASE)
+    remedy = "Make room" if is_full else "Put that right"
+    remedy += (
+      ", and run the same command again: it goes on from the last checkpoint."
       if resumes
-      else "Make room, or give another path."
+      else ", or give another path."
     )
-    raise UserError(
-      f"{path} cannot be written: {first_line(error)}. {remedy}"
-    ) from error
+    raise UserError(f"{path} cannot be written: {reason}. {remedy}") from error
 
 
 def write_whole(path: str, content: str | bytes) -> None:

@@ -5,19 +5,26 @@ flags that it uses and no others, and so that tests can parse command lines
 in-process.
 """
 
-import argparse
 import dataclasses
+import difflib
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ml_collections
 import tensorflow as tf
 from absl import app, flags, logging
-from ml_collections import config_dict, config_flags
 
-from trainers import devices, errors, experiment, files, profiling
+from trainers import (
+  config_files,
+  devices,
+  errors,
+  experiment,
+  files,
+  initialization,
+  profiling,
+)
 from trainers.devices import Runtime
 from trainers.errors import UserError
 from trainers.tpu import chips, compile_only
@@ -26,9 +33,6 @@ Define = Callable[[flags.FlagValues], None]
 
 # --help lists the flags of the module that runs: those defined here are its.
 flags.disclaim_key_flags()
-
-NONE = ("None", "none")  # What an override says to unset a field.
-_NONE_AS_TUPLE = ((None,), ("none",))  # What the parser of tuples makes of it.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +82,28 @@ def define_path(
 ) -> flags.FlagHolder:
   """Defines a flag whose value is a path or None."""
   return flags.DEFINE(PathParser(), name, None, help_text, flag_values=values)
+
+
+class ConfigParser(flags.ArgumentParser):
+  """Parses the value of a flag that is a config: a file and words."""
+
+  def parse(self, argument: str) -> ml_collections.ConfigDict:
+    """Returns the config."""
+    return config_files.load(argument)
+
+  def flag_type(self) -> str:
+    """Returns what --help says of the value."""
+    return "file:words"
+
+
+def define_config(help_text: str, values: flags.FlagValues) -> flags.FlagHolder:
+  """Defines --config, whose fields are overridden as in --config.seed=3.
+
+  `parse` gives the fields of the config their values.
+  """
+  return flags.DEFINE(
+    ConfigParser(), "config", None, help_text, flag_values=values
+  )
 
 
 def define_devices(values: flags.FlagValues) -> None:
@@ -135,20 +161,27 @@ def define_devices(values: flags.FlagValues) -> None:
 
 def define_training(values: flags.FlagValues) -> None:
   """Defines the flags of a program that trains, beside `define_devices`."""
-  _register_parsers()
-  config_flags.DEFINE_config_file(
-    "config",
-    help_string="Experiment to run: a file and words, such as "
+  define_config(
+    "Experiment to run: a file and words, such as "
     "configs/cifar.py:cifar100,sgd. The word help prints what there is. Fields "
     "are overridden as in --config.num_epochs=3.",
-    lock_config=True,
+    values,
+  )
+  flags.register_validator(
+    "config",
+    lambda config: config is not None,
+    "--config must name an experiment, such as configs/digits.py:sgd",
     flag_values=values,
   )
-  flags.mark_flag_as_required("config", values)
   define_path(
     "data_dir",
     "Where the data is: TFDS's data_dir, or the folder of images, TFRecords or "
     "text files.",
+    values,
+  )
+  define_path(
+    "init_from",
+    "Directory of another run: start with the weights of its best evaluation.",
     values,
   )
   flags.DEFINE_bool(
@@ -224,20 +257,26 @@ def parse(arguments: Sequence[str], values: flags.FlagValues) -> list[str]:
     What is not a flag: the program's name, and whatever follows the flags.
   """
   try:
+    arguments = values.read_flags_from_files(arguments, force_gnu=False)
+    has_config = "config" in values and isinstance(
+      values["config"].parser, ConfigParser
+    )
+    if not has_config:
+      return values(arguments)
+    arguments, overrides = config_files.take_overrides(arguments)
     rest = values(arguments)
-    if "config" in values and values.config is not None:
-      values.config.is_locked  # noqa: B018 - fails if the file did not load.
-      overrides = config_flags.get_override_values(values["config"])
-      resolve_none(values.config, overrides)
+    if overrides and values.config is None:
+      raise UserError(f"{overrides[0]} needs a config: --config=FILE:WORDS")
+    if overrides:
+      for note in config_files.override(values.config, overrides):
+        print(note, file=sys.stderr)
     return rest
+  except flags.UnrecognizedFlagError as error:
+    sys.exit(f"Error: {_describe_unknown(error, values)}")
   except flags.Error as error:
-    sys.exit(f"Error: {error} (--help lists the flags.)")
-  except argparse.ArgumentTypeError as error:  # Of configs/words.py.
-    sys.exit(f"Error: --config: {error}")
-  except UserError as error:
+    sys.exit(f"Error: {_describe(error, values)} (--help lists the flags.)")
+  except (UserError, ValueError) as error:
     sys.exit(f"Error: {error}")
-  except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
-    sys.exit(f"Error: {describe_config_error(error)}")
 
 
 def call(
@@ -276,6 +315,11 @@ def train(trainer: Trainer, values: flags.FlagValues) -> None:
     raise UserError(
       f"--fake_data reads nothing: leave out --data_dir={values.data_dir}."
     )
+  with config_files.explaining_missing_fields():
+    _train(trainer, values)
+
+
+def _train(trainer, values):
   config = values.config
   if values.seed is not None:
     config.seed = values.seed
@@ -283,11 +327,15 @@ def train(trainer: Trainer, values: flags.FlagValues) -> None:
     devices.set_precision(values.precision)
     sys.exit(_compile(trainer, config, values))
   profile_steps = profiling.parse_steps(values.profile_steps)
+  files.check_no_pattern(init_from=values.init_from)
+  devices.check_paths(values.tpu, init_from=values.init_from)
+  initialization.check(values.workdir, values.init_from)
   runtime = dataclasses.replace(
     make_runtime(values),
     data_dir=values.data_dir,
     profile_steps=profile_steps,
     fake_data=values.fake_data,
+    init_from=values.init_from,
   )
   devices.set_precision(values.precision)
   trainer.train(trainer.load(config, runtime), runtime)
@@ -335,85 +383,38 @@ def _compile(trainer, config, values):
   )
 
 
-def describe_config_error(error: Exception) -> str:
-  """Returns in a sentence what ml_collections says of a wrong override."""
-  message = " ".join(str(error).replace("\\n", " ").split())
-  misspelt = re.fullmatch(
-    r"""["']*(?:\\')?(\w+)(?:\\')?["']*( Did .*)?""", message
-  )
-  if misspelt:
-    suggestion = (misspelt[2] or "").rstrip("'")
-    return f"the config has no field {misspelt[1]!r}.{suggestion}"
-  missing = re.search(
-    r"Failed loading config file.*directory: '(.*?)'", message
-  )
-  if missing:
-    return (
-      f"--config: there is no file {missing[1]}. Give a file and words, such "
-      "as configs/digits.py:sgd"
-    )
-  # Some errors go on with the whole config.
-  return f"an override does not fit the config: {message[:300]}"
+def _describe(error, values):
+  """Returns what is wrong with the value of a flag."""
+  text = str(error)
+  validator = re.fullmatch(r"flags? .*?: (--.*)", text)
+  if validator:
+    return validator[1]
+  name = text.removeprefix("flag --").partition("=")[0]
+  parser = values[name].parser if name in values else None
+  value = text.removeprefix(f"flag --{name}=").partition(": ")[0]
+  if isinstance(parser, flags.BooleanParser):
+    return f"--{name} must be true or false. Received: {value!r}"
+  if isinstance(parser, (flags.FloatParser, flags.IntegerParser)):
+    return f"--{name} must be {parser.syntactic_help}. Received: {value!r}"
+  return text
 
 
-class _OrNone(flags.ArgumentParser):
-  """Parses None too, which `resolve_none` then allows or not.
-
-  ml_collections has no way to unset a number.
-
-  Args:
-    parser: Parses the other values.
-  """
-
-  def __init__(self, parser: flags.ArgumentParser):
-    super().__init__()
-    self._parser = parser
-    self.syntactic_help = parser.syntactic_help
-
-  def parse(self, argument: Any) -> Any:
-    """Returns the value."""
-    return None if argument in NONE else self._parser.parse(argument)
-
-  def flag_type(self) -> str:
-    """Returns what --help says of the value."""
-    return self._parser.flag_type()
-
-
-def _register_parsers():
-  """Lets overrides of a config have None for a number or a truth value."""
-  for kind, parser in (
-    (bool, flags.BooleanParser()),
-    (float, flags.FloatParser()),
-    (int, flags.IntegerParser()),
-  ):
-    config_flags.register_flag_parser_for_type(kind, _OrNone(parser))
-
-
-def resolve_none(
-  config: ml_collections.ConfigDict, overrides: Mapping[str, Any]
-) -> None:
-  """Unsets the optional fields of which an override says None, or "none".
-
-  ml_collections takes the None of --config.data.test_split=None for a text. A
-  field is optional if the config has it as a `config_dict.placeholder`. The
-  text of any other field may be "None".
-
-  Args:
-    config: With the overrides in it; changed in place.
-    overrides: Values by field, such as "data.test_split".
-
-  Raises:
-    UserError: if a field that is not optional would be without a value.
-  """
-  for field, value in overrides.items():
-    if not (value is None or value in (*NONE, *_NONE_AS_TUPLE)):
-      continue
-    *path, name = field.split(".")
-    holder = config
-    for part in path:
-      holder = holder[part]
-    fields = dict(holder.items(preserve_field_references=True))
-    if isinstance(fields[name], config_dict.FieldReference):
-      holder[name] = None
-    elif not isinstance(value, str):
-      raise UserError(f"{field} must have a value. Received: None")
+def _describe_unknown(error, values):
+  """Returns a sentence on an unknown flag, with what may be meant."""
+  name = error.flagname
+  value = error.flagvalue.partition("=")[2]  # Of the whole argument.
+  sentence = f"there is no flag --{name}"
+  if name == "override":  # Of experiments.compare_optimizers.
+    name, _, value = value.partition("=")
+  close = difflib.get_close_matches(name, list(values), 1, 0.8)
+  if close:
+    return f"{sentence}. Did you mean --{close[0]}?"
+  prefix = "--override=" if "override" in values else "--config."
+  config = values["config"].value if "config" in values else None
+  if isinstance(config, list):
+    config = config_files.load(config[0])
+  field = config_files.suggest(name, config) if config else None
+  if field:
+    meant = config_files.Override(field, value or "VALUE", prefix)
+    return f"{sentence}. Did you mean {meant}?"
+  return f"{sentence}. (--help lists the flags.)"

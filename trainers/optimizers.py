@@ -2,6 +2,9 @@
 
 import contextlib
 import dataclasses
+import difflib
+import inspect
+import numbers
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +18,20 @@ from trainers.errors import UserError
 
 # The arguments of a Keras optimizer that limit the gradient, in Keras' order.
 LIMITS = ("clipnorm", "global_clipnorm", "clipvalue")
+
+
+def _defaults(function):
+  """Returns the arguments that have a default, without the learning rate."""
+  return {
+    name: argument.default
+    for name, argument in inspect.signature(function).parameters.items()
+    if argument.default is not argument.empty and name != "learning_rate"
+  }
+
+
+# The arguments of Lookahead with their defaults.
+LOOKAHEAD = _defaults(Lookahead.__init__)
+_PAPERS_NAMES = {"k": "sync_period", "alpha": "slow_step_size"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,14 +101,77 @@ def find_class(name: str) -> type[keras.optimizers.Optimizer]:
   classes = {
     key.lower(): value
     for key, value in vars(keras.optimizers).items()
+    # Without the base class, and optimizers around others.
     if isinstance(value, type)
+    and "learning_rate" in inspect.signature(value.__init__).parameters
   }
   if name.lower() not in classes:
     raise UserError(
-      "optimizer.name must be the name of a Keras optimizer, such as 'sgd' or "
-      f"'adamw'. Received: {name!r}"
+      "optimizer.name must be the name of a Keras optimizer, one of "
+      f"{', '.join(sorted(classes))}. Received: {name!r}"
     )
   return classes[name.lower()]
+
+
+def argument_defaults(name: str) -> dict[str, Any]:
+  """Returns the arguments of a Keras optimizer with their defaults.
+
+  The learning rate is not among them.
+
+  Args:
+    name: Of the optimizer, in any case.
+
+  Raises:
+    UserError: if there is no such optimizer.
+  """
+  return _defaults(find_class(name).__init__)
+
+
+def check(recipe: Recipe) -> None:
+  """Raises a UserError for a name or an argument that a recipe cannot have.
+
+  The ranges of the values are checked by `make_optimizer`.
+  """
+  known = argument_defaults(recipe.name)
+  for name, value in recipe.arguments.items():
+    field = f"optimizer.arguments.{name}"
+    if name == "learning_rate":
+      raise UserError(
+        f"The learning rate is the field learning_rate.peak. Received: {field}="
+        f"{value!r}"
+      )
+    _check_name(field, known, recipe.name)
+    _check_kind(field, value, known[name])
+  for name in recipe.lookahead or {}:
+    _check_name(f"lookahead.{name}", LOOKAHEAD, "Lookahead")
+
+
+def _check_name(field, known, owner):
+  """Raises a UserError if the last part of a field is no argument."""
+  name = field.rpartition(".")[2]
+  if name not in known:
+    meant = _PAPERS_NAMES.get(name)
+    close = difflib.get_close_matches(name, known, 1, 0.85)
+    close = [meant] if meant in known else close
+    hint = f" Did you mean {close[0]}?" if close else ""
+    raise UserError(
+      f"{field}: {owner} has no argument {name!r}.{hint} There are "
+      f"{', '.join(known)}."
+    )
+
+
+def _check_kind(field, value, default):
+  """Raises a UserError for a value that is not of the kind of a default."""
+  is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+  if isinstance(default, bool):
+    is_right, kind = isinstance(value, bool), "True or False"
+  elif isinstance(default, (int, float)):
+    is_right, kind = is_number, "a number"
+  else:  # None, which most often stands for no number.
+    is_text = isinstance(value, str) and not field.endswith(".name")
+    is_right, kind = not (is_text or isinstance(value, bool)), "a number"
+  if not is_right:
+    raise UserError(f"{field} must be {kind}. Received: {value!r}")
 
 
 def _check_moving_average(arguments, lookahead, replicas):

@@ -13,6 +13,9 @@ import tensorflow as tf
 from trainers import files
 from trainers.errors import UserError
 
+# Fields of records that may grow: a run can always go on for longer.
+_LENGTHS = ("config.num_epochs", "config.num_steps")
+
 
 @contextlib.contextmanager
 def locked(workdir: str) -> Iterator[None]:
@@ -56,6 +59,9 @@ def locked(workdir: str) -> Iterator[None]:
 def claim(workdir: str, **records: Mapping[str, Any]) -> None:
   """Makes `workdir` the directory of one run, or checks that it is its own.
 
+  A run that is to be longer than before is the same: its record is written
+  again, and a sentence says so.
+
   Args:
     workdir: Directory to create, or of an earlier run.
     **records: All that decides the result of the run, JSON-like dictionaries.
@@ -68,29 +74,43 @@ def claim(workdir: str, **records: Mapping[str, Any]) -> None:
   check(workdir, **records)
   for name, record in records.items():
     path = tf.io.gfile.join(workdir, f"{name}.json")
+    before = read(workdir, name)
+    now = json.loads(_text(record))
     with _using(workdir, path):
-      if not tf.io.gfile.exists(path):
+      if before != now:
         tf.io.gfile.makedirs(workdir)
         files.write_whole(path, _text(record))
+    if before is not None and before != now:
+      for line in _differences(_flatten(before, name), _flatten(now, name)):
+        print(f"{workdir} goes on as a run of that length: {line}.")
 
 
 def check(workdir: str, **records: Mapping[str, Any]) -> None:
   """Raises a UserError if `workdir` belongs to a run with other records.
 
   Arguments and errors are those of `claim`. It writes nothing: a directory
-  without a record will do.
+  without a record will do, and so will a run that is to be longer.
   """
   differences = []
   for name, record in records.items():
     before = read(workdir, name)
     if before is not None:
       now = json.loads(_text(record))
-      differences += _differences(_flatten(before, name), _flatten(now, name))
+      before, now = _flatten(before, name), _flatten(now, name)
+      for length in _LENGTHS:
+        if before.get(length, now.get(length, 0)) < now.get(length, 0):
+          now[length] = before[length]
+      differences += _differences(before, now)
+  if differences and all(one.startswith("source.") for one in differences):
+    raise UserError(
+      f"The data has changed since the run in {workdir} began (then -> now): "
+      f"{'; '.join(differences)}. Put the data back, or choose another "
+      "--workdir."
+    )
   if differences:
-    lines = "\n".join(f"  {line}" for line in differences)
     raise UserError(
       f"{workdir} belongs to another run. Choose another --workdir, or change "
-      f"back (there -> now):\n{lines}"
+      f"back (there -> now): {'; '.join(differences)}"
     )
 
 
@@ -135,7 +155,13 @@ def _flatten(value, prefix):
 
 def _differences(before, now):
   return [
-    f"{field}: {before.get(field, '(none)')!r} -> {now.get(field, '(none)')!r}"
+    _describe(field, before.get(field, "(none)"), now.get(field, "(none)"))
     for field in sorted(before.keys() | now.keys())
     if before.get(field, "(none)") != now.get(field, "(none)")
   ]
+
+
+def _describe(field, before, now):
+  if field.endswith("fingerprint"):
+    return f"{field}: other names, sizes or contents"
+  return f"{field}: {before!r} -> {now!r}"

@@ -17,6 +17,11 @@ PATIENCE = flags.DEFINE_float(
 )
 
 
+def define_config(help_text: str) -> flags.FlagHolder:
+  """Defines --config, whose fields can be overridden as for the trainers."""
+  return flags_lib.define_config(help_text, flags.FLAGS)
+
+
 def run(main: Callable[[], None]) -> None:
   """Parses the command line and calls `main`, as the trainers' programs do.
 

@@ -106,7 +106,7 @@ class CommandLineTest(tf.test.TestCase, parameterized.TestCase):
   def test_a_mistake_is_one_sentence(self, name, text, message):
     path = f"{experiments.DIRECTORY}/{name}.py:{text}"
     error, printed = _parse("--workdir=runs", f"--config={path}")
-    self.assertStartsWith(error, f"Error: --config: {message}")
+    self.assertStartsWith(error, f"Error: --config={path}: {message}")
     self.assertIn(f"Received: {text!r}", error)
     self.assertNotIn("\n", error)
     self.assertEmpty(printed)
@@ -117,7 +117,7 @@ class CommandLineTest(tf.test.TestCase, parameterized.TestCase):
       "--config=configs/imagenet.py:tpu,resnet34",
     )
     self.assertEqual(finished.returncode, 1)
-    self.assertIn("Error: --config: 'resnet34'", finished.stderr)
+    self.assertIn("imagenet.py:tpu,resnet34: 'resnet34'", finished.stderr)
     self.assertIn("resnet50 | resnet152", finished.stderr)
     self.assertNotIn("Traceback", finished.stderr)
 

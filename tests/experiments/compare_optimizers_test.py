@@ -1,96 +1,82 @@
 import os
-import subprocess
-import sys
 
 import tensorflow as tf
 from absl.testing import parameterized
 
-_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+from experiments import compare_optimizers
+from tests.trainers import command_line
+
+
+def _config(words):
+  return f"--config={command_line.ROOT}/configs/{words}"
 
 
 class CompareOptimizersTest(tf.test.TestCase, parameterized.TestCase):
   @parameterized.parameters(
-    ("runs[1]", ("configs/digits.py:sgd",), "runs[1]"),
-    ("runs", ("configs/digits.py:sgd", "exp[1].py"), "--config=exp[1]"),
+    (["--override=batch_size=16"], "Did you mean --override=global_batch_size"),
+    (["--override=num_epochs=x"], "--override=num_epochs=x"),
+    (["--override=num_epochs"], "--override=num_epochs=VALUE"),
+    (["--override=num_epochs=None"], "num_epochs must have a value"),
+    (["--config.num_epochs=3"], "Did you mean --override=num_epochs=3?"),
+    (["--epochs=3"], "Did you mean --override=num_epochs=3?"),
+    ([_config("digits.py:sdg")], "digits.py:sdg: 'sdg' is not a word"),
+    ([_config("digit.py")], "Did you mean"),
+    (["--config=exp[1].py"], "--config=exp[1] must be a path without [ and ]"),
+    (["--learning_rate_factors=0"], "Received: '0'"),
+    (["--seeds=0"], "--seeds must be a positive integer"),
+    (["--trainer=speech"], "image_classification|translation"),
+    (["more"], "['more']"),
   )
-  def test_paths_that_are_patterns(self, workdir, configs, value):
-    directory = os.path.join(self.get_temp_dir(), self.id().split()[0])
-    finished = subprocess.run(
-      [
-        sys.executable,
-        "-m",
-        "experiments.compare_optimizers",
-        f"--workdir={os.path.join(directory, workdir)}",
-        *(f"--config={config}" for config in configs),
-      ],
-      cwd=_ROOT,
-      capture_output=True,
-      text=True,
-      env={**os.environ, "PYTHONPATH": _ROOT},
-    )
-    self.assertEqual(finished.returncode, 1)
-    self.assertNotIn("Traceback", finished.stderr)
-    self.assertIn(f"{value} must be a path without [ and ]", finished.stderr)
-    self.assertFalse(os.path.exists(directory))
-
-  def _evaluate(self, expressions, *arguments):
-    """Prints Python expressions after the flags were parsed."""
-    program = (
-      "import sys\n"
-      "from absl import flags\n"
-      "from experiments import compare_optimizers\n"
-      "flags.FLAGS(sys.argv)\n"
-      f"print({expressions})"
-    )
-    return subprocess.run(
-      [sys.executable, "-c", program, *arguments],
-      cwd=_ROOT,
-      capture_output=True,
-      text=True,
-    )
-
-  def test_names_and_words(self):
-    finished = self._evaluate(
-      "*map(compare_optimizers._name, ["
-      "'configs/multi30k.py:no_warmup, adam', 'a/b/digits.py', 'digits.py:']),"
-      "*(compare_optimizers._load_config(one).lookahead is None"
-      " for one in compare_optimizers._CONFIGS.value)",
-      "--config=configs/digits.py",
-      "--config=configs/digits.py:sgd",
-      "--config=configs/image_folder.py:lookahead,adamw",
-    )
-    self.assertEqual(
-      finished.stdout,
-      "multi30k_adam_no_warmup digits digits False True False\n",
-    )
-    finished = self._evaluate(
-      "compare_optimizers._load_config('configs/digits.py:sdg')"
-    )
-    self.assertIn(
-      "UserError: --config=configs/digits.py:sdg: 'sdg' is not a word",
-      finished.stderr,
-    )
-
-  def test_overrides_that_unset(self):
-    loaded = "compare_optimizers._load_config('configs/wmt14.py:base,adam')"
-
-    def run(*overrides):
-      return self._evaluate(
-        "*(lambda c: (c.data.test_split, c.eval_sentences, c.num_steps))"
-        f"({loaded})",
-        *overrides,
+  def test_a_mistake_ends_with_one_sentence(self, arguments, message):
+    workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
+    status, text = command_line.last_words(
+      lambda: command_line.run(
+        compare_optimizers.main,
+        [_config("digits.py:sgd"), f"--workdir={workdir}", *arguments],
+        compare_optimizers.define_flags,
       )
+    )
+    self.assertEqual(status, 1)
+    self.assertStartsWith(text, "Error: ")
+    self.assertIn(message, text)
+    self.assertLen(text.splitlines(), 1)
+    self.assertFalse(os.path.exists(workdir))
 
-    finished = run(
-      "--override=data.test_split=none",
-      "--override=eval_sentences=None",
-      "--override=num_steps=7",
+  @parameterized.parameters(([], "--workdir"), (["--workdir=r[1]"], "r[1]"))
+  def test_the_workdir(self, arguments, message):
+    _, text = command_line.last_words(
+      lambda: command_line.run(
+        compare_optimizers.main,
+        [_config("digits.py:sgd"), *arguments],
+        compare_optimizers.define_flags,
+      )
     )
-    self.assertEqual(finished.stdout, "None None 7\n")
-    self.assertIn(
-      "UserError: num_steps must have a value",
-      run("--override=num_steps=None").stderr,
+    self.assertStartsWith(text, "Error: --workdir")
+    self.assertIn(message, text)
+
+  def test_names(self):
+    for reference, name in (
+      ("configs/multi30k.py:no_warmup, adam", "multi30k_adam_no_warmup"),
+      ("a/b/digits.py", "digits"),
+      ("digits.py:", "digits"),
+    ):
+      self.assertEqual(compare_optimizers.name_of(reference), name)
+
+  def test_overrides(self):
+    config, notes = compare_optimizers.load_config(
+      f"{command_line.ROOT}/configs/wmt14.py:base,adam",
+      [
+        "data.test_split=none",
+        "eval_sentences=None",
+        "num_steps=7",
+        "lookahead.sync_period=3",
+      ],
     )
+    self.assertIsNone(config.data.test_split)
+    self.assertIsNone(config.eval_sentences)
+    self.assertEqual(config.num_steps, 7)
+    self.assertEqual(config.lookahead.sync_period, 3)
+    self.assertLen(notes, 1)
 
 
 if __name__ == "__main__":

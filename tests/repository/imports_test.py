@@ -72,6 +72,7 @@ class ImportsTest(parameterized.TestCase):
   def test_configs_are_unpacked_at_the_door(self):
     # Everything else takes what it needs by name.
     doors = {
+      "trainers/config_files.py",
       "trainers/flags.py",
       "trainers/experiment.py",
       *(f"{task.replace('.', '/')}/experiment.py" for task in _TASKS),

@@ -10,7 +10,9 @@ Tests that only look at a finished run share one, `finished`; the others copy it
 or train for themselves.
 """
 
+import contextlib
 import functools
+import io
 import json
 import os
 import shutil
@@ -51,6 +53,8 @@ class TrainerContract:
 
   Attributes that may be set:
     data_dir: Where the data is.
+    longer_fields: The field of a config that says how long a run is, longer
+      than that of `make_config()`.
     compiled_fields: Fields of a config whose batch 8 replicas can share.
     diverging_fields: Fields of a config whose training diverges.
     learning_fields: Fields of a config whose loss falls in a few steps.
@@ -69,6 +73,7 @@ class TrainerContract:
   batch_shapes: Sequence[tuple[int, ...]]
   parameters: int
   mistakes: Sequence[tuple[Mapping[str, Any], int, str]]
+  longer_fields: Mapping[str, Any]
   data_dir: str | None = None
   compiled_fields: Mapping[str, Any] = {}
   diverging_fields: Mapping[str, Any] = {"learning_rate.peak": 1e9}
@@ -182,6 +187,49 @@ class TrainerContract:
     self.assertNotEqual(whole[-1], resumed[-1])
     self.assertSameWeights(self.finished(), self.workdir, rtol=1e-5, atol=1e-6)
 
+  def test_a_finished_run_goes_on_for_longer(self):
+    shutil.copytree(self.finished(), self.workdir)
+    before = metrics.read(self.workdir)
+    longer = self.make_config(**self.equal_fields, **self.longer_fields)
+    lines = self.train(longer, self.workdir)
+    self.assertEqual(lines[: len(before)], before)
+    self.assertGreater(lines[-1]["step"], before[-1]["step"])
+    self.assertGreater(lines[len(before)]["train/learning_rate"], 0)
+    self.assertContainsSubset(self.last_metrics, lines[-1])
+    ((field, value),) = self.longer_fields.items()
+    self.assertEqual(workdir_lib.read(self.workdir, "config")[field], value)
+    with self.assertRaisesRegex(UserError, f"config.{field}: {value} -> "):
+      self.train(self.make_config(**self.equal_fields), self.workdir)
+
+  def test_starting_from_the_weights_of_another_run(self):
+    source = shutil.copytree(self.finished(), f"{self.workdir}_source")
+    config = self.make_config(
+      **self.equal_fields, **{"seed": 1, "learning_rate.peak": 1e-12}
+    )
+    with contextlib.redirect_stdout(io.StringIO()) as told:
+      self.train(config, self.workdir, init_from=source)
+    self.assertRegex(
+      told.getvalue(), rf"Starting from {source} \(best, step \d"
+    )
+    # Slow weights, which a synchronization with other fast ones would change.
+    best = tf.train.load_checkpoint(_last_checkpoint(source, "best"))
+    slow = {
+      name: value
+      for name, value in self.weights(self.workdir).items()
+      if name.startswith("optimizer/_variables/")
+    }
+    self.assertLen(slow, self.parameters)
+    for name, value in slow.items():
+      self.assertAllClose(value, best.get_tensor(name), atol=1e-6)
+    with self.assertRaisesRegex(UserError, "runtime.init_from"):
+      self.train(config, self.workdir)
+    shutil.rmtree(source)  # The run goes on without it.
+    self.train(config, self.workdir, init_from=source)
+    with self.assertRaisesRegex(
+      UserError, f"--init_from={source} holds no run"
+    ):
+      self.train(config, f"{self.workdir}_other", init_from=source)
+
   def test_what_it_leaves_in_the_workdir(self):
     self.assertCountEqual(os.listdir(self.finished()), self.files)
     self.assertIn(self.final_file, self.files)
@@ -275,9 +323,9 @@ class TrainerContract:
     self.assertEqual(os.listdir(self.workdir), ["lock"])
 
 
-def _last_checkpoint(workdir):
+def _last_checkpoint(workdir, folder="checkpoints"):
   """Returns the path of the checkpoint of the greatest step."""
-  directory = os.path.join(workdir, "checkpoints")
+  directory = os.path.join(workdir, folder)
   steps = [
     int(name.removesuffix(".index").rpartition("-")[2])
     for name in os.listdir(directory)

@@ -46,16 +46,27 @@ class WritingTest(tf.test.TestCase):
     removed = []
     for error in (
       OSError(28, "No space left on device"),
-      tf.errors.ResourceExhaustedError(None, None, "No space left on device"),
+      tf.errors.ResourceExhaustedError(
+        None,
+        None,
+        "{{function_node __wrapped__SaveV2}} a/tmp; No space left on device "
+        "[Op:SaveV2]",
+      ),
     ):
       with (
         self.assertRaisesRegex(
-          UserError, "a/b cannot be written: .*No space.*Make room"
+          UserError,
+          r"^a/b cannot be written: No space left on device\. Make room",
         ),
         files.writing("a/b", on_error=lambda: removed.append(1)),
       ):
         raise error
     self.assertLen(removed, 2)
+    with (
+      self.assertRaisesRegex(UserError, "Permission denied. Put that right"),
+      files.writing("a/b"),
+    ):
+      raise tf.errors.PermissionDeniedError(None, None, "a; Permission denied")
 
   def test_others_stay(self):
     with self.assertRaises(KeyError), files.writing("a/b"):

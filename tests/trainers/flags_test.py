@@ -1,3 +1,5 @@
+import contextlib
+import io
 import os
 from unittest import mock
 
@@ -39,15 +41,24 @@ class MistakesTest(tf.test.TestCase, parameterized.TestCase):
   @parameterized.parameters(
     (["--config.num_epoch=4"], "no field 'num_epoch'. Did you mean"),
     (["--config.typo=4"], "no field 'typo'."),
-    (["--config.num_epochs=many"], "'many'"),
+    (["--config.num_epochs=many"], "a number. Received"),
     (["--config.num_epochs=None"], "Error: num_epochs must have a value"),
     (
       ["--config.data.eval_resize=9", "--config.data.cache=None"],
       "data.eval_resize=9 goes with",
     ),
     (["--config.lookahead.sync_period=0"], "Received: sync_period=0"),
+    (["--config.lookahead.alpha=.5"], "Did you mean slow_step_size?"),
+    (["--config.optimizer.arguments.weight_dcay=1"], "weight_decay?"),
+    (["--config.optimizer.name=adamw", "--seed=a"], "Received: 'a'"),
+    (["--epochs=3"], "Did you mean --config.num_epochs=3?"),
+    (["--learning_rate", "3"], "--config.learning_rate.peak=VALUE?"),
+    (["--override=batch_size=16"], "--config.global_batch_size=16?"),
+    (["--datadir=a"], "Did you mean --data_dir?"),
+    (["--deterministic=maybe"], "--deterministic must be true or false"),
+    (["--config=configs/phrases.py"], "no field 'num_epochs'"),
     (["--strategy=mirored"], "should be one of"),
-    (["--config=configs/none.py:a"], "there is no file configs/none.py."),
+    (["--config=configs/none.py:a"], "there is no file configs/none.py"),
     ([f"{_DIGITS}:lookahed"], "'lookahed'"),
     (["--config.data.name=cifarr"], "data.name='cifarr' is unknown"),
     (["--tpu_compile_only=v9-8"], "v2-8, v3-8"),
@@ -58,13 +69,15 @@ class MistakesTest(tf.test.TestCase, parameterized.TestCase):
     (["--fake_data", "--data_dir=/tmp"], "leave out --data_dir=/tmp"),
     (["--precision=fp8"], "should be one of"),
     (["--profile_steps=9-3"], "such as 100-110"),
-    (["--seed=-1"], "not a non-negative integer"),
+    (["--seed=-1"], "--seed must be a non-negative integer. Received: '-1'"),
+    (["--init_from=none"], "--init_from=none holds no run of this trainer"),
+    (["--init_from=a*"], "--init_from=a* must be a path without *"),
     (["--workdir=exp[lr=0.1]"], "must be a path without [ and ]: TensorFlow"),
     (
       ["--config.data.name=mnist", "--data_dir=~/no [data]"],
       f"--data_dir={os.path.expanduser('~')}/no [data] is not a directory",
     ),
-    (["--typo=4"], "Unknown command line flag 'typo'"),
+    (["--typo=4"], "there is no flag --typo. (--help"),
   )
   def test_a_mistake_ends_with_one_sentence(self, arguments, message):
     workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
@@ -76,11 +89,14 @@ class MistakesTest(tf.test.TestCase, parameterized.TestCase):
     self.assertEqual(status, 1)
     self.assertStartsWith(text, "Error: ")
     self.assertIn(message, text)
+    self.assertLen(text.splitlines(), 1)
     self.assertFalse(os.path.exists(workdir))
     self.assertFalse(os.path.exists("exp[lr=0.1]"))
 
   @parameterized.parameters(
-    ([_DIGITS], "--workdir"), (["--workdir=run"], "--config")
+    ([_DIGITS], "Error: --workdir must name"),
+    (["--workdir=run"], "Error: --config must name"),
+    (["--workdir=run", "--config.seed=3"], "Error: --config must name"),
   )
   def test_what_is_required(self, arguments, message):
     status, text = command_line.last_words(
@@ -115,6 +131,7 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
       "--profile_steps=3-4",
       "--precision=bfloat16",
       "--seed=7",
+      "--init_from=other",
       "--config.num_epochs=2.5",
       load=lambda config, runtime: (
         policies.append(devices.precision()) or config
@@ -124,9 +141,23 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     self.assertEqual((config.seed, config.num_epochs), (7, 2.5))
     self.assertEqual((runtime.workdir, runtime.data_dir), ("run", "data"))
     self.assertEqual(runtime.profile_steps, (3, 4))
+    self.assertEqual(runtime.init_from, "other")
     self.assertFalse(runtime.fake_data)
     self.assertIsInstance(runtime.strategy, tf.distribute.OneDeviceStrategy)
     self.assertEqual(policies, ["bfloat16"])
+
+  def test_a_run_cannot_start_from_itself(self):
+    _, text = command_line.last_words(
+      lambda: self._run("--workdir=run", "--init_from=./run")
+    )
+    self.assertIn("Error: --init_from=./run is the --workdir itself", text)
+
+  def test_what_another_optimizer_changes_is_told(self):
+    with contextlib.redirect_stderr(io.StringIO()) as told:
+      trainer = self._run("--workdir=run", "--config.optimizer.name=adamw")
+    ((config, _),) = [c.args for c in trainer.train.call_args_list]
+    self.assertEqual(config.optimizer.arguments.to_dict(), {})
+    self.assertIn("momentum=0.9", told.getvalue())
 
   def test_a_run_that_stops_exits_with_a_status_of_its_own(self):
     def stop(*_):

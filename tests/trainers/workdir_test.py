@@ -1,3 +1,5 @@
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -48,6 +50,39 @@ class WorkdirTest(tf.test.TestCase):
     self.assertIn("config.l2: '(none)' -> 0.1", message)
     self.assertIn("source.size: 3 -> 4", message)
     self.assertNotIn("seed", message)
+
+  def test_data_that_changed_is_one_sentence(self):
+    source = {"train_size": 3, "train_fingerprint": "a", "classes": ["a"]}
+    workdir.claim(self.path, config=_config(), source=source)
+    with self.assertRaises(UserError) as raised:
+      workdir.claim(
+        self.path,
+        config=_config(),
+        source=source | {"train_fingerprint": "b", "classes": ["b"]},
+      )
+    message = str(raised.exception)
+    self.assertIn("The data has changed", message)
+    self.assertIn(self.path, message)
+    self.assertIn("source.classes: ['a'] -> ['b']", message)
+    self.assertIn("train_fingerprint: other names, sizes or contents", message)
+    self.assertLen(message.splitlines(), 1)
+
+  def test_a_run_may_become_longer_and_nothing_else(self):
+    for name in ("num_epochs", "num_steps"):
+      path = f"{self.path}_{name}"
+      workdir.claim(path, config=_config(**{name: 3}))
+      longer = _config(**{name: 4})
+      workdir.check(path, config=longer)
+      self.assertEqual(workdir.read(path, "config")[name], 3)
+      with contextlib.redirect_stdout(io.StringIO()) as told:
+        workdir.claim(path, config=longer)
+      self.assertIn(f"{path} goes on", told.getvalue())
+      self.assertIn(f"config.{name}: 3 -> 4", told.getvalue())
+      self.assertEqual(workdir.read(path, "config")[name], 4)
+      for other in (_config(**{name: 3}), longer | {name: 5, "seed": 1}):
+        with self.assertRaisesRegex(UserError, "belongs to another run"):
+          workdir.claim(path, config=other)
+      self.assertEqual(workdir.read(path, "config")[name], 4)
 
   def test_damaged_record(self):
     workdir.claim(self.path, config=_config())

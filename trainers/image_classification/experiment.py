@@ -10,20 +10,23 @@ import keras
 import ml_collections
 import tensorflow as tf
 
-from trainers import devices, loop, optimizers
+from trainers import devices, initialization, loop, optimizers
 from trainers.errors import UserError
 from trainers.experiment import (
   FRACTION,
+  HELD_OUT,
   NOT_NEGATIVE,
   POSITIVE,
   SEED,
   check_jit_compile,
   check_learning_rate,
+  check_optimizer,
   check_ranges,
   read_learning_rate,
   read_optimizer,
+  smaller_batch,
 )
-from trainers.image_classification import sources
+from trainers.image_classification import sources, splits
 from trainers.image_classification.model import FEATURES, Architecture
 from trainers.image_classification.pipelines import (
   KINDS,
@@ -52,6 +55,8 @@ _RANGES = (
   ("data.image_size", *POSITIVE),
   ("data.crop_padding", *NOT_NEGATIVE),
   ("data.shuffle_buffer", *POSITIVE),
+  HELD_OUT,
+  ("data.split_seed", *NOT_NEGATIVE),
   ("data.std", lambda v: min(v) > 0, "positive"),
   ("model.name", lambda v: v in FEATURES, f"one of {[*FEATURES]}"),
   ("model.width", *POSITIVE),
@@ -112,7 +117,9 @@ def load(config: ml_collections.ConfigDict, run: devices.Runtime) -> Experiment:
   """
   _check_fields(config, run.strategy)
   source = _load_source(config.data, run.data_dir, run.fake_data)
-  return unpack(config, source, run.strategy, run.profile_steps)
+  experiment = unpack(config, source, run.strategy, run.profile_steps)
+  records = initialization.record(experiment.records, run)
+  return dataclasses.replace(experiment, records=records)
 
 
 def source_to_compile(
@@ -150,8 +157,8 @@ def unpack(
   """
   # Again, for callers that have not called `load`.
   _check_fields(config, strategy)
-  _check_source(config, source)
   replicas = strategy.num_replicas_in_sync
+  _check_source(config, source, replicas)
   plan = make_plan(config, source.train.size, profile_steps)
   optimizer, clipping = read_optimizer(
     config,
@@ -186,6 +193,25 @@ def unpack(
       "runtime": {"precision": devices.precision()},
     },
   )
+
+
+def of_record(
+  config: Mapping[str, Any],
+  source: Mapping[str, Any],
+  strategy: tf.distribute.Strategy,
+) -> Experiment:
+  """Returns the experiment of a run, without its images.
+
+  Args:
+    config: The run's config.json.
+    source: The run's source.json.
+    strategy: The strategy to use now, of any number of replicas.
+
+  Raises:
+    UserError: as `unpack` does.
+  """
+  described = splits.of_record(source)
+  return unpack(ml_collections.ConfigDict(config), described, strategy)
 
 
 def make_plan(
@@ -244,7 +270,13 @@ def read_objective(config: ml_collections.ConfigDict) -> Objective:
 
 def _load_source(data, data_dir, fake_data):
   return sources.load(
-    data.name, data_dir, data.train_split, data.validation_split, fake_data
+    data.name,
+    data_dir,
+    data.train_split,
+    data.validation_split,
+    fake_data,
+    data.validation_fraction,
+    data.split_seed,
   )
 
 
@@ -278,11 +310,17 @@ def _check_fields(config, strategy):
     )
   check_jit_compile(config, strategy)
   check_learning_rate(config)
-  optimizers.find_class(config.optimizer.name)
+  check_optimizer(config)
 
 
 def _check_pipeline(data):
-  """Raises a UserError for what the chosen pipeline has no use for."""
+  """Raises a UserError for what the data or the pipeline has no use for."""
+  if data.validation_fraction and data.name != "image_folder":
+    raise UserError(
+      f"data.validation_fraction={data.validation_fraction} goes with "
+      f"data.name='image_folder'. {data.name!r} has a validation split of its "
+      "own: leave data.validation_fraction out."
+    )
   for field, (kind, unused) in _FIELDS_OF_A_KIND.items():
     if data.pipeline != kind and data[field] != unused:
       raise UserError(
@@ -301,22 +339,29 @@ def _check_pipeline(data):
       ("crop_aspect_ratio", 0, math.inf),
     ):
       values = data[field]
-      is_range = values is None or (
-        len(values) == 2 and least < values[0] <= values[1] <= greatest
-      )
-      if not is_range:
+      if values is not None and not _is_range(values, least, greatest):
         raise UserError(
           f"data.{field} must be the least and the greatest value, above "
           f"{least} and at most {greatest}. Received: {values}"
         )
 
 
-def _check_source(config, source):
+def _is_range(values, least, greatest):
+  """Whether two numbers in order are above `least` and at most `greatest`."""
+  try:
+    low, high = values
+    return least < low <= high <= greatest
+  except (TypeError, ValueError):  # Not two, or no numbers.
+    return False
+
+
+def _check_source(config, source, replicas):
   """Raises a UserError if the data does not go with the config."""
   if config.global_batch_size > source.train.size:
     raise UserError(
       f"global_batch_size={config.global_batch_size} is more than the "
-      f"{source.train.size} training examples."
+      f"{source.train.size} training examples: try "
+      f"--config.global_batch_size={smaller_batch(source.train.size, replicas)}"
     )
   suits_large_images = source.train.is_encoded or source.is_made_up
   if config.data.pipeline == "large_images" and not suits_large_images:

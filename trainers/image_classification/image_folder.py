@@ -6,6 +6,8 @@ macOS' ._NAME.jpg.
 
 import collections
 import dataclasses
+import functools
+import hashlib
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -15,6 +17,7 @@ import tensorflow as tf
 import tqdm
 
 from trainers.errors import UserError, first_line
+from trainers.image_classification import fingerprints
 from trainers.image_classification.splits import (
   Example,
   Source,
@@ -53,16 +56,17 @@ def load(root: str | None, train_split: str, validation_split: str) -> Source:
       other split lacks; and as for `find`.
   """
   layout = f"{train_split}/CLASS/*.jpg and {validation_split}/CLASS/*.jpg"
-  if not root:
-    raise UserError(
-      f"data.name='image_folder' needs --data_dir, a folder with {layout}."
-    )
+  _check_given(root, layout)
   files = {}
   for split in (train_split, validation_split):
     path = os.path.join(root, split)
     if not tf.io.gfile.isdir(path):
+      there = os.path.join(root, train_split)
+      classes = there if tf.io.gfile.isdir(there) else root
       raise UserError(
-        f"{path} is not a directory: --data_dir must hold {layout}."
+        f"{path} is not a directory: --data_dir must hold {layout}. Where "
+        f"{classes} holds CLASS/*.jpg alone, --data_dir={classes} "
+        "--config.data.validation_fraction=0.2 holds out a fifth."
       )
     folders = find(path)
     files[split] = folders.files
@@ -85,14 +89,87 @@ def load(root: str | None, train_split: str, validation_split: str) -> Source:
         f"none in {os.path.join(root, other)}."
       )
   return Source(
-    _make_split(files[train_split]),
-    _make_split(files[validation_split]),
+    _make_split(files[train_split], os.path.join(root, train_split)),
+    _make_split(files[validation_split], os.path.join(root, validation_split)),
     class_names=tuple(files[train_split]),
     channels=3,
   )
 
 
-def _make_split(files):
+def load_and_split(
+  root: str | None,
+  validation_fraction: float,
+  split_seed: int,
+  split_names: tuple[str, str],
+) -> Source:
+  """Returns the images of class folders, a part of each class held out.
+
+  The name of a file in its class folder and the seed decide whether the file is
+  held out: neither the place of the folder nor the order of the files does. Of
+  each class that is the fraction, rounded, and at least one image.
+
+  Args:
+    root: The directory that holds CLASS/*.jpg.
+    validation_fraction: The part to validate, in (0, 1).
+    split_seed: Another seed holds out other files.
+    split_names: Names of folders that would be splits, and are no classes.
+
+  Raises:
+    UserError: if a class has fewer than two images, and as `load` does.
+  """
+  _check_given(root, "CLASS/*.jpg")
+  if not tf.io.gfile.isdir(root):
+    raise UserError(f"--data_dir={root} is not a directory.")
+  folders = find(root)
+  splits = sorted(folders.files.keys() & {*split_names})
+  if splits:
+    raise UserError(
+      f"{os.path.join(root, splits[0])} is a split and no class: leave out "
+      "data.validation_fraction, or give the folder that holds CLASS/*.jpg as "
+      "--data_dir."
+    )
+  left_out = folders.describe_left_out()
+  if left_out:
+    warnings.warn(left_out, stacklevel=2)
+  if not folders.files:
+    raise UserError(
+      f"--data_dir={root} must hold CLASS/*.jpg, with names that end in one of "
+      f"{READABLE}, and holds no images."
+    )
+  train, validation = {}, {}
+  for name, paths in folders.files.items():
+    if len(paths) < 2:
+      raise UserError(
+        f"Class {name!r} of {root} has one image, {paths[0]}, which cannot be "
+        "both trained on and held out: add images, or move the class away."
+      )
+    folder = os.path.join(root, name)
+    by_digest = sorted(
+      paths,
+      key=lambda path: hashlib.sha256(
+        f"{split_seed} {os.path.relpath(path, folder)}".encode()
+      ).digest(),
+    )
+    count = round(validation_fraction * len(paths))
+    count = min(max(1, count), len(paths) - 1)
+    validation[name] = sorted(by_digest[:count])
+    train[name] = sorted(by_digest[count:])
+  return Source(
+    _make_split(train, root),
+    _make_split(validation, root),
+    class_names=tuple(train),
+    channels=3,
+  )
+
+
+def _check_given(root, layout):
+  if not root:
+    raise UserError(
+      f"data.name='image_folder' needs --data_dir, a folder with {layout}."
+    )
+
+
+def _make_split(files, root):
   paths = np.array([p.encode() for group in files.values() for p in group])
   labels = np.repeat(
     np.arange(len(files), dtype="int32"), [len(g) for g in files.values()]
@@ -103,6 +180,9 @@ def _make_split(files):
     in_memory(paths, labels),
     load=lambda path, label: Example(tf.io.read_file(path), label),
     name=lambda path, label: path,
+    fingerprint=functools.cache(
+      lambda: fingerprints.of_files([p.decode() for p in paths], root)
+    ),
   )
 
 

@@ -30,6 +30,8 @@ def load(
   train_split: str = "train",
   validation_split: str = "validation",
   fake_data: bool = False,
+  validation_fraction: float | None = None,
+  split_seed: int = 0,
 ) -> Source:
   """Returns the data set of that name.
 
@@ -40,6 +42,9 @@ def load(
     train_split: Name of the split to train on; of "digits" there is one only.
     validation_split: Name of the split to evaluate on, likewise.
     fake_data: Whether to make up as much data instead.
+    validation_fraction: The part of an "image_folder" to hold out, where
+      `data_dir` holds class folders and no splits; or None.
+    split_seed: Decides which part that is.
 
   Raises:
     UserError: if there is no such data set, or no data in it.
@@ -48,6 +53,10 @@ def load(
     return made_up(name)
   if name == "digits":
     return _digits()
+  if name == "image_folder" and validation_fraction:
+    return image_folder.load_and_split(
+      data_dir, validation_fraction, split_seed, (train_split, validation_split)
+    )
   if name == "image_folder":
     return image_folder.load(data_dir, train_split, validation_split)
   if name == "tfrecords":

@@ -1,7 +1,8 @@
 """What a data set is to the input pipelines: splits of labelled images."""
 
 import dataclasses
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import tensorflow as tf
 import tqdm
 
 from trainers.errors import UserError, reason
-from trainers.image_classification import pixels
+from trainers.image_classification import fingerprints, pixels
 
 
 class Example(NamedTuple):
@@ -44,6 +45,8 @@ class Split:
     is_encoded: Whether the images of `load` are contents of files, not pixels.
     find_damage: Returns a sentence on a file in which no records can be found,
       or None. Reads all of them.
+    fingerprint: Returns a text that differs for other data, or "" if there is
+      none. It may look at all files.
   """
 
   size: int
@@ -53,6 +56,7 @@ class Split:
   channels: int = 3
   is_encoded: bool = True
   find_damage: Callable[[], str | None] = lambda: None
+  fingerprint: Callable[[], str] = lambda: ""
 
   def decode(self, *record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns (image, label) of a record's components.
@@ -137,9 +141,34 @@ class Source:
       "class_names": list(self.class_names),
       "channels": self.channels,
     }
+    for name, split in (
+      ("train", self.train),
+      ("validation", self.validation),
+    ):
+      if fingerprint := split.fingerprint():
+        description[f"{name}_fingerprint"] = fingerprint
     if self.is_made_up:
       description["fake"] = True
     return description
+
+
+def of_record(record: Mapping[str, Any]) -> Source:
+  """Returns a source that was described, whose images cannot be read.
+
+  Args:
+    record: From `Source.describe`.
+  """
+
+  def split(size):
+    return Split(size, records=None, load=None, name=None)
+
+  return Source(
+    split(record["train_size"]),
+    split(record["validation_size"]),
+    class_names=tuple(record["class_names"]),
+    channels=record["channels"],
+    is_made_up=record.get("fake", False),
+  )
 
 
 def of_arrays(images: np.ndarray, labels: np.ndarray) -> Split:
@@ -156,6 +185,7 @@ def of_arrays(images: np.ndarray, labels: np.ndarray) -> Split:
     name=lambda image, label: tf.constant("An image in memory"),
     channels=images.shape[-1],
     is_encoded=False,
+    fingerprint=functools.cache(lambda: fingerprints.of_arrays(images, labels)),
   )
 
 

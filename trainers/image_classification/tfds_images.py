@@ -1,5 +1,7 @@
 """Images of TensorFlow Datasets, prepared on disk."""
 
+import functools
+
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
@@ -90,14 +92,13 @@ def _make_parsers(features, image_key, label_key):
 
 def _split(builder, field, name, parsers, channels):
   split = tfds_data.split(builder, f"data.{field}", name)
-  if tfds_data.is_array_record(builder):
-    return _split_of_array_records(
-      ArrayRecords(builder, name), *parsers, channels
-    )
-  load, name_of = parsers
   extents = [
     Extent(i.filename, i.skip, i.take) for i in split.file_instructions
   ]
+  if tfds_data.is_array_record(builder):
+    records = ArrayRecords(builder, name)
+    return _split_of_array_records(records, *parsers, channels, extents)
+  load, name_of = parsers
   read_file = tfds.core.file_adapters.ADAPTER_FOR_FORMAT[
     builder.info.file_format
   ].make_tf_data
@@ -112,7 +113,7 @@ def _split(builder, field, name, parsers, channels):
   )
 
 
-def _split_of_array_records(records, load, name_of, channels):
+def _split_of_array_records(records, load, name_of, channels, extents):
   """Returns a split of which numbers are shuffled and skipped, not records."""
 
   def name(number):
@@ -131,4 +132,5 @@ def _split_of_array_records(records, load, name_of, channels):
     name,
     channels,
     find_damage=records.find_damage,
+    fingerprint=functools.cache(lambda: tfrecords.fingerprint(extents)),
   )

@@ -7,6 +7,8 @@ have the features `image/encoded`, `image/class/label`, which is 1 to 1000 since
 
 import concurrent.futures
 import dataclasses
+import functools
+import hashlib
 import os
 import re
 import struct
@@ -16,6 +18,7 @@ import tensorflow as tf
 import tqdm
 
 from trainers.errors import UserError, reason
+from trainers.image_classification import fingerprints
 from trainers.image_classification.splits import Example, Source, Split
 
 _CLASSES = 1000
@@ -250,7 +253,16 @@ def make_split(
     name,
     channels,
     find_damage=lambda: _find_damage(extents, read_file),
+    fingerprint=functools.cache(lambda: fingerprint(extents)),
   )
+
+
+def fingerprint(extents: Sequence[Extent]) -> str:
+  """Returns a text that differs for other files, or other parts of them."""
+  root = os.path.dirname(extents[0].path) if extents else ""
+  content = fingerprints.of_files([extent.path for extent in extents], root)
+  parts = [(extent.skip, extent.take) for extent in extents]
+  return hashlib.sha256(f"{content} {parts}".encode()).hexdigest()
 
 
 def name_of(path: tf.Tensor, index: tf.Tensor) -> tf.Tensor:

@@ -9,9 +9,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from trainers import agreement, files, loop, optimizers
+from trainers import agreement, files, initialization, loop, optimizers
 from trainers import workdir as workdir_lib
 from trainers.devices import Runtime
+from trainers.image_classification import fine_tuning
 from trainers.image_classification import step as step_lib
 from trainers.image_classification.experiment import Experiment
 from trainers.image_classification.model import (
@@ -38,10 +39,20 @@ def train(experiment: Experiment, run: Runtime) -> None:
     Interrupted: after a SIGTERM.
   """
   strategy = run.strategy
+  start = None
+  if initialization.is_due(run):
+    start = fine_tuning.Start(run.init_from, strategy)
+
+  def prepare(model):
+    if start:
+      sentence = start.assign(model, experiment)
+      if run.is_chief:
+        print(sentence)
+
   # Not 0: TensorFlow reads a seed pair of zeros as none, and tests for it in a
   # way that fails where a dataset's seed is a tensor.
   keras.utils.set_random_seed(experiment.seed + 1)
-  model = make_model_and_slots(experiment, strategy)
+  model = make_model_and_slots(experiment, strategy, prepare)
   task = loop.Task(
     model=model,
     optimizer=experiment.optimizer,
@@ -73,11 +84,20 @@ def train(experiment: Experiment, run: Runtime) -> None:
 
 
 def make_model_and_slots(
-  experiment: Experiment, strategy: tf.distribute.Strategy
+  experiment: Experiment,
+  strategy: tf.distribute.Strategy,
+  prepare: Callable[[keras.Model], None] = lambda model: None,
 ) -> keras.Model:
-  """Returns the model of an experiment, after building its optimizer."""
+  """Returns the model of an experiment, after building its optimizer.
+
+  Args:
+    experiment: What to train.
+    strategy: The strategy to train with.
+    prepare: Called with the model, before the optimizer is built.
+  """
   with strategy.scope():
     model = make_model(experiment.architecture)
+    prepare(model)
     experiment.optimizer.build(model.trainable_variables)
   return model
 

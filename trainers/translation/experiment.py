@@ -2,17 +2,18 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import ml_collections
 import tensorflow as tf
 
-from trainers import devices, loop, optimizers
+from trainers import devices, initialization, loop, optimizers
 from trainers.errors import UserError
 from trainers.experiment import (
   FRACTION,
+  HELD_OUT,
   NOT_NEGATIVE,
   POSITIVE,
   SEED,
@@ -20,6 +21,7 @@ from trainers.experiment import (
   check_ranges,
   read_learning_rate,
   read_optimizer,
+  smaller_batch,
 )
 from trainers.translation import scoring, sources, vocabulary
 from trainers.translation.layers import Architecture
@@ -60,6 +62,8 @@ _RANGES = (
     )
   ),
   ("data.max_length", lambda v: v > 1, "2 or more"),
+  HELD_OUT,
+  ("data.split_seed", *NOT_NEGATIVE),
   (
     "vocabulary.kind",
     lambda v: v in vocabulary.KINDS,
@@ -108,6 +112,7 @@ class Experiment:
     vocabulary: How the vocabulary is trained.
     row_length: Tokens in a row, on each side.
     rows_per_batch: Rows in a step, over all replicas.
+    replicas: Number of replicas.
     architecture: Of the model.
     optimizer: Not built.
     clipping: Of the gradients.
@@ -127,6 +132,7 @@ class Experiment:
   vocabulary: vocabulary.Recipe
   row_length: int
   rows_per_batch: int
+  replicas: int
   architecture: Architecture
   optimizer: keras.optimizers.Optimizer
   clipping: optimizers.Clipping
@@ -146,10 +152,11 @@ class Experiment:
       UserError: if that is less than one batch.
     """
     if self.rows_per_batch > rows:
+      proposed = self.row_length * smaller_batch(rows, self.replicas)
       raise UserError(
         f"global_batch_tokens={self.rows_per_batch * self.row_length} is more "
         f"than the {rows * self.row_length} of all {rows} rows of training "
-        "text."
+        f"text: try --config.global_batch_tokens={proposed}"
       )
     return dataclasses.replace(
       self.plan, steps_per_epoch=rows // self.rows_per_batch
@@ -178,7 +185,7 @@ def load(config: ml_collections.ConfigDict, run: devices.Runtime) -> Experiment:
     scoring.prepare(source.test or source.validation, language),
   )
   records = {
-    **experiment.records,
+    **initialization.record(experiment.records, run),
     "source": source.describe(),
     "scoring": {
       "evaluation": texts.validation.bleu.describe(),
@@ -242,6 +249,7 @@ def unpack(
     vocabulary=vocabulary.Recipe(**config.vocabulary),
     row_length=config.data.max_length,
     rows_per_batch=rows_per_batch,
+    replicas=strategy.num_replicas_in_sync,
     architecture=Architecture(**config.model, uses_xla=jit_compile),
     optimizer=optimizer,
     clipping=clipping,
@@ -289,10 +297,19 @@ def make_model_and_slots(
   experiment: Experiment,
   vocabulary_size: int,
   strategy: tf.distribute.Strategy,
+  prepare: Callable[[Transformer], None] = lambda model: None,
 ) -> Transformer:
-  """Returns the model of an experiment, after building its optimizer."""
+  """Returns the model of an experiment, after building its optimizer.
+
+  Args:
+    experiment: What to train.
+    vocabulary_size: Number of tokens.
+    strategy: The strategy to train with.
+    prepare: Called with the model, before the optimizer is built.
+  """
   with strategy.scope():
     model = make_model(experiment.architecture, vocabulary_size)
+    prepare(model)
     experiment.optimizer.build(model.trainable_variables)
   return model
 
@@ -307,6 +324,8 @@ def read_data(data: ml_collections.ConfigDict) -> sources.Data:
       name: tuple(data[f"{name}_{side}"] for side in sources.SIDES)
       for name in sources.SPLITS
     },
+    validation_fraction=data.validation_fraction,
+    split_seed=data.split_seed,
   )
 
 
@@ -343,8 +362,13 @@ def _check_width(model):
 
 
 def _check_checkpoint_average(config):
-  """Raises a UserError if there are not the checkpoints to average."""
-  if config.final_weights == "average" and config.average_checkpoints < 2:
+  """Raises a UserError if there are not the checkpoints to average.
+
+  A program that translates with an average looks for them itself.
+  """
+  if config.final_weights != "average":
+    return
+  if config.average_checkpoints < 2:
     raise UserError(
       "final_weights='average' needs average_checkpoints of 2 or more. "
       f"Received: {config.average_checkpoints}"
@@ -356,5 +380,6 @@ def _check_checkpoint_average(config):
       f"average_checkpoints={config.average_checkpoints} is more than the "
       f"{kept} that there are at the end: keep_checkpoints="
       f"{config.keep_checkpoints}, and num_steps={config.num_steps} writes "
-      f"{written}."
+      f"{written}. Lower --config.checkpoint_every_steps, or take "
+      "--config.final_weights=best"
     )

@@ -26,6 +26,9 @@ SPLITS = ("train", "validation", "test")
 SIDES = ("source", "target")
 _GZIP = b"\x1f\x8b"
 _CHUNK = 1 << 20  # Bytes read at once.
+_HELD_OUT = (
+  ", or --config.data.validation_fraction=0.1 to hold out a tenth of the pairs"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,12 +88,17 @@ class Data:
     text_files: Paths of the source and the target of each of SPLITS, None for
       those that are not given. Files that are given are what is meant, whatever
       `name` is.
+    validation_fraction: The part of the text files to train on that is held out
+      to validate, where there are no files for that; or None.
+    split_seed: Decides which part that is.
   """
 
   name: str
   languages: tuple[str, str]
   splits: Mapping[str, str | None]
   text_files: Mapping[str, tuple[str | None, str | None]]
+  validation_fraction: float | None = None
+  split_seed: int = 0
 
 
 def load(data: Data, data_dir: str | None) -> Source:
@@ -105,7 +113,13 @@ def load(data: Data, data_dir: str | None) -> Source:
     UserError: if there is no such data, or if it is not aligned text.
   """
   if data.name == "text_files" or any(map(any, data.text_files.values())):
-    return _text_files(data.text_files, data_dir)
+    return _text_files(data, data_dir)
+  if data.validation_fraction:
+    raise UserError(
+      f"data.validation_fraction={data.validation_fraction} goes with text "
+      f"files, and data.name={data.name!r} has a validation set of its own: "
+      "leave it out."
+    )
   if data.name == "cldr":
     return _cldr(data.languages)
   return _tfds(data, data_dir)
@@ -131,7 +145,9 @@ def _cldr(languages):
   )
 
 
-def _text_files(paths, data_dir):
+def _text_files(data, data_dir):
+  paths = data.text_files
+
   def split(name):
     missing = [
       f"{name}_{side}" for side, path in zip(SIDES, paths[name]) if not path
@@ -141,7 +157,7 @@ def _text_files(paths, data_dir):
     if missing:
       raise UserError(
         f"Text files as data need one for data.{missing[0]} too: "
-        f"--config.data.{missing[0]}=FILE"
+        f"--config.data.{missing[0]}=FILE{_HELD_OUT * (name == SPLITS[1])}"
       )
     source, target = (
       os.path.join(data_dir or "", files.expand(path)) for path in paths[name]
@@ -153,7 +169,43 @@ def _text_files(paths, data_dir):
 
     return Split(name, contents.size, contents.fingerprint, read)
 
-  return Source(*map(split, SPLITS))
+  train = split("train")
+  if data.validation_fraction and not any(paths["validation"]):
+    train, validation = _hold_out(train, data)
+  else:
+    validation = split("validation")
+  return Source(train, validation, split("test"))
+
+
+def _hold_out(split, data):
+  """Returns what is left of a split to train on, and what is held out of it.
+
+  The source sentence and a seed decide, so that all pairs with one sentence are
+  on one side, whatever else the files hold.
+  """
+  limit = int(data.validation_fraction * 2**64)
+
+  def is_held_out(pair):
+    text = f"{data.split_seed} {pair[0]}"
+    digest = hashlib.sha256(text.encode()).digest()
+    return int.from_bytes(digest[:8], "big") < limit
+
+  def part(name, wanted):
+    def read():
+      return (pair for pair in split.read() if is_held_out(pair) == wanted)
+
+    size, fingerprint = 0, hashlib.sha256()
+    for pair in read():
+      size += 1
+      fingerprint.update("".join(f"{side}\n" for side in pair).encode())
+    if not size:
+      raise UserError(
+        f"data.validation_fraction={data.validation_fraction} leaves none of "
+        f"the {split.size:,} pairs for the {name} split."
+      )
+    return Split(name, size, fingerprint.hexdigest(), read)
+
+  return part("train", False), part("validation", True)
 
 
 def _tfds(data, data_dir):

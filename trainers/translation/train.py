@@ -10,14 +10,21 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from trainers import agreement, errors, files, loop, optimizers
+from trainers import (
+  agreement,
+  errors,
+  files,
+  initialization,
+  loop,
+  optimizers,
+)
 from trainers import workdir as workdir_lib
 from trainers.checkpoints import Checkpoints
 from trainers.devices import Runtime
 from trainers.input import Input
+from trainers.translation import fine_tuning, trained, vocabulary
 from trainers.translation import rows as rows_lib
 from trainers.translation import step as step_lib
-from trainers.translation import trained, vocabulary
 from trainers.translation.experiment import Experiment, make_model_and_slots
 from trainers.translation.pipelines import BATCH_KEYS, RowsPipeline
 from trainers.translation.translator import Translator
@@ -48,13 +55,24 @@ def train(experiment: Experiment, run: Runtime) -> None:
     if run.is_chief:
       stack.enter_context(workdir_lib.locked(run.workdir))
     workdir_lib.check(run.workdir, **experiment.records)
+    start = fine_tuning.Start(run) if initialization.is_due(run) else None
+
+    def prepare(model):
+      if start:
+        sentence = start.assign(model, experiment)
+        if run.is_chief:
+          print(sentence)
+
     # Not 0: TensorFlow reads a seed pair of zeros as none. Before the
     # vocabulary is made: setting a seed makes TensorFlow forget its kernels,
     # and with them the model of every tokenizer.
     keras.utils.set_random_seed(experiment.seed + 1)
-    words = vocabulary.load_or_train(
-      texts.source.train, experiment.vocabulary, run.workdir, run.is_chief
-    )
+    if run.init_from:
+      words = fine_tuning.load_vocabulary(run, start)
+    else:
+      words = vocabulary.load_or_train(
+        texts.source.train, experiment.vocabulary, run.workdir, run.is_chief
+      )
     records = {**experiment.records, "vocabulary": words.describe()}
     workdir_lib.check(run.workdir, vocabulary=records["vocabulary"])
     agreement.check_same_records(agreement.make_gather(strategy), records)
@@ -66,7 +84,7 @@ def train(experiment: Experiment, run: Runtime) -> None:
       run.is_chief,
     )
     plan = experiment.plan_on(len(rows.tokens))
-    model = make_model_and_slots(experiment, words.size, strategy)
+    model = make_model_and_slots(experiment, words.size, strategy, prepare)
     # Not before all processes agree: the workdir is this run's from now on.
     if run.is_chief:
       workdir_lib.claim(run.workdir, **records)

@@ -1,6 +1,8 @@
 """A run that was trained: its model with the weights of its checkpoints."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -111,7 +113,7 @@ def load(
   # The state of an optimizer is another with float16.
   devices.set_precision(records["runtime"]["precision"])
   experiment = experiment_lib.of_record(records["config"], run.strategy)
-  words = _load_vocabulary(run.workdir, records["vocabulary"])
+  words = load_vocabulary(run.workdir, records["vocabulary"])
   model = experiment_lib.make_model_and_slots(
     experiment, words.size, run.strategy
   )
@@ -128,8 +130,18 @@ def load(
   return Trained(model, words, decoding, experiment.jit_compile, chosen)
 
 
-def _load_vocabulary(workdir, record):
-  """Returns the vocabulary that the run was trained with."""
+def load_vocabulary(
+  workdir: str, record: Mapping[str, Any]
+) -> vocabulary.Vocabulary:
+  """Returns the vocabulary that a run was trained with.
+
+  Args:
+    workdir: Directory of the run.
+    record: The run's vocabulary.json.
+
+  Raises:
+    UserError: if the vocabulary is not there.
+  """
   for path in vocabulary.find_files(workdir):
     try:
       with tf.io.gfile.GFile(path, "rb") as file:

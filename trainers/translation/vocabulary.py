@@ -179,8 +179,7 @@ def load_or_train(
   made_by = json.dumps(
     [split.fingerprint, dataclasses.asdict(recipe)], sort_keys=True
   )
-  name = f"{hashlib.sha256(made_by.encode()).hexdigest()[:16]}.model"
-  path = os.path.join(directory, _FOLDER, name)
+  path = _path(directory, made_by)
   if tf.io.gfile.exists(path):
     try:
       with tf.io.gfile.GFile(path, "rb") as file:
@@ -192,10 +191,30 @@ def load_or_train(
       )
   vocabulary = Vocabulary(train(split, recipe, is_chief))
   if is_chief:
-    with files.writing(path):
-      tf.io.gfile.makedirs(os.path.dirname(path))
-      files.write_whole(path, vocabulary.model)
+    save(vocabulary, directory, made_by)
   return vocabulary
+
+
+def save(vocabulary: Vocabulary, directory: str, made_by: str) -> None:
+  """Writes a vocabulary to the directory of a run, for `find_files`.
+
+  Args:
+    vocabulary: What to write.
+    directory: Of the run.
+    made_by: Decides the name of the file.
+
+  Raises:
+    UserError: if the file cannot be written.
+  """
+  path = _path(directory, made_by)
+  with files.writing(path):
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    files.write_whole(path, vocabulary.model)
+
+
+def _path(directory, made_by):
+  name = hashlib.sha256(made_by.encode()).hexdigest()[:16]
+  return os.path.join(directory, _FOLDER, f"{name}.model")
 
 
 def train(split: Split, recipe: Recipe, is_chief: bool = True) -> bytes:

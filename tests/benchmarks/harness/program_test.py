@@ -11,11 +11,10 @@ _ROOT = str(pathlib.Path(__file__).resolve().parents[3])
 # A program with a --config, started several times.
 _SCRIPT = """
 import json, sys
-from ml_collections import config_flags
 from benchmarks.harness import program
 from trainers.errors import UserError
 
-config_flags.DEFINE_config_file("config")
+program.define_config("Experiment.")
 
 def main():
   if program.ROUNDS.value == 7:

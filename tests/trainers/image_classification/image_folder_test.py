@@ -77,7 +77,16 @@ class LoadTest(tf.test.TestCase):
 
   def test_missing_directory(self):
     self._remove("validation")
-    self.assertMistake("validation is not a directory", "validation/CLASS")
+    self.assertMistake(
+      "validation is not a directory",
+      "validation/CLASS",
+      f"--data_dir={self.root}/train --config.data.validation_fraction=0.2",
+    )
+    self._remove("train")
+    self.assertMistake(
+      "train is not a directory",
+      f"--data_dir={self.root} --config.data.validation_fraction=0.2",
+    )
 
   def test_empty_directory(self):
     self._remove("train")
@@ -141,6 +150,87 @@ _KINDS = {
   ".Gif": "GIF",
   ".webp": "WEBP",
 }
+
+
+class LoadAndSplitTest(tf.test.TestCase):
+  """Class folders alone, of which a part is held out."""
+
+  def setUp(self):
+    super().setUp()
+    self.root = os.path.join(self.get_temp_dir(), self.id())
+    for name, number in (("cat", 40), ("dog", 10), ("owl", 2)):
+      self._write(name, number)
+
+  def _write(self, name, number):
+    for i in range(number):
+      path = os.path.join(self.root, name, f"{i}.png")
+      stored_images.write_image(path, (i, 0, 0))
+
+  def _load(self, fraction=0.2, seed=0):
+    return image_folder.load_and_split(
+      self.root, fraction, seed, ("train", "validation")
+    )
+
+  def _names(self, split):
+    """Returns the files of a split, from the root on."""
+    return [
+      os.path.relpath(split.name(*record).numpy().decode(), self.root)
+      for record in split.records(0, 1, None, 1)
+    ]
+
+  def test_a_part_of_each_class(self):
+    source = self._load()
+    self.assertEqual(source.class_names, ("cat", "dog", "owl"))
+    train, validation = map(self._names, (source.train, source.validation))
+    for class_name, counts in (
+      ("cat", (32, 8)),
+      ("dog", (8, 2)),
+      ("owl", (1, 1)),
+    ):
+      for names, count in zip((train, validation), counts):
+        found = [n for n in names if n.startswith(f"{class_name}/")]
+        self.assertLen(found, count)
+    self.assertLen({*train, *validation}, 52)
+    labels = {
+      name.split("/")[0]: int(label)
+      for split, names in (
+        (source.train, train),
+        (source.validation, validation),
+      )
+      for name, (_, label) in zip(names, split.records(0, 1, None, 1))
+    }
+    self.assertEqual(labels, {"cat": 0, "dog": 1, "owl": 2})
+
+  def test_names_and_a_seed_decide(self):
+    before = self._names(self._load().validation)
+    self.assertEqual(self._names(self._load().validation), before)
+    os.rename(self.root, f"{self.root} elsewhere")
+    self.root += " elsewhere"
+    self.assertEqual(self._names(self._load().validation), before)
+    self.assertNotEqual(self._names(self._load(seed=1).validation), before)
+    # Each further image takes the place of one at most.
+    self._write("cat", 41)
+    after = self._names(self._load().validation)
+    self.assertLessEqual(len({*before} - {*after}), 1)
+
+  def test_mistakes(self):
+    for make, words in (
+      (lambda: self._write("emu", 1), ("'emu'", "one image")),
+      (lambda: self._write("train/cat", 1), ("train is a split",)),
+    ):
+      make()
+      with self.assertRaises(UserError) as raised:
+        self._load()
+      for word in words:
+        self.assertIn(word, str(raised.exception))
+    for root, message in (
+      (None, "needs --data_dir"),
+      (os.path.join(self.root, "none"), "is not a directory"),
+      (os.path.join(self.root, "cat"), "holds no images"),
+    ):
+      self.root = root
+      with self.assertRaisesRegex(UserError, message):
+        self._load()
 
 
 class FindTest(tf.test.TestCase):

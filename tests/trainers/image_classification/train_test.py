@@ -1,3 +1,6 @@
+import contextlib
+import io
+import json
 import os
 
 import keras
@@ -36,18 +39,20 @@ class TrainTest(
   final_file = "model.keras"
   # The checkpoint at 11 is in the middle of a period.
   steps = (5, 10, 11, 15, 20, 22)
+  longer_fields = {"num_epochs": 1.25}
   last_metrics = ("eval/loss", "eval/accuracy")
   batch_shapes = ((8, 8, 8, 1), (8,))
   parameters = 11
   mistakes = (
     ({"global_batch_size": 63}, 2, "global_batch_size=63 .*replicas"),
-    ({"global_batch_size": 2_000}, 1, "the 1437 training examples"),
+    ({"global_batch_size": 2_000}, 1, "1437 training .*_batch_size=256"),
     ({"model.name": "vit"}, 1, "model.name .*Received: 'vit'"),
     (
       {"model.name": "imagenet_resnet", "model.width": 16},
       1,
       "model.width must be 64 .* Received: 16",
     ),
+    ({"data.validation_fraction": 0.2}, 1, "data.name='image_folder'"),
     ({"steps_per_loop": 0}, 1, "steps_per_loop must be positive"),
     ({"num_epochs": -1.0}, 1, "num_epochs must be positive"),
     ({"seed": -1}, 1, r"seed must be in \[0, 2\*\*32 - 2\]"),
@@ -86,6 +91,16 @@ class TrainTest(
     self.train(config, self.workdir + "1")
     self.train(config, self.workdir + "2", replicas.mirrored())
     self.assertSameResult(self.workdir + "1", self.workdir + "2")
+
+  def test_a_run_that_became_longer_equals_one_that_was_long(self):
+    fields = {"learning_rate.schedule": "constant"}
+    for epochs in (0.5, 1.0):
+      longer = self.make_config(**fields, num_epochs=epochs)
+      self.train(longer, self.workdir + "1")
+    self.train(longer, self.workdir + "2")
+    self.assertSameWeights(
+      self.workdir + "1", self.workdir + "2", **self.weights_tolerance
+    )
 
   @parameterized.parameters("slow weights", "moving averages")
   def test_final_model_is_what_was_evaluated_on_every_example(self, kind):
@@ -183,7 +198,7 @@ class FilesTest(tf.test.TestCase, parameterized.TestCase):
   def _write(self, path, color):
     write_image(os.path.join(self.root, path), color)
 
-  def _train(self, name, strategy=None, **fields):
+  def _train(self, name, strategy=None, init_from=None, **fields):
     """Trains in a workdir of that name; returns its path and its metrics."""
     workdir = os.path.join(self.root, name)
     config = small_run.config(
@@ -196,7 +211,9 @@ class FilesTest(tf.test.TestCase, parameterized.TestCase):
         **fields,
       }
     )
-    lines = TrainTest.train(config, workdir, strategy, data_dir=self.root)
+    lines = TrainTest.train(
+      config, workdir, strategy, data_dir=self.root, init_from=init_from
+    )
     return workdir, lines
 
   def assertNamesWhatCannotBeRead(self, path, **fields):
@@ -209,6 +226,34 @@ class FilesTest(tf.test.TestCase, parameterized.TestCase):
     _, lines = self._train("run", num_epochs=8.0)
     self.assertEqual(lines[-1]["eval/accuracy"], 1.0)
     self.assertNamesWhatCannotBeRead("train/dark/0.png")
+    with self.assertRaisesRegex(
+      UserError, "data has changed .*run began.*source.train_fingerprint"
+    ):
+      self._train("run", num_epochs=8.0)
+
+  def test_class_folders_alone(self):
+    root = self.root
+    self.root = os.path.join(root, "train")
+    workdir, lines = self._train(
+      "../run", num_epochs=8.0, **{"data.validation_fraction": 0.25}
+    )
+    self.assertEqual(lines[-1]["eval/accuracy"], 1.0)
+    with open(os.path.join(workdir, "source.json")) as file:
+      source = json.load(file)
+    self.assertEqual((source["train_size"], source["validation_size"]), (12, 4))
+
+  def test_starting_from_a_run_with_other_classes(self):
+    source, _ = self._train("run")
+    for path in ("train/red/0.png", "validation/red/0.png"):
+      self._write(path, (255, 0, 0))
+    with contextlib.redirect_stdout(io.StringIO()) as told:
+      self._train("other", init_from=source)
+    self.assertIn("new, for 3 classes in place of 2", told.getvalue())
+    with self.assertRaisesRegex(
+      UserError, f"{source} has another model: model.width is 4 there and 8"
+    ):
+      self._train("wider", init_from=source, **{"model.width": 8})
+    self.assertFalse(os.path.exists(os.path.join(self.root, "wider")))
 
   def test_large_images(self):
     _, lines = self._train("run", num_epochs=8.0, **_LARGE)

@@ -11,6 +11,7 @@ from configs import translation
 from trainers.errors import UserError
 from trainers.translation import experiment, sources
 
+_SIDES = ("source", "target")
 _PAIRS = [("A man.", "Ein Mann."), ("Two dogs", "Zwei Hunde"), ("", "Öl ")]
 
 
@@ -101,6 +102,50 @@ class SourcesTest(tf.test.TestCase, parameterized.TestCase):
     source = sources.load(_data(**fields), self.directory)
     self.assertEqual(source.test.columns(), (["One", "Two"], ["Eins", "Zwei"]))
     self.assertCountEqual(source.describe(), ["train", "validation", "test"])
+
+  def test_a_part_of_two_text_files_is_held_out(self):
+    pairs = [(f"One {i}", f"Eins {i}") for i in range(500)]
+    pairs += [(s, f"Noch {t}") for s, t in pairs[:100]]
+    fields = {
+      "train_source": self._write("a.en", [s for s, _ in pairs]),
+      "train_target": self._write("a.de", [t for _, t in pairs]),
+      "validation_fraction": 0.2,
+    }
+    source = sources.load(_data(**fields), None)
+    train, validation = list(source.train.read()), [*source.validation.read()]
+    self.assertCountEqual(train + validation, pairs)
+    self.assertEqual(source.train.size, len(train))
+    self.assertEqual(source.validation.size, len(validation))
+    self.assertBetween(len(validation), 90, 150)
+    self.assertEmpty({s for s, _ in train} & {s for s, _ in validation})
+    self.assertEqual(list(source.train.read()), train)  # As often as wanted.
+    again = sources.load(_data(**fields), None)
+    self.assertEqual(again.describe(), source.describe())
+    # Other pairs move no pair from one side to the other.
+    self._write("a.en", [s for s, _ in pairs[50:]])
+    self._write("a.de", [t for _, t in pairs[50:]])
+    fewer = sources.load(_data(**fields), None)
+    self.assertContainsSubset(list(fewer.train.read()), train)
+    self.assertContainsSubset(list(fewer.validation.read()), validation)
+    other = sources.load(_data(**fields, split_seed=1), None)
+    self.assertNotEqual(list(other.validation.read()), validation)
+    files = {f"validation_{side}": fields[f"train_{side}"] for side in _SIDES}
+    own = sources.load(_data(**fields, **files), None)
+    self.assertEqual((own.train.size, own.validation.size), (550, 550))
+
+  def test_parts_that_cannot_be_held_out(self):
+    path = self._write("a.en", ["One"])
+    files = {"train_source": path, "train_target": path}
+    for fraction in (1e-6, 1 - 1e-6):
+      self.assertMistake(
+        f"data.validation_fraction={fraction} leaves none of the 1 pairs",
+        **files,
+        validation_fraction=fraction,
+      )
+    self.assertMistake("validation_fraction=0.1", **files)
+    self.assertMistake(
+      "data.validation_fraction=0.2 .*'cldr'", validation_fraction=0.2
+    )
 
   def test_text_files_whose_names_are_patterns(self):
     root = os.path.join(self.directory, "data[12]")

@@ -43,6 +43,7 @@ class TrainTest(
   )
   final_file = "results.json"
   steps = (2, 4, 6, 8)
+  longer_fields = {"num_steps": 10}
   last_metrics = (
     "train/target_tokens",
     "train/learning_rate",
@@ -66,7 +67,11 @@ class TrainTest(
     ({"model.num_heads": 3}, 1, "even multiple of model.num_heads"),
     ({"model.dropout": 1.0}, 1, r"model.dropout must be in \[0, 1\)"),
     ({"num_steps": 0}, 1, "num_steps must be positive"),
-    ({"average_checkpoints": 3}, 1, "average_checkpoints=3 is more than the 2"),
+    (
+      {"average_checkpoints": 3, "final_weights": "average"},
+      1,
+      "average_checkpoints=3 is more than the 2 .*checkpoint_every_steps",
+    ),
     ({"final_weights": "first"}, 1, "final_weights must be one of"),
     ({"final_weights": "average"}, 1, "average_checkpoints of 2 or more"),
     ({"learning_rate.schedule": "linear"}, 1, "Received: 'linear'"),
@@ -78,6 +83,7 @@ class TrainTest(
     ({"vocabulary.size": -1}, 1, "vocabulary.size must be positive"),
     ({"optimizer.name": "adan"}, 1, "optimizer.name must be"),
     ({"data.train_source": "none"}, 1, "none is not a file"),
+    ({"data.validation_fraction": 1.0}, 1, "above 0 and below 1, or None"),
   )
 
   @classmethod
@@ -91,7 +97,10 @@ class TrainTest(
     return small_run.config(**fields)
 
   @parameterized.parameters(
-    ({"global_batch_tokens": 2**20}, "global_batch_tokens=1048576"),
+    (
+      {"global_batch_tokens": 2**20},
+      r"global_batch_tokens=1048576 .*try --config.global_batch_tokens=\d+$",
+    ),
     ({"vocabulary.size": 10**6}, "vocabulary.size=1000000 is more than"),
   )
   def test_what_the_text_does_not_support(self, fields, message):
@@ -110,6 +119,29 @@ class TrainTest(
     self.assertEqual((results["split"], results["sentences"]), ("test", 12))
     self.assertEqual(results["bleu"], score)
     self.assertEqual(results["signature"], signature)
+
+  def test_text_that_changed(self):
+    data_dir = shutil.copytree(
+      self.data_dir, os.path.join(self.get_temp_dir(), self.id(), "text")
+    )
+    path = os.path.join(data_dir, self.make_config().data.validation_target)
+    with open(path) as file:
+      first, *rest = file.read().splitlines(keepends=True)
+    with open(path, "w") as file:
+      file.writelines([first.upper(), *rest])
+    with self.assertRaisesRegex(
+      UserError, "data has changed .*source.validation.fingerprint"
+    ):
+      self.train(
+        self.make_config(**self.equal_fields),
+        self.finished(),
+        data_dir=data_dir,
+      )
+
+  def test_starting_from_a_run_of_another_size(self):
+    config = self.make_config(**{"model.d_ff": 24})
+    with self.assertRaisesRegex(UserError, "another model: model.d_ff is"):
+      self.train(config, self.workdir, init_from=self.finished())
 
   def test_learns(self):
     config = small_run.config(
