@@ -23,8 +23,12 @@ from trainers.experiment import (
   read_learning_rate,
   read_optimizer,
 )
-from trainers.image_classification import sources
-from trainers.image_classification.model import FEATURES, Architecture
+from trainers.image_classification import sources, splits
+from trainers.image_classification.model import (
+  FEATURES,
+  Architecture,
+  make_model,
+)
 from trainers.image_classification.pipelines import (
   KINDS,
   Batching,
@@ -76,6 +80,8 @@ class Experiment:
   Attributes:
     seed: Seed of the model and of what a step draws, in [0, 2**32 - 2].
     source: The data set.
+    pipeline: The kind of pipeline for images that are read, a key of KINDS.
+    batching: How examples become batches.
     make_pipeline: A function of a split and a `tf.distribute.InputContext`;
       returns the pipeline of that host.
     architecture: Of the model.
@@ -89,6 +95,8 @@ class Experiment:
 
   seed: int
   source: Source
+  pipeline: str
+  batching: Batching
   make_pipeline: Callable[[Split, tf.distribute.InputContext], ImagePipeline]
   architecture: Architecture
   optimizer: keras.optimizers.Optimizer
@@ -164,6 +172,8 @@ def unpack(
   return Experiment(
     seed=config.seed,
     source=source,
+    pipeline=data.pipeline,
+    batching=batching,
     make_pipeline=lambda split, context: make_pipeline(
       split, batching, context
     ),
@@ -188,6 +198,35 @@ def unpack(
       "runtime": {"precision": devices.precision()},
     },
   )
+
+
+def of_record(
+  config: Mapping[str, Any],
+  source: Mapping[str, Any],
+  strategy: tf.distribute.Strategy,
+) -> Experiment:
+  """Returns the experiment of a run, without its images.
+
+  Args:
+    config: The run's config.json.
+    source: The run's source.json.
+    strategy: The strategy to use now, of any number of replicas.
+
+  Raises:
+    UserError: as `unpack` does.
+  """
+  described = splits.of_record(source)
+  return unpack(ml_collections.ConfigDict(config), described, strategy)
+
+
+def make_model_and_slots(
+  experiment: Experiment, strategy: tf.distribute.Strategy
+) -> keras.Model:
+  """Returns the model of an experiment, after building its optimizer."""
+  with strategy.scope():
+    model = make_model(experiment.architecture)
+    experiment.optimizer.build(model.trainable_variables)
+  return model
 
 
 def make_plan(

@@ -15,12 +15,7 @@ import tensorflow as tf
 import tqdm
 
 from trainers.errors import UserError, first_line
-from trainers.image_classification.splits import (
-  Example,
-  Source,
-  Split,
-  in_memory,
-)
+from trainers.image_classification.splits import Source, of_files
 
 # By their names: which format it is an image file's contents say.
 READABLE = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif")
@@ -93,17 +88,9 @@ def load(root: str | None, train_split: str, validation_split: str) -> Source:
 
 
 def _make_split(files):
-  paths = np.array([p.encode() for group in files.values() for p in group])
-  labels = np.repeat(
-    np.arange(len(files), dtype="int32"), [len(g) for g in files.values()]
-  )
-  return Split(
-    len(paths),
-    # Paths of all classes on each host: they are sorted by class.
-    in_memory(paths, labels),
-    load=lambda path, label: Example(tf.io.read_file(path), label),
-    name=lambda path, label: path,
-  )
+  labels = np.repeat(np.arange(len(files)), [len(g) for g in files.values()])
+  paths = [path for group in files.values() for path in group]
+  return of_files(paths, labels, channels=3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +156,7 @@ def find(directory: str) -> ClassFolders:
       without_class += name.lower().endswith(READABLE)
       continue
     folder = os.path.join(directory, name)
-    images, others = _images(folder)
+    images, others = images_below(folder)
     _check(folder, images, others)
     if images:
       files[name] = images
@@ -180,8 +167,17 @@ def find(directory: str) -> ClassFolders:
   return ClassFolders(directory, files, left_out, without_class, tuple(empty))
 
 
-def _images(folder):
-  """Returns the paths of the images below a folder, and of all other files."""
+def images_below(folder: str) -> tuple[list[str], list[str]]:
+  """Returns the paths of the images below a folder, and of all other files.
+
+  Both are sorted.
+
+  Args:
+    folder: On a disk, where symbolic links are followed, or gs://...
+
+  Raises:
+    UserError: if a folder cannot be listed.
+  """
   images, others = [], []
   for path in _walk(folder, frozenset()):
     (images if path.lower().endswith(READABLE) else others).append(path)

@@ -1,7 +1,7 @@
 """What a data set is to the input pipelines: splits of labelled images."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,7 +92,7 @@ class Split:
     readable = 0
     try:
       for _ in tqdm.tqdm(
-        heights, desc="Looking for what cannot be read", unit="image"
+        heights, desc="Looking for what cannot be read", unit="image", delay=2
       ):
         readable += 1
     except tf.errors.OpError as error:
@@ -140,6 +140,44 @@ class Source:
     if self.is_made_up:
       description["fake"] = True
     return description
+
+
+def of_record(record: Mapping[str, Any]) -> Source:
+  """Returns a source that was described, whose images cannot be read.
+
+  Args:
+    record: From `Source.describe`.
+  """
+
+  def split(size):
+    return Split(size, records=None, load=None, name=None)
+
+  return Source(
+    split(record["train_size"]),
+    split(record["validation_size"]),
+    class_names=tuple(record["class_names"]),
+    channels=record["channels"],
+    is_made_up=record.get("fake", False),
+  )
+
+
+def of_files(paths: Sequence[str], labels: np.ndarray, channels: int) -> Split:
+  """Returns a split of image files.
+
+  Args:
+    paths: Of the files.
+    labels: Integers of shape (files,), from 0.
+    channels: Channels of the pixels, 1 or 3.
+  """
+  # Paths of all files are on each host, so that a shuffle mixes classes.
+  encoded = np.array([path.encode() for path in paths])
+  return Split(
+    len(encoded),
+    in_memory(encoded, labels.astype("int32")),
+    load=lambda path, label: Example(tf.io.read_file(path), label),
+    name=lambda path, label: path,
+    channels=channels,
+  )
 
 
 def of_arrays(images: np.ndarray, labels: np.ndarray) -> Split:
