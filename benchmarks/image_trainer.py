@@ -126,7 +126,7 @@ def training_ways(
 def _setup(config, source, strategy):
   """Returns an experiment, its model and batches."""
   unpacked = experiment.unpack(config, source, strategy)
-  model = train.make_model_and_slots(unpacked, strategy)
+  model = experiment.make_model_and_slots(unpacked, strategy)
   pipeline = unpacked.make_pipeline(
     source.train, context=tf.distribute.InputContext()
   )

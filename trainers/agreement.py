@@ -110,6 +110,11 @@ def make_gather(
   return lambda number: gather(tf.constant(number)).numpy().tolist()
 
 
+def wait_for_all(strategy: tf.distribute.Strategy) -> None:
+  """Returns when all processes of the strategy have called this function."""
+  make_gather(strategy)(0)
+
+
 def check_same_records(
   gather: Callable[[int], list[int]], records: Mapping[str, Any]
 ) -> None:

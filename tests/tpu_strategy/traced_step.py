@@ -13,7 +13,7 @@ from configs import digits
 from lookahead_tf import AdaptiveStepSize
 from tests.tpu_strategy import described_host
 from trainers.image_classification import experiment as experiment_lib
-from trainers.image_classification import sources, train
+from trainers.image_classification import sources
 from trainers.image_classification import step as step_lib
 
 INNER = {
@@ -104,7 +104,7 @@ def trace(
     keras.config.set_dtype_policy(policy)
     try:
       experiment = experiment_lib.unpack(config, source, strategy)
-      model = train.make_model_and_slots(experiment, strategy)
+      model = experiment_lib.make_model_and_slots(experiment, strategy)
       step = step_lib.make_train_step(
         model,
         experiment.optimizer if inner else _NoOptimizer(),

@@ -2,6 +2,9 @@ r"""Trains an image classifier: the paper's section 5.1 and 5.2.
 
 python -m trainers.image_classification \
     --config=configs/digits.py --workdir=/tmp/digits
+
+`trainers.image_classification.predict` classifies photos with a trained run,
+and `trainers.image_classification.export` makes a saved model of it.
 """
 
 import functools

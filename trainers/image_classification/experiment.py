@@ -27,7 +27,11 @@ from trainers.experiment import (
   smaller_batch,
 )
 from trainers.image_classification import sources, splits
-from trainers.image_classification.model import FEATURES, Architecture
+from trainers.image_classification.model import (
+  FEATURES,
+  Architecture,
+  make_model,
+)
 from trainers.image_classification.pipelines import (
   KINDS,
   Batching,
@@ -81,6 +85,8 @@ class Experiment:
   Attributes:
     seed: Seed of the model and of what a step draws, in [0, 2**32 - 2].
     source: The data set.
+    pipeline: The kind of pipeline for images that are read, a key of KINDS.
+    batching: How examples become batches.
     make_pipeline: A function of a split and a `tf.distribute.InputContext`;
       returns the pipeline of that host.
     architecture: Of the model.
@@ -94,6 +100,8 @@ class Experiment:
 
   seed: int
   source: Source
+  pipeline: str
+  batching: Batching
   make_pipeline: Callable[[Split, tf.distribute.InputContext], ImagePipeline]
   architecture: Architecture
   optimizer: keras.optimizers.Optimizer
@@ -171,6 +179,8 @@ def unpack(
   return Experiment(
     seed=config.seed,
     source=source,
+    pipeline=data.pipeline,
+    batching=batching,
     make_pipeline=lambda split, context: make_pipeline(
       split, batching, context
     ),
@@ -212,6 +222,25 @@ def of_record(
   """
   described = splits.of_record(source)
   return unpack(ml_collections.ConfigDict(config), described, strategy)
+
+
+def make_model_and_slots(
+  experiment: Experiment,
+  strategy: tf.distribute.Strategy,
+  prepare: Callable[[keras.Model], None] = lambda model: None,
+) -> keras.Model:
+  """Returns the model of an experiment, after building its optimizer.
+
+  Args:
+    experiment: What to train.
+    strategy: The strategy to train with.
+    prepare: Called with the model, before the optimizer is built.
+  """
+  with strategy.scope():
+    model = make_model(experiment.architecture)
+    prepare(model)
+    experiment.optimizer.build(model.trainable_variables)
+  return model
 
 
 def make_plan(

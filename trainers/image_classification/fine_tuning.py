@@ -1,55 +1,44 @@
 """Starting from the weights of another run of this trainer."""
 
+import dataclasses
+
 import keras
 import numpy as np
-import tensorflow as tf
 
-from trainers import devices, initialization, optimizers
+from trainers import devices, initialization
 from trainers import workdir as workdir_lib
-from trainers.checkpoints import Checkpoints
+from trainers.devices import Runtime
 from trainers.errors import UserError
-from trainers.image_classification import experiment as experiment_lib
+from trainers.image_classification import trained
 from trainers.image_classification.experiment import Experiment
-from trainers.image_classification.model import make_model
 
 
 class Start:
   """The weights of the best evaluation of a run.
 
   Args:
-    path: Directory of the run.
-    strategy: The strategy to use now.
+    run: Of the new run, which says where the other one is.
 
   Raises:
     UserError: if there is no such run, or no checkpoint in it.
   """
 
-  def __init__(self, path: str, strategy: tf.distribute.Strategy):
-    records = {
-      name: workdir_lib.read(path, name)
-      for name in ("config", "source", "runtime")
-    }
-    source = records["source"]
-    if None in records.values() or "class_names" not in source:
-      raise UserError(f"--init_from={path} holds no run of this trainer.")
+  def __init__(self, run: Runtime):
+    source = workdir_lib.read(run.init_from, "source")
+    if source is None or "class_names" not in source:
+      raise UserError(
+        f"--init_from={run.init_from} holds no run of this trainer."
+      )
     before = devices.precision()
-    # The state of an optimizer is another with float16.
-    devices.set_precision(records["runtime"]["precision"])
-    experiment = experiment_lib.of_record(records["config"], source, strategy)
-    with strategy.scope():
-      model = make_model(experiment.architecture)
-      experiment.optimizer.build(model.trainable_variables)
-    checkpoints = Checkpoints(path, model, experiment.optimizer)
-    best = checkpoints.best
-    if not best:
-      raise UserError(f"--init_from={path} has no checkpoint in best/ yet.")
-    step = checkpoints.read(best)
-    with optimizers.weights_to_evaluate(model, experiment.optimizer):
-      values = [np.array(variable) for variable in model.weights]
+    other = dataclasses.replace(run, workdir=run.init_from)
+    loaded = trained.load(other, "best")
     devices.set_precision(before)
-    self._class_names = experiment.source.class_names
+    self._class_names = loaded.experiment.source.class_names
     self._weights = initialization.Weights(
-      path, f"best, step {step}", values, _sizes(experiment)
+      run.init_from,
+      loaded.weights,
+      [np.array(variable) for variable in loaded.model.weights],
+      _sizes(loaded.experiment),
     )
 
   def assign(self, model: keras.Model, experiment: Experiment) -> str:

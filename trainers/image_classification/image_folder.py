@@ -6,7 +6,6 @@ macOS' ._NAME.jpg.
 
 import collections
 import dataclasses
-import functools
 import hashlib
 import os
 import warnings
@@ -17,13 +16,7 @@ import tensorflow as tf
 import tqdm
 
 from trainers.errors import UserError, first_line
-from trainers.image_classification import fingerprints
-from trainers.image_classification.splits import (
-  Example,
-  Source,
-  Split,
-  in_memory,
-)
+from trainers.image_classification.splits import Source, of_files
 
 # By their names: which format it is an image file's contents say.
 READABLE = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif")
@@ -170,20 +163,9 @@ def _check_given(root, layout):
 
 
 def _make_split(files, root):
-  paths = np.array([p.encode() for group in files.values() for p in group])
-  labels = np.repeat(
-    np.arange(len(files), dtype="int32"), [len(g) for g in files.values()]
-  )
-  return Split(
-    len(paths),
-    # Paths of all classes on each host: they are sorted by class.
-    in_memory(paths, labels),
-    load=lambda path, label: Example(tf.io.read_file(path), label),
-    name=lambda path, label: path,
-    fingerprint=functools.cache(
-      lambda: fingerprints.of_files([p.decode() for p in paths], root)
-    ),
-  )
+  labels = np.repeat(np.arange(len(files)), [len(g) for g in files.values()])
+  paths = [path for group in files.values() for path in group]
+  return of_files(paths, labels, root)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,7 +231,7 @@ def find(directory: str) -> ClassFolders:
       without_class += name.lower().endswith(READABLE)
       continue
     folder = os.path.join(directory, name)
-    images, others = _images(folder)
+    images, others = images_below(folder)
     _check(folder, images, others)
     if images:
       files[name] = images
@@ -260,8 +242,17 @@ def find(directory: str) -> ClassFolders:
   return ClassFolders(directory, files, left_out, without_class, tuple(empty))
 
 
-def _images(folder):
-  """Returns the paths of the images below a folder, and of all other files."""
+def images_below(folder: str) -> tuple[list[str], list[str]]:
+  """Returns the paths of the images below a folder, and of all other files.
+
+  Both are sorted.
+
+  Args:
+    folder: On a disk, where symbolic links are followed, or gs://...
+
+  Raises:
+    UserError: if a folder cannot be listed.
+  """
   images, others = [], []
   for path in _walk(folder, frozenset()):
     (images if path.lower().endswith(READABLE) else others).append(path)

@@ -106,6 +106,20 @@ class ImagePipeline(Pipeline):
       records = self._records_of(first_step, steps)
     return self._split.find_unreadable(records)
 
+  @staticmethod
+  def read(data: tf.Tensor, channels: int, cut: Cut) -> tf.Tensor:
+    """Returns an image file as an evaluation sees it.
+
+    Args:
+      data: Contents of the file, a string scalar.
+      channels: 1 or 3.
+      cut: What is cut out of it.
+
+    Returns:
+      uint8 of shape (image_size, image_size, channels).
+    """
+    raise NotImplementedError
+
   def _own_records(self):
     """Returns the records that this host evaluates on, in a fixed order."""
     return self._split.records(self._host, self._hosts, None, 1)
@@ -131,6 +145,12 @@ class SmallImages(ImagePipeline):
   depend on the number of hosts: each shuffles all examples, and takes its own
   rows of each global batch.
   """
+
+  @staticmethod
+  def read(data: tf.Tensor, channels: int, cut: Cut) -> tf.Tensor:
+    """Returns the central square of an image file; see ImagePipeline."""
+    image = pixels.decode(data, channels)
+    return pixels.central_square(image, cut.image_size)
 
   def _batches(self, first_step):
     batching = self._batching
@@ -181,15 +201,7 @@ class SmallImages(ImagePipeline):
     size = self._batching.cut.image_size
 
     def resize(image, label):
-      height, width = tf.shape(image)[0], tf.shape(image)[1]
-      has_other_size = tf.logical_or(height != size, width != size)
-      image = tf.cond(
-        has_other_size,
-        lambda: pixels.central_square(image, size),
-        lambda: image,
-      )
-      image.set_shape((size, size, image.shape[-1]))
-      return image, tf.cast(label, tf.int32)
+      return pixels.central_square(image, size), tf.cast(label, tf.int32)
 
     examples = examples.map(resize, num_parallel_calls=tf.data.AUTOTUNE)
     return examples.cache() if self._batching.cache else examples
@@ -202,6 +214,11 @@ class LargeImages(ImagePipeline):
   they are shuffled and skipped. So what a step trains on depends on the number
   of hosts.
   """
+
+  @staticmethod
+  def read(data: tf.Tensor, channels: int, cut: Cut) -> tf.Tensor:
+    """Returns the central crop of an image file; see ImagePipeline."""
+    return pixels.central_crop(data, channels, cut)
 
   def _batches(self, first_step):
     split, batching = self._split, self._batching
@@ -229,9 +246,7 @@ class LargeImages(ImagePipeline):
   def _examples(self):
     def load(*record):
       example = self._split.load(*record)
-      image = pixels.central_crop(
-        example.image, self._split.channels, self._batching.cut
-      )
+      image = self.read(example.image, self._split.channels, self._batching.cut)
       return image, example.label
 
     return self._own_records().map(

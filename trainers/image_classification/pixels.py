@@ -325,16 +325,25 @@ def random_window(
 
 
 def central_square(image: tf.Tensor, size: int) -> tf.Tensor:
-  """Returns the central square of an image, resized; uint8 as `image`.
+  """Returns the central square of an image, resized if it has another size.
 
   Args:
     image: uint8 (height, width, channels).
     size: Height and width of the result, in pixels.
+
+  Returns:
+    uint8 of shape (size, size, channels).
   """
-  side = tf.minimum(tf.shape(image)[0], tf.shape(image)[1])
-  square = tf.image.resize_with_crop_or_pad(image, side, side)
-  resized = tf.image.resize(square, (size, size), antialias=True)
-  return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
+
+  def cut():
+    side = tf.minimum(tf.shape(image)[0], tf.shape(image)[1])
+    square = tf.image.resize_with_crop_or_pad(image, side, side)
+    resized = tf.image.resize(square, (size, size), antialias=True)
+    return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
+
+  has_size = tf.reduce_all(tf.shape(image)[:2] == size)
+  result = tf.cond(has_size, lambda: image, cut)
+  return tf.ensure_shape(result, (size, size, image.shape[-1]))
 
 
 def shift_and_flip(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -96,7 +96,7 @@ class Split:
     readable = 0
     try:
       for _ in tqdm.tqdm(
-        heights, desc="Looking for what cannot be read", unit="image"
+        heights, desc="Looking for what cannot be read", unit="image", delay=2
       ):
         readable += 1
     except tf.errors.OpError as error:
@@ -168,6 +168,29 @@ def of_record(record: Mapping[str, Any]) -> Source:
     class_names=tuple(record["class_names"]),
     channels=record["channels"],
     is_made_up=record.get("fake", False),
+  )
+
+
+def of_files(
+  paths: Sequence[str], labels: np.ndarray, root: str, channels: int = 3
+) -> Split:
+  """Returns a split of image files.
+
+  Args:
+    paths: Of the files.
+    labels: Integers of shape (files,), from 0.
+    root: A folder above the files. Its name is not in the fingerprint.
+    channels: Channels of the pixels, 1 or 3.
+  """
+  # Paths of all files are on each host, so that a shuffle mixes classes.
+  encoded = np.array([path.encode() for path in paths])
+  return Split(
+    len(encoded),
+    in_memory(encoded, labels.astype("int32")),
+    load=lambda path, label: Example(tf.io.read_file(path), label),
+    name=lambda path, label: path,
+    channels=channels,
+    fingerprint=functools.cache(lambda: fingerprints.of_files(paths, root)),
   )
 
 

@@ -1,7 +1,6 @@
 """Training of an image classifier."""
 
 import contextlib
-import functools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -9,16 +8,17 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from trainers import agreement, files, initialization, loop, optimizers
+from trainers import agreement, errors, initialization, loop, trained
 from trainers import workdir as workdir_lib
+from trainers.checkpoints import Checkpoints
 from trainers.devices import Runtime
-from trainers.image_classification import fine_tuning
+from trainers.image_classification import export, fine_tuning
 from trainers.image_classification import step as step_lib
-from trainers.image_classification.experiment import Experiment
-from trainers.image_classification.model import (
-  make_model,
-  with_layers_of_keras,
+from trainers.image_classification.experiment import (
+  Experiment,
+  make_model_and_slots,
 )
+from trainers.image_classification.trained import PROGRAM
 from trainers.input import Input
 
 
@@ -26,8 +26,9 @@ def train(experiment: Experiment, run: Runtime) -> None:
   """Trains an experiment, and leaves everything in the workdir.
 
   That is config.json, source.json, runtime.json, metrics.jsonl, TensorBoard
-  events, checkpoints, the best checkpoint, and the trained model.keras, which
-  holds the slow weights and is there whole or not at all.
+  events, checkpoints, the best checkpoint, and what `export.make_keras_model`
+  makes of the slow weights, each file whole or not at all: of the best
+  evaluation in best.keras, of the last step in model.keras.
 
   Args:
     experiment: From `experiment.load`, for the strategy of `run`.
@@ -41,7 +42,7 @@ def train(experiment: Experiment, run: Runtime) -> None:
   strategy = run.strategy
   start = None
   if initialization.is_due(run):
-    start = fine_tuning.Start(run.init_from, strategy)
+    start = fine_tuning.Start(run)
 
   def prepare(model):
     if start:
@@ -78,28 +79,9 @@ def train(experiment: Experiment, run: Runtime) -> None:
       # Not before all processes agree: the workdir is this run's from now on.
       workdir_lib.claim(run.workdir, **experiment.records)
     loop.train(task, experiment.plan, run)
-    with optimizers.weights_to_evaluate(model, experiment.optimizer):
-      if run.is_chief:
-        _save_model(model, run.workdir)
-
-
-def make_model_and_slots(
-  experiment: Experiment,
-  strategy: tf.distribute.Strategy,
-  prepare: Callable[[keras.Model], None] = lambda model: None,
-) -> keras.Model:
-  """Returns the model of an experiment, after building its optimizer.
-
-  Args:
-    experiment: What to train.
-    strategy: The strategy to train with.
-    prepare: Called with the model, before the optimizer is built.
-  """
-  with strategy.scope():
-    model = make_model(experiment.architecture)
-    prepare(model)
-    experiment.optimizer.build(model.trainable_variables)
-  return model
+    with errors.interrupted_by_lost_hosts(strategy):
+      agreement.wait_for_all(strategy)  # For the checkpoints to be there.
+      _save_models(model, experiment, run)
 
 
 def make_step(
@@ -132,12 +114,15 @@ def _make_input(split, experiment, strategy):
   )
 
 
-def _save_model(model, workdir):
-  path = os.path.join(workdir, "model.keras")
-  partial = os.path.join(workdir, "partial.keras")
-  with files.writing(
-    path, on_error=functools.partial(tf.io.gfile.remove, partial)
-  ):
-    with_layers_of_keras(model).save(partial)
-    tf.io.gfile.rename(partial, path, overwrite=True)
-  print(f"Trained: {path}")
+def _save_models(model, experiment, run):
+  """Writes the best weights and the last ones."""
+  checkpoints = Checkpoints(run.workdir, model, experiment.optimizer)
+  for which, name in (("best", "best.keras"), ("last", "model.keras")):
+    trained.restore_weights(
+      which, checkpoints, model, experiment.optimizer, PROGRAM
+    )
+    if run.is_chief:
+      path = os.path.join(run.workdir, name)
+      export.save_keras_model(export.make_keras_model(model, experiment), path)
+  if run.is_chief:
+    print(f"Trained: {path}")

@@ -6,9 +6,9 @@ python -m trainers.translation.export --workdir=/tmp/phrases --output=DIR
 import tensorflow as tf
 from absl import flags
 
-from trainers import devices, files
+from trainers import devices
 from trainers import flags as flags_lib
-from trainers.errors import UserError
+from trainers import trained as shared
 from trainers.translation import beam_search, trained
 from trainers.translation.vocabulary import PAD
 
@@ -42,7 +42,10 @@ class Served(tf.Module):
       )
       text = self._words.detokenize(tokens[:, 0])
       # Of no text but the end of the sentence, nothing is the translation.
-      return {"translations": tf.where(lengths > 1, text, "")}
+      text = tf.where(lengths > 1, text, "")
+      # Bytes that `byte_fallback` spells need not be UTF-8, as JSON has to be.
+      text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8")
+      return {"translations": text}
 
     self.translate = translate
 
@@ -68,24 +71,12 @@ def export(
   Raises:
     UserError: for what the user can put right.
   """
-  output = trained.check_output(output)
-  files.check_no_pattern(output=output)
-  if tf.io.gfile.exists(output):
-    raise UserError(
-      f"--output={output} is there already: give a new directory."
-    )
+  output = shared.check_new_directory(output)
   loaded = trained.load(run, weights, beam_size)
   if not run.is_chief:
     return
   served = Served(loaded)
-  partial = f"{output}.tmp"
-  with files.writing(
-    output, on_error=lambda: tf.io.gfile.rmtree(partial), resumes=False
-  ):
-    tf.saved_model.save(
-      served, partial, signatures={"serving_default": served.translate}
-    )
-    tf.io.gfile.rename(partial, output)
+  shared.save_module(served, {"serving_default": served.translate}, output)
   print(f"{output}: a saved model ({loaded.weights})")
 
 

@@ -17,16 +17,18 @@ from trainers import (
   initialization,
   loop,
   optimizers,
+  trained,
 )
 from trainers import workdir as workdir_lib
 from trainers.checkpoints import Checkpoints
 from trainers.devices import Runtime
 from trainers.input import Input
-from trainers.translation import fine_tuning, trained, vocabulary
+from trainers.translation import fine_tuning, vocabulary
 from trainers.translation import rows as rows_lib
 from trainers.translation import step as step_lib
 from trainers.translation.experiment import Experiment, make_model_and_slots
 from trainers.translation.pipelines import BATCH_KEYS, RowsPipeline
+from trainers.translation.trained import PROGRAM
 from trainers.translation.translator import Translator
 
 
@@ -103,7 +105,7 @@ def train(experiment: Experiment, run: Runtime) -> None:
     )
     loop.train(task, plan, run)
     with errors.interrupted_by_lost_hosts(strategy):
-      _wait_for_all(strategy)  # For the last checkpoint to be there.
+      agreement.wait_for_all(strategy)  # For the last checkpoint to be there.
       _score(model, translator, experiment, run)
 
 
@@ -189,6 +191,7 @@ def _score(model, translator, experiment, run):
     Checkpoints(run.workdir, model, experiment.optimizer),
     model,
     experiment.optimizer,
+    PROGRAM,
     experiment.average_checkpoints,
   )
   translations = translator(scored.sentences)
@@ -210,7 +213,3 @@ def _write(directory, name, lines):
   path = os.path.join(directory, name)
   with files.writing(path):
     files.write_whole(path, "".join(f"{line}\n" for line in lines))
-
-
-def _wait_for_all(strategy):
-  agreement.make_gather(strategy)(0)

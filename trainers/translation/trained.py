@@ -4,20 +4,18 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import keras
-import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from trainers import devices, optimizers
-from trainers import flags as flags_lib
-from trainers import workdir as workdir_lib
+from trainers import devices, trained
 from trainers.checkpoints import Checkpoints
 from trainers.errors import UserError
 from trainers.translation import experiment as experiment_lib
 from trainers.translation import vocabulary
 from trainers.translation.model import Transformer
 from trainers.translation.translator import Decoding
+
+PROGRAM = "trainers.translation"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Trained:
 
 def define_flags(values: flags.FlagValues) -> None:
   """Defines the flags of a program that uses a trained run."""
-  flags_lib.define_path("output", "Where to write.", values)
+  trained.define_flags(values)
   flags.DEFINE_integer(
     "beam_size",
     None,
@@ -58,31 +56,6 @@ def define_flags(values: flags.FlagValues) -> None:
     "default final_weights of the run's config.",
     flag_values=values,
   )
-  flags.register_validator(
-    "workdir",
-    lambda path: path is not None,
-    "must name the directory of a run",
-    flag_values=values,
-  )
-
-
-def check_output(output: str | None) -> str:
-  """Returns the path to write to, without a slash at its end.
-
-  Raises:
-    UserError: if none was given, or if the name beside it is taken under which
-      it is written at first.
-  """
-  if not output:
-    raise UserError("--output must say where to write.")
-  path = output.rstrip("/")
-  if tf.io.gfile.exists(f"{path}.tmp"):
-    raise UserError(
-      f"--output={path} is written as {path}.tmp at first, which is there "
-      "already: remove that if a program that was killed has left it, or give "
-      "another --output."
-    )
-  return path
 
 
 def load(
@@ -94,22 +67,16 @@ def load(
 
   Args:
     run: Where the run is, and what to use now.
-    weights: "best", "last" or "average", see `restore_weights`; None for the
+    weights: "best", "last" or "average", see `trainers.trained`; None for the
       config's `final_weights`.
     beam_size: In place of the config's; None for that.
 
   Raises:
     UserError: if there is no such run.
   """
-  records = {
-    name: workdir_lib.read(run.workdir, name)
-    for name in ("config", "vocabulary", "runtime")
-  }
-  if None in records.values():
-    raise UserError(
-      f"--workdir={run.workdir} holds no run of this trainer: train there "
-      "first, by python -m trainers.translation."
-    )
+  records = trained.read_records(
+    run.workdir, PROGRAM, ("config", "vocabulary", "runtime")
+  )
   # The state of an optimizer is another with float16.
   devices.set_precision(records["runtime"]["precision"])
   experiment = experiment_lib.of_record(records["config"], run.strategy)
@@ -117,11 +84,12 @@ def load(
   model = experiment_lib.make_model_and_slots(
     experiment, words.size, run.strategy
   )
-  chosen = restore_weights(
+  chosen = trained.restore_weights(
     weights or experiment.final_weights,
     Checkpoints(run.workdir, model, experiment.optimizer),
     model,
     experiment.optimizer,
+    PROGRAM,
     experiment.average_checkpoints,
   )
   decoding = experiment.decoding
@@ -154,60 +122,3 @@ def load_vocabulary(
     f"{workdir}/vocabulary has no file with the vocabulary that this run was "
     f"trained with, whose SHA-256 is {record['fingerprint']}: put it back."
   )
-
-
-def restore_weights(
-  which: str,
-  checkpoints: Checkpoints,
-  model: keras.Model,
-  optimizer: keras.optimizers.Optimizer,
-  count: int,
-) -> str:
-  """Puts weights of earlier steps into `model`: the slow ones of a Lookahead.
-
-  The optimizer is then of no use: its state is that of a checkpoint.
-
-  Args:
-    which: "best" for those with the best evaluation, "last", or "average" for
-      the mean of the last `count` checkpoints.
-    checkpoints: Of this model and optimizer.
-    model: Built.
-    optimizer: Built.
-    count: How many to average.
-
-  Returns:
-    What it was, for people: "best, step 300".
-
-  Raises:
-    UserError: if there is no such checkpoint, or too few of them.
-  """
-  if which == "average" and count < 2:
-    raise UserError(
-      f"average_checkpoints={count} of this run's config makes no average: "
-      "take the best or the last weights."
-    )
-  if which == "best":
-    paths = [checkpoints.best] if checkpoints.best else []
-  else:
-    paths = checkpoints.paths[-(count if which == "average" else 1) :]
-  if not paths:
-    raise UserError(
-      f"There is no {which} checkpoint in {checkpoints.workdir}: train there "
-      "first, by python -m trainers.translation."
-    )
-  if which == "average" and len(paths) < count:
-    raise UserError(
-      f"average_checkpoints={count}, but {checkpoints.workdir} has "
-      f"{len(paths)}: train for longer, or set checkpoint_every_steps lower."
-    )
-  variables = model.trainable_variables
-  sums = [np.zeros(v.shape) for v in variables]
-  steps = []
-  for path in paths:
-    steps.append(str(checkpoints.read(path)))
-    with optimizers.weights_to_evaluate(model, optimizer):
-      for total, variable in zip(sums, variables):
-        total += np.array(variable)
-  for total, variable in zip(sums, variables):
-    variable.assign(total / len(paths))
-  return f"{which}, step {', '.join(steps)}"

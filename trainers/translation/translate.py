@@ -4,14 +4,13 @@ python -m trainers.translation.translate --workdir=/tmp/phrases \
     --input=FILE --output=FILE
 """
 
-import os
 import time
 
-import tensorflow as tf
 from absl import flags
 
 from trainers import devices, files
 from trainers import flags as flags_lib
+from trainers import trained as shared
 from trainers.errors import UserError
 from trainers.translation import sources, trained
 from trainers.translation.translator import Translator
@@ -39,8 +38,7 @@ def translate(
   Raises:
     UserError: for what the user can put right.
   """
-  output = trained.check_output(output)
-  _check_file(output)
+  output = shared.check_output_file(output)
   sentences = list(sources.read_lines(input_path))
   loaded = trained.load(run, weights, beam_size)
   translator = Translator(
@@ -85,14 +83,6 @@ def main(values: flags.FlagValues) -> None:
     weights=values.weights,
     beam_size=values.beam_size,
   )
-
-
-def _check_file(path):
-  directory = os.path.dirname(path) or "."
-  if tf.io.gfile.isdir(path) or not tf.io.gfile.isdir(directory):
-    raise UserError(
-      f"--output={path} must be a file in a directory that is there."
-    )
 
 
 if __name__ == "__main__":

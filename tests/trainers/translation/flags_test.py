@@ -73,7 +73,7 @@ class FlagsTest(tf.test.TestCase, parameterized.TestCase):
       "--output=saved",
     )
     self.assertEqual(finished.returncode, 1)
-    self.assertIn("holds no run of this trainer", finished.stderr)
+    self.assertIn("holds no run", finished.stderr)
     self.assertNotIn("Traceback", finished.stderr)
 
 

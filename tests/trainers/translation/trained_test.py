@@ -10,6 +10,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from tests.trainers.translation import small_run
+from trainers import trained as shared
 from trainers.checkpoints import Checkpoints
 from trainers.devices import Runtime
 from trainers.errors import UserError
@@ -83,7 +84,7 @@ class TrainedTest(tf.test.TestCase, parameterized.TestCase):
       self.assertEqual(alone, f"{line}\n")
 
   def test_a_saved_model_serves_without_this_package(self):
-    directory = self._path("saved")
+    directory = os.path.join(self._path("serving"), "phrases", "1")
     export.export(self.run_, f"{directory}/")
     served = subprocess.run(
       [sys.executable, "-c", _SERVE, directory, *_SENTENCES],
@@ -157,8 +158,8 @@ class TrainedTest(tf.test.TestCase, parameterized.TestCase):
       )
       slow = [np.array(v).ravel() for v in optimizer.slow_weights]
       expected = expected + np.concatenate(slow) / 2
-    chosen = trained.restore_weights(
-      "average", checkpoints, model, optimizer, 2
+    chosen = shared.restore_weights(
+      "average", checkpoints, model, optimizer, "", 2
     )
     self.assertEqual(chosen, "average, step 4, 8")
     found = [np.array(v).ravel() for v in model.trainable_variables]
@@ -166,7 +167,7 @@ class TrainedTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_an_average_of_one_is_refused(self):
     with self.assertRaisesRegex(UserError, "average_checkpoints=1 of this"):
-      trained.restore_weights("average", None, None, None, 1)
+      shared.restore_weights("average", None, None, None, "", 1)
 
   @parameterized.parameters("best", "last", "average")
   def test_weights_and_beam_size_that_are_asked_for(self, which):
