@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> None:
   if len(arguments) > 1:
     raise app.UsageError(f"Unknown arguments: {arguments[1:]}")
   logging.set_verbosity(logging.WARNING)
-  with errors.ending_the_program():
+  with errors.ending_the_program(), errors.saying_how_to_go_on():
     files.check_no_pattern(workdir=_WORKDIR.value)
     for experiment in _CONFIGS.value:
       files.check_no_pattern(config=_name(experiment))  # A directory.
@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> None:
       _name(experiment): _run_all(experiment, factors, strategy)
       for experiment in _CONFIGS.value
     }
-  report.write(runs, _TRAINERS[_TRAINER.value][1], _WORKDIR.value)
+    report.write(runs, _TRAINERS[_TRAINER.value][1], _WORKDIR.value)
 
 
 def _parse_factor(text):
@@ -121,7 +121,7 @@ def _run_all(experiment, factors, strategy):
         f"learning_rate_{rate:g}",
         f"seed_{seed}",
       )
-      run = devices.Runtime(strategy, workdir, _DATA_DIR.value)
+      run = devices.Runtime(strategy, workdir, _DATA_DIR.value, verbose=False)
       trainer.train(trainer.load(config, run), run)
       workdirs.setdefault(rate, []).append(workdir)
   return workdirs
@@ -162,4 +162,5 @@ def _parse_value(text):
 
 if __name__ == "__main__":
   flags.mark_flag_as_required("workdir")
+  devices.look_for_gpus()
   app.run(main)

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from trainers import agreement, files, loop, optimizers
+from trainers import agreement, files, loop, optimizers, summary
 from trainers import workdir as workdir_lib
 from trainers.devices import Runtime
 from trainers.image_classification import step as step_lib
@@ -19,6 +20,8 @@ from trainers.image_classification.model import (
   with_layers_of_keras,
 )
 from trainers.input import Input
+
+_CLASSES_SHOWN = 5
 
 
 def train(experiment: Experiment, run: Runtime) -> None:
@@ -36,6 +39,7 @@ def train(experiment: Experiment, run: Runtime) -> None:
   Raises:
     UserError: for what the user can put right.
     Interrupted: after a SIGTERM.
+    KeyboardInterrupt: after a Ctrl-C, with a checkpoint if training had begun.
   """
   strategy = run.strategy
   # Not 0: TensorFlow reads a seed pair of zeros as none, and tests for it in a
@@ -57,6 +61,12 @@ def train(experiment: Experiment, run: Runtime) -> None:
       jit_compile=experiment.jit_compile,
     ),
     best="accuracy",
+    guessing_loss=math.log(len(experiment.source.class_names)),
+    title="Image classification",
+    facts=_facts(experiment, model),
+    notes=[("left out", note) for note in experiment.source.notes],
+    unit="image",
+    jit_compile=experiment.jit_compile,
   )
   agreement.check_same_records(
     agreement.make_gather(strategy), experiment.records
@@ -70,6 +80,8 @@ def train(experiment: Experiment, run: Runtime) -> None:
     with optimizers.weights_to_evaluate(model, experiment.optimizer):
       if run.is_chief:
         _save_model(model, run.workdir)
+  if run.is_chief:
+    print(_end_block(run.workdir) if run.verbose else f"Trained: {run.workdir}")
 
 
 def make_model_and_slots(
@@ -120,4 +132,43 @@ def _save_model(model, workdir):
   ):
     with_layers_of_keras(model).save(partial)
     tf.io.gfile.rename(partial, path, overwrite=True)
-  print(f"Trained: {path}")
+
+
+def _facts(experiment, model):
+  """Returns what is told of an experiment at its start."""
+  source = experiment.source
+  classes = summary.counted(len(source.class_names), "class")
+  shown = ", ".join(source.class_names[:_CLASSES_SHOWN])
+  if len(source.class_names) > _CLASSES_SHOWN:
+    shown += ", ..."
+  kind = "made-up image" if source.is_made_up else "image"
+  return [
+    ("train", summary.counted(source.train.size, kind)),
+    ("validation", summary.counted(source.validation.size, kind)),
+    ("classes", f"{classes}: {shown}"),
+    ("model", summary.model(experiment.architecture.name, model)),
+    *summary.optimizer(experiment.records["config"]),
+  ]
+
+
+def _end_block(workdir):
+  """Returns what is told at the end of a run."""
+  return summary.end(
+    f"Trained: {workdir}",
+    [
+      *summary.outcome(workdir, "accuracy"),
+      ("final model", os.path.join(workdir, "model.keras")),
+      *summary.files(workdir),
+    ],
+    [
+      (
+        "predict the classes of other photos",
+        summary.command(
+          "trainers.image_classification.predict",
+          f"--workdir={workdir}",
+          "--input=PHOTO_OR_FOLDER",
+        ),
+      ),
+      summary.curves(workdir),
+    ],
+  )
