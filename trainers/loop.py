@@ -238,8 +238,8 @@ class _Host:
         return
       wrong = ["train/loss"]
       remark = (
-        f". That is more than {_LOSS_LIMIT:,} times the loss before the first "
-        f"step, {self._task.guessing_loss:.4g}"
+        f". A loss of more than {_LOSS_LIMIT:,} times that of guessing, which "
+        f"is {self._task.guessing_loss:.4g}, makes no sense"
       )
     symptom = " and ".join(f"{n} is {_figure(values[n])}" for n in wrong)
     if count > 1:

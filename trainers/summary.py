@@ -120,11 +120,10 @@ def outcome(workdir: str, name: str) -> list[Line]:
   ]
   if not found:
     return []
-  shown = "BLEU" if name == "bleu" else name
   best = max((pair for pair in found if not math.isnan(pair[0])), default=None)
-  lines = [(f"final {shown}", _validation(name, *found[-1]))]
+  lines = [(f"final {_label(name)}", _validation(name, *found[-1]))]
   if best:
-    lines.append((f"best {shown}", _validation(name, *best)))
+    lines.append((f"best {_label(name)}", _validation(name, *best)))
   return lines
 
 
@@ -134,6 +133,15 @@ def files(workdir: str) -> list[Line]:
     ("best checkpoint", os.path.join(workdir, "best")),
     ("metrics", os.path.join(workdir, "metrics.jsonl")),
   ]
+
+
+def going_on(field: str) -> Line:
+  """Returns a line on how a run that is finished goes on for longer.
+
+  Args:
+    field: Of the config, which says how long the run is.
+  """
+  return ("to go on", f"the same command with a greater --config.{field}")
 
 
 def curves(workdir: str) -> Line:
@@ -164,7 +172,7 @@ def figures(part: str, values: Mapping[str, float]) -> str:
     part: What they are of.
     values: By name.
   """
-  told = ", ".join(f"{name} {figure(name, v)}" for name, v in values.items())
+  told = ", ".join(f"{_label(k)} {figure(k, v)}" for k, v in values.items())
   return f"{part} {told}" if told else ""
 
 
@@ -278,6 +286,10 @@ def _is_default(parameter, value):
     return False
   default = parameter.default
   return value == default or (not default and value in ((), []))
+
+
+def _label(name):
+  return "BLEU" if name == "bleu" else name
 
 
 def _validation(name, value, step):

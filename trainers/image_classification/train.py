@@ -159,6 +159,7 @@ def _end_block(workdir):
       *summary.outcome(workdir, "accuracy"),
       ("final model", os.path.join(workdir, "model.keras")),
       *summary.files(workdir),
+      summary.going_on("num_epochs"),
     ],
     [
       (

@@ -234,6 +234,7 @@ def _end_block(workdir, split, score):
       ("translations", os.path.join(workdir, f"{split}.translations")),
       ("scores", os.path.join(workdir, "results.json")),
       *summary.files(workdir),
+      summary.going_on("num_steps"),
     ],
     [
       ("translate a text file, a sentence a line", programs["translate"]),
