@@ -4,13 +4,16 @@ python3.11 run.py demo    trains a classifier with SGD and with Lookahead
 python3.11 run.py test    runs all tests
 python3.11 run.py lint    checks style and format
 
-The first call makes .venv beside this file and installs into it. Further
-arguments go to the program: run.py demo --seeds=1, run.py test -k checkpoint.
+The first call makes .venv beside this file and installs into it: with CUDA's
+libraries too if nvidia-smi shows a GPU. Further arguments go to the program:
+run.py demo --seeds=1, run.py test -k checkpoint.
 """
 
 import hashlib
 import os
 import pathlib
+import shutil
+import signal
 import subprocess
 import sys
 import venv
@@ -32,7 +35,7 @@ COMMANDS = {
 
 
 def install() -> None:
-  """Makes the environment, unless pyproject.toml is as at the last time.
+  """Makes the environment, unless what it is made of is as at the last time.
 
   Programs of the environment import the trainers and configs from any folder.
   """
@@ -45,14 +48,49 @@ def install() -> None:
 
 def _install_requirements():
   stamp = VENV / "installed"
-  wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+  requirements = ["-r", "requirements.txt"]
+  size = "2.8 GB, a minute or more"
+  if has_gpu():
+    requirements.append("tensorflow[and-cuda]")
+    size = "2.8 GB and several more of CUDA's libraries for the GPU here"
+  made_of = (ROOT / "pyproject.toml").read_bytes() + str(requirements).encode()
+  wanted = hashlib.sha256(made_of).hexdigest()
   if stamp.exists() and stamp.read_text() == wanted:
     return
-  print(f"Installing into {VENV}: 2.8 GB, a minute or more.", flush=True)
+  print(f"Installing into {VENV}: {size}.", flush=True)
   venv.create(VENV, with_pip=True, clear=not stamp.exists())
-  pip = [PYTHON, "-m", "pip", "install", "-r", "requirements.txt"]
+  pip = [PYTHON, "-m", "pip", "install", *requirements]
   subprocess.run(pip, cwd=ROOT, check=True)
   stamp.write_text(wanted)
+
+
+def has_gpu() -> bool:
+  """Whether nvidia-smi shows a GPU."""
+  program = shutil.which("nvidia-smi")
+  if program is None:
+    return False
+  try:
+    listed = subprocess.run([program, "-L"], capture_output=True, timeout=10)
+  except (OSError, subprocess.SubprocessError):
+    return False
+  return listed.stdout.startswith(b"GPU ")
+
+
+def run(command: list[str]) -> int:
+  """Runs a command with the environment's Python; returns its exit status.
+
+  Ctrl-C reaches the command too, which may save something before it ends.
+  """
+  # TensorFlow complains at length about a GPU that is not there.
+  environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
+  before = signal.signal(signal.SIGINT, lambda number, frame: None)
+  try:
+    status = subprocess.run(
+      [PYTHON, *command], cwd=ROOT, env=os.environ | environment
+    ).returncode
+  finally:
+    signal.signal(signal.SIGINT, before)
+  return status if status >= 0 else 128 - status  # As shells tell of signals.
 
 
 def main(arguments: list[str]) -> int:
@@ -65,17 +103,15 @@ def main(arguments: list[str]) -> int:
     return 2
   try:
     install()
+  except KeyboardInterrupt:
+    print("The installation was stopped by Ctrl-C.", file=sys.stderr)
+    return 128 + signal.SIGINT
   except subprocess.CalledProcessError as error:
     print(f"The installation failed: {error}", file=sys.stderr)
     return 1
   name, *further = arguments
-  # TensorFlow complains at length about a GPU that is not there.
-  environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
   for command in COMMANDS[name]:
-    status = subprocess.run(
-      [PYTHON, *command, *further], cwd=ROOT, env=os.environ | environment
-    ).returncode
-    if status:
+    if status := run([*command, *further]):
       return status
   return 0
 

@@ -19,7 +19,7 @@ import ml_collections
 from absl import flags
 
 from experiments import report, score
-from trainers import config_files, devices, files
+from trainers import config_files, devices, errors, files
 from trainers import flags as flags_lib
 from trainers.errors import UserError
 from trainers.image_classification import __main__ as image_classification
@@ -89,10 +89,11 @@ def main(values: flags.FlagValues) -> None:
     print(note, file=sys.stderr)
   factors = [_parse_factor(text) for text in values.learning_rate_factors]
   run = flags_lib.make_runtime(values)
-  runs = {
-    name_of(experiment): _run_all(experiment, factors, run.strategy, values)
-    for experiment in values.config
-  }
+  with errors.saying_how_to_go_on():
+    runs = {
+      name_of(experiment): _run_all(experiment, factors, run.strategy, values)
+      for experiment in values.config
+    }
   report.write(runs, _TRAINERS[values.trainer][1], values.workdir)
 
 
@@ -138,7 +139,7 @@ def _run_all(experiment, factors, strategy, values):
           f"learning_rate_{rate:g}",
           f"seed_{seed}",
         )
-        run = devices.Runtime(strategy, workdir, values.data_dir)
+        run = devices.Runtime(strategy, workdir, values.data_dir, verbose=False)
         trainer.train(trainer.load(config, run), run)
       workdirs.setdefault(rate, []).append(workdir)
   return workdirs

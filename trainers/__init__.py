@@ -1,12 +1,17 @@
 """Programs that train the models of the Lookahead paper."""
 
-import os
 import sys
 
+from trainers import signals, tensorflow_log
 from trainers.tpu import libtpu
 
-# TensorFlow's own notices would bury the progress bar. Set before its import.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Python has this there while it looks for the module of `python -m`.
+if sys.argv[:1] == ["-m"]:
+  signals.tell_ctrl_c_by_a_sentence()
 
 if (_mistake := libtpu.mismatch()) is not None:
   sys.exit(f"Error: {_mistake}")  # Importing TensorFlow would abort.
+
+tensorflow_log.limit()
+with tensorflow_log.left_out():
+  import tensorflow  # noqa: F401 - its log is left out of its first import.

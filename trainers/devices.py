@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import os
+import warnings
 
 import keras
 import tensorflow as tf
 
 from lookahead_tf.backends import backend
+from trainers import gpu_support, tensorflow_log
 from trainers.errors import UserError
 
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
@@ -34,6 +36,7 @@ class Runtime:
     profile_steps: The first and the last step to write a trace of, or None.
     fake_data: Whether to make up the data.
     init_from: Directory of a run whose weights to start with, or None.
+    verbose: Whether to print what the run found and what it did.
   """
 
   strategy: tf.distribute.Strategy
@@ -42,6 +45,7 @@ class Runtime:
   profile_steps: tuple[int, int] | None = None
   fake_data: bool = False
   init_from: str | None = None
+  verbose: bool = True
 
   @property
   def is_chief(self) -> bool:
@@ -92,6 +96,15 @@ def uses_xla(
   return on_cpu and backend.has_xla("CPU:0")
 
 
+def look_for_gpus() -> None:
+  """Has TensorFlow look for GPUs now, without the log of that.
+
+  TensorFlow has `absl.app.run` do so.
+  """
+  with tensorflow_log.left_out():
+    tf.config.list_physical_devices()
+
+
 def make_strategy(
   name: str = "auto",
   logical_cpus: int = 1,
@@ -111,17 +124,31 @@ def make_strategy(
     tpu_zone: Google Cloud zone of the node, if it is named.
     gcp_project: Google Cloud project of the node, if it is named.
 
+  Warns of a GPU that is there and cannot be used.
+
   Raises:
     UserError: if the devices cannot be had.
   """
   if name not in STRATEGIES:
     raise UserError(f"strategy must be one of {STRATEGIES}, not {name!r}.")
   if name == "auto":
-    name = _best_strategy(tpu)
+    name = "tpu" if tpu else "auto"
   if tpu and name != "tpu":
     raise UserError(f"--tpu={tpu} goes with --strategy=tpu, not {name}.")
   if name == "tpu":
     return connect_to_tpu(tpu, tpu_zone, gcp_project)
+  with tensorflow_log.left_out():
+    found = gpu_support.find()
+    strategy = _make_local_strategy(name, logical_cpus)
+  if reason := gpu_support.why_unused(found):
+    warnings.warn(reason, stacklevel=2)
+  return strategy
+
+
+def _make_local_strategy(name, logical_cpus):
+  """Returns the strategy of that name on devices that are no TPU."""
+  if name == "auto":
+    name = _best_strategy()
   if name == "multi_worker":
     _check_tf_config()
     return tf.distribute.MultiWorkerMirroredStrategy()
@@ -138,14 +165,28 @@ def make_strategy(
   return tf.distribute.MirroredStrategy(devices)
 
 
+def describe(strategy: tf.distribute.Strategy) -> str:
+  """Returns in a few words which devices a strategy uses, and its name."""
+  kind, name = "CPU", "one_device"
+  if gpus := tf.config.list_physical_devices("GPU"):
+    details = tf.config.experimental.get_device_details(gpus[0])
+    kind = details.get("device_name", "GPU")
+  if isinstance(strategy, tf.distribute.TPUStrategy):
+    kind, name = "TPU core", "tpu"
+  elif isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+    name = "multi_worker"
+  elif isinstance(strategy, tf.distribute.MirroredStrategy):
+    name = "mirrored"
+  count = strategy.num_replicas_in_sync
+  return f"{kind if count == 1 else f'{count} x {kind}'}, --strategy={name}"
+
+
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
   """Whether this process is the one of its strategy that writes files."""
   return strategy.extended.should_checkpoint
 
 
-def _best_strategy(tpu):
-  if tpu:
-    return "tpu"
+def _best_strategy():
   if os.environ.get("TF_CONFIG"):
     return "multi_worker"
   gpus = tf.config.list_physical_devices("GPU")

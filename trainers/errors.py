@@ -2,16 +2,19 @@
 
 A mistake of the user is a UserError. A stop that the user did not ask for, such
 as a SIGTERM, is an Interrupted: the same command goes on from the last
-checkpoint.
+checkpoint. A Ctrl-C is a KeyboardInterrupt, as in all of Python.
 """
 
 import contextlib
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 
 import tensorflow as tf
+
+from trainers import signals
 
 # EX_TEMPFAIL of sysexits.h: the same command will succeed, run it again.
 EXIT_STATUS = 75
@@ -29,40 +32,65 @@ class Interrupted(Exception):
 def ending_the_program() -> Iterator[None]:
   """Returns a context manager that turns errors into the end of the program.
 
-  A UserError exits with status 1, an Interrupted with EXIT_STATUS. Both print
-  their message to stderr.
+  A UserError exits with status 1, an Interrupted with EXIT_STATUS, and a
+  KeyboardInterrupt as if SIGINT had no handler. Each prints its message to
+  stderr. Warnings are a line there, without the code that warns. Another Ctrl-C
+  while the program ends from a first one ends it at once.
   """
+  with _short_warnings(), signals.ending_at_second_ctrl_c():
+    try:
+      yield
+    except UserError as error:
+      sys.exit(f"Error: {error}")
+    except Interrupted as stop:
+      print(stop, file=sys.stderr)
+      sys.exit(EXIT_STATUS)
+    except KeyboardInterrupt as stop:
+      signals.end_by_ctrl_c(stop)
+
+
+def stopped_by(number: int, sentence: str) -> BaseException:
+  """Returns what to raise after a signal, when all is saved.
+
+  Args:
+    number: Of the signal.
+    sentence: For the user.
+
+  Returns:
+    A KeyboardInterrupt for SIGINT, else an Interrupted.
+  """
+  kind = KeyboardInterrupt if number == signal.SIGINT else Interrupted
+  return kind(sentence)
+
+
+@contextlib.contextmanager
+def saying_how_to_go_on() -> Iterator[None]:
+  """Returns a context manager that gives a Ctrl-C a message if it has none."""
   try:
     yield
-  except UserError as error:
-    sys.exit(f"Error: {error}")
-  except Interrupted as stop:
-    print(stop, file=sys.stderr)
-    sys.exit(EXIT_STATUS)
+  except KeyboardInterrupt as stop:
+    if stop.args:
+      raise
+    raise KeyboardInterrupt(
+      "Stopped by Ctrl-C: run the same command again to go on."
+    ) from None
 
 
-class SigtermWatch:
-  """A context manager that remembers a SIGTERM instead of dying of it.
+@contextlib.contextmanager
+def _short_warnings():
+  """Returns a context manager in which a warning for users is one line."""
+  before = warnings.formatwarning
 
-  Clusters send SIGTERM before they take a machine back. Only the main thread
-  receives signals.
+  def short(message, category, *rest, **options):
+    if category is UserWarning:
+      return f"Warning: {message}\n"
+    return before(message, category, *rest, **options)
 
-  Attributes:
-    is_requested: Whether a SIGTERM came.
-  """
-
-  def __init__(self):
-    self.is_requested = False
-
-  def _remember(self, number, frame):
-    self.is_requested = True
-
-  def __enter__(self) -> "SigtermWatch":
-    self._before = signal.signal(signal.SIGTERM, self._remember)
-    return self
-
-  def __exit__(self, *exception):
-    signal.signal(signal.SIGTERM, self._before)
+  warnings.formatwarning = short
+  try:
+    yield
+  finally:
+    warnings.formatwarning = before
 
 
 @contextlib.contextmanager

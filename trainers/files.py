@@ -52,15 +52,17 @@ def writing(
 
   Args:
     path: The file, named in the message.
-    on_error: Called after a failure, such as a full disk, to remove what the
-      failure left.
+    on_error: Called after a failure, such as a full disk, or a Ctrl-C, to
+      remove what was left.
     resumes: Whether the program goes on from a checkpoint when run again.
   """
   try:
     yield
-  except (OSError, tf.errors.OpError) as error:
+  except (KeyboardInterrupt, OSError, tf.errors.OpError) as error:
     with contextlib.suppress(OSError, tf.errors.OpError):
       on_error()
+    if isinstance(error, KeyboardInterrupt):
+      raise
     # TensorFlow's message is "the path, of a temporary file; the reason".
     reason = first_line(error).rpartition("; ")[2]
     if isinstance(error, OSError) and error.strerror:
@@ -78,7 +80,7 @@ def writing(
 def write_whole(path: str, content: str | bytes) -> None:
   """Writes a file so that a reader sees all of it or nothing.
 
-  A failure leaves nothing behind.
+  A failure or a Ctrl-C leaves nothing behind.
 
   Raises:
     tf.errors.OpError: if the file cannot be written; see `writing`.
@@ -89,7 +91,7 @@ def write_whole(path: str, content: str | bytes) -> None:
     with tf.io.gfile.GFile(temporary, mode) as file:
       file.write(content)
     tf.io.gfile.rename(temporary, path, overwrite=True)
-  except tf.errors.OpError:
+  except (KeyboardInterrupt, tf.errors.OpError):
     with contextlib.suppress(tf.errors.OpError):
       tf.io.gfile.remove(temporary)
     raise

@@ -232,7 +232,8 @@ def run(main: Callable[[flags.FlagValues], None], *define: Define) -> None:
   """Parses the command line of a program and calls `main`.
 
   A UserError exits with status 1; a SIGTERM, after a checkpoint, and the loss
-  of another host exit with errors.EXIT_STATUS.
+  of another host exit with errors.EXIT_STATUS. A Ctrl-C ends the program as if
+  SIGINT had no handler, while it trains after a checkpoint.
 
   Args:
     main: A function of the parsed flags.
@@ -240,6 +241,7 @@ def run(main: Callable[[flags.FlagValues], None], *define: Define) -> None:
   """
   for one in (define_devices, *define):
     one(flags.FLAGS)
+  devices.look_for_gpus()
   app.run(
     lambda rest: call(main, rest, flags.FLAGS),
     flags_parser=lambda arguments: parse(arguments, flags.FLAGS),
@@ -310,6 +312,7 @@ def train(trainer: Trainer, values: flags.FlagValues) -> None:
   Raises:
     UserError: for what the user can put right.
     Interrupted: after a SIGTERM.
+    KeyboardInterrupt: after a Ctrl-C.
   """
   if values.fake_data and values.data_dir:
     raise UserError(
@@ -338,7 +341,8 @@ def _train(trainer, values):
     init_from=values.init_from,
   )
   devices.set_precision(values.precision)
-  trainer.train(trainer.load(config, runtime), runtime)
+  with errors.saying_how_to_go_on():
+    trainer.train(trainer.load(config, runtime), runtime)
 
 
 def make_runtime(values: flags.FlagValues) -> Runtime:

@@ -5,18 +5,31 @@ import dataclasses
 import functools
 import math
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
-import tqdm
 
-from trainers import agreement, errors, metrics, profiling
+from trainers import (
+  agreement,
+  devices,
+  errors,
+  metrics,
+  profiling,
+  signals,
+  summary,
+)
 from trainers.checkpoints import Checkpoints
 from trainers.devices import Runtime
 from trainers.errors import UserError
 from trainers.input import Input
+
+# How many times the loss before the first step a loss may be. A model that
+# learns stays far below: in float32 no probability but 0 is less than e**-104,
+# which is a loss of 104, and for two classes this limit is 6,931.
+_LOSS_LIMIT = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +115,15 @@ class Task:
       checkpoint.
     counts: Those of `metrics` that count something in a step, such as tokens.
       They are written per second too.
+    guessing_loss: What the metric "loss" is before the first step, such as
+      log(classes), positive; None if nothing is known of that. Training stops
+      where the mean loss is more than 10,000 times as much.
+    title: What is trained, for people.
+    facts: What is told of the data, the model and the optimizer at the start.
+    notes: What a user should know of the data, such as files that are left out:
+      a warning if the run is not verbose.
+    unit: What `Plan.global_batch_size` counts, such as "image".
+    jit_compile: Whether XLA compiles the step, for people.
   """
 
   model: keras.Model
@@ -112,6 +134,12 @@ class Task:
   evaluate: Callable[[], Mapping[str, float]]
   best: str
   counts: tuple[str, ...] = ()
+  guessing_loss: float | None = None
+  title: str = "Training"
+  facts: Sequence[summary.Line] = ()
+  notes: Sequence[summary.Line] = ()
+  unit: str = "example"
+  jit_compile: bool = False
 
 
 def train(task: Task, plan: Plan, runtime: Runtime) -> None:
@@ -123,9 +151,10 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
     runtime: Where and how.
 
   Raises:
-    UserError: if a metric of the training is not finite, if a file cannot be
-      written, or if the input cannot be read.
+    UserError: if the training diverges, if a file cannot be written, or if the
+      input cannot be read.
     Interrupted: after a SIGTERM, when all is saved.
+    KeyboardInterrupt: after a Ctrl-C, likewise.
   """
   strategy = runtime.strategy
   # To go on from a checkpoint, four things come back. First weights, optimizer
@@ -145,14 +174,17 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
   # Third, the metrics up to that step; fourth, the input from that step on.
   writer = metrics.open_writer(runtime.workdir, step, runtime.is_chief)
   batches = iter(task.input.batches(step))
-  run_steps = make_loop(task.train_step, task.metrics, strategy)
-  host = _Host(task, plan, runtime, checkpoints, writer, step)
+  limit = _LOSS_LIMIT * (task.guessing_loss or math.inf)
+  run_steps = make_loop(task.train_step, task.metrics, strategy, limit)
+  host = _Host(task, plan, runtime, checkpoints, writer, step, limit)
+  if runtime.is_chief:
+    _tell_start(task, plan, runtime, step)
   with contextlib.ExitStack() as stack:
     stack.callback(writer.close)
     stack.enter_context(errors.interrupted_by_lost_hosts(strategy))
-    watch = stack.enter_context(errors.SigtermWatch())
+    progress = stack.enter_context(_progress(task, plan, runtime, step))
+    watch = stack.enter_context(signals.Watch(progress.tell))
     profiler = stack.enter_context(_profiler(plan, runtime))
-    progress = stack.enter_context(_progress_bar(plan, step, runtime))
     while step < plan.total_steps:
       profiler.before(step + 1)
       count = plan.next_stop(step) - step
@@ -160,50 +192,59 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
       with errors.explaining_input(
         functools.partial(task.input.find_unreadable, step, count)
       ):
-        means, finite = run_steps(batches, tf.constant(count))
+        means, sane = run_steps(batches, tf.constant(count))
       values = {f"train/{name}": float(v) for name, v in means.items()}
       seconds = time.perf_counter() - started
-      host.check_finite(values, step, count, int(finite))
+      host.check_sane(values, step, count, int(sane))
       step += count
       profiler.after(step)
-      progress.update(count)
+      progress.training(step, values)
       values |= _speeds(task, plan, values, count / seconds)
-      stops = any(gather(int(watch.is_requested)))
-      evaluated = host.finish(step, values, stops)
-      progress.set_postfix({k: f"{v:.4f}" for k, v in evaluated.items()})
+      if evaluated := host.finish(step, values):
+        progress.validation(step, evaluated)
+      # Of all processes the same, if any of them has received a signal.
+      if number := max(gather(watch.number)):
+        host.stop(step, number)
 
 
 class _Host:
   """What is done between calls of the compiled loop."""
 
-  def __init__(self, task, plan, runtime, checkpoints, writer, step):
-    self._task, self._plan = task, plan
+  def __init__(self, task, plan, runtime, checkpoints, writer, step, limit):
+    self._task, self._plan, self._limit = task, plan, limit
     self._is_chief = runtime.is_chief
     self._checkpoints, self._writer = checkpoints, writer
     self._average_statistics = agreement.make_average_statistics(
       task.model, runtime.strategy
     )
-    self._evaluated = {}
-    self._finite_step = step  # The last after which weights were looked at.
+    self._ready_step = step  # The last after which weights were looked at.
 
-  def check_finite(self, values, step, count, finite):
-    """Raises a UserError if fewer than `count` steps after `step` were finite.
+  def check_sane(self, values, step, count, sane):
+    """Raises a UserError if the means over `count` steps make no sense.
 
     Args:
       values: Means over these steps, by name.
       step: The last step before them.
       count: How many they are.
-      finite: How many of them precede the first that is not finite.
+      sane: How many of them precede the first that makes no sense.
     """
-    if finite < count:
-      symptom = " and ".join(
-        f"{name} is {value}"
-        for name, value in values.items()
-        if not math.isfinite(value)
+    if sane == count:
+      return
+    wrong = [n for n, value in values.items() if not math.isfinite(value)]
+    remark = ""
+    if not wrong:
+      # A mean within the limit, of steps of which some are not, is no reason.
+      if values["train/loss"] <= self._limit:
+        return
+      wrong = ["train/loss"]
+      remark = (
+        f". A loss of more than {_LOSS_LIMIT:,} times that of guessing, which "
+        f"is {self._task.guessing_loss:.4g}, makes no sense"
       )
-      if count > 1:
-        symptom += f" (mean of steps {step + 1} to {step + count})"
-      self._stop(f"step {step + finite + 1}", symptom)
+    symptom = " and ".join(f"{n} is {_figure(values[n])}" for n in wrong)
+    if count > 1:
+      symptom += f" (mean of steps {step + 1} to {step + count})"
+    self._diverged(f"step {step + sane + 1}", symptom, remark)
 
   def _check_weights(self, step):
     """Raises a UserError if a weight is not finite, before it is saved."""
@@ -211,47 +252,65 @@ class _Host:
       is_finite = tf.math.is_finite(variable.value)
       if not tf.reduce_all(is_finite):
         wrong = tf.boolean_mask(variable.value, ~is_finite).numpy()
-        first = self._finite_step + 1
-        self._stop(
+        first = self._ready_step + 1
+        self._diverged(
           f"step {step}" if first == step else f"steps {first} to {step}",
           f"weight {variable.path} is {wrong[0]} in {wrong.size:,} of its "
           f"{tf.size(is_finite):,} values",
         )
-    self._finite_step = step
 
-  def _stop(self, steps, symptom):
+  def _diverged(self, steps, symptom, remark=""):
     raise UserError(
       f"Training diverged in {steps}: {symptom}, at learning rate "
-      f"{self._learning_rate():g}. The last good checkpoint is "
+      f"{self._learning_rate():g}{remark}. The last good checkpoint is "
       f"{self._checkpoints.latest or 'none'}. Try a lower learning rate "
       "or a longer warmup, in another --workdir."
     )
 
-  def finish(self, step, values, stops):
-    """Evaluates, writes and saves what is due; returns the last evaluation."""
+  def finish(self, step, values):
+    """Evaluates, writes and saves what is due; returns what was evaluated."""
     plan = self._plan
     evaluates = plan.is_evaluation_due(step)
     saves = plan.is_checkpoint_due(step)
-    stops = stops and step < plan.total_steps
-    if evaluates or saves or stops:
-      self._check_weights(step)
-      self._average_statistics()
+    if evaluates or saves:
+      self._make_ready(step)
     values["train/learning_rate"] = self._learning_rate()
+    evaluated = {}
     if evaluates:
-      self._evaluated = dict(self._task.evaluate())
-      values |= {f"eval/{name}": v for name, v in self._evaluated.items()}
+      evaluated = dict(self._task.evaluate())
+      values |= {f"eval/{name}": v for name, v in evaluated.items()}
     self._writer.write(step, step / plan.steps_per_epoch, values)
     # Only one process writes; all of them read.
     if evaluates and self._is_chief:
-      self._checkpoints.save_if_best(step, self._evaluated[self._task.best])
-    if (saves or stops) and self._is_chief:
+      self._checkpoints.save_if_best(step, evaluated[self._task.best])
+    if saves and self._is_chief:
       self._checkpoints.save(step)
-    if stops:
-      raise errors.Interrupted(
-        f"Stopped by SIGTERM after step {step} of {plan.total_steps}, with a "
-        "checkpoint: run the same command again to go on."
-      )
-    return self._evaluated
+    return evaluated
+
+  def stop(self, step, number):
+    """Saves what is not saved yet, and raises what ends the program.
+
+    Args:
+      step: The last step.
+      number: That of the signal to stop for.
+    """
+    if not self._plan.is_checkpoint_due(step):
+      if self._ready_step < step:
+        self._make_ready(step)
+      if self._is_chief:
+        self._checkpoints.save(step)
+    raise errors.stopped_by(
+      number,
+      f"Stopped by {signals.NAMES[number]} after step {step:,} of "
+      f"{self._plan.total_steps:,}, with a checkpoint: run the same command "
+      "again to go on.",
+    )
+
+  def _make_ready(self, step):
+    """Makes the weights after `step` ready to be evaluated or saved."""
+    self._check_weights(step)
+    self._average_statistics()
+    self._ready_step = step
 
   def _learning_rate(self):
     return float(keras.ops.convert_to_numpy(self._task.optimizer.learning_rate))
@@ -261,6 +320,7 @@ def make_loop(
   train_step: Callable[[Any], Mapping[str, tf.Tensor]],
   names: Sequence[str],
   strategy: tf.distribute.Strategy,
+  limit: float = math.inf,
 ) -> Callable[[Any, tf.Tensor], tuple[Mapping[str, tf.Tensor], tf.Tensor]]:
   """Returns a function that makes training steps and averages their metrics.
 
@@ -268,34 +328,40 @@ def make_loop(
     train_step: One replica's step, as in `Task`.
     names: Names of what it returns.
     strategy: The one to run it with.
+    limit: Of the metric "loss"; a greater one makes no sense.
 
   Returns:
     A tf.function of an iterator over distributed batches and the number of
     steps, an integer scalar. All steps are made in the graph. It returns the
     means of the metrics, float32 scalars, and the number of steps before
-    the first whose metrics were not finite, int32.
+    the first whose metrics were not finite, or whose loss was beyond the
+    limit, int32.
   """
 
   @tf.function
   def run_steps(batches, count):
     sums = {name: tf.zeros([]) for name in names}
-    # How many steps were finite. The count stays on the device, so that a GPU
+    # How many steps made sense. The count stays on the device, so that a GPU
     # gets the next step while this one runs.
-    finite = tf.constant(0)
+    sane, is_sane = tf.constant(0), tf.constant(True)
     for _ in tf.range(count):
-      step = strategy.run(train_step, args=(next(batches),))
-      sums = {
-        name: value
-        + strategy.reduce(tf.distribute.ReduceOp.SUM, step[name], axis=None)
-        for name, value in sums.items()
+      parts = strategy.run(train_step, args=(next(batches),))
+      step = {
+        name: strategy.reduce(
+          tf.distribute.ReduceOp.SUM, parts[name], axis=None
+        )
+        for name in names
       }
+      sums = {name: value + step[name] for name, value in sums.items()}
       # A sum that is not finite stays so.
-      is_finite = tf.reduce_all(tf.math.is_finite(list(sums.values())))
-      finite += tf.cast(is_finite, tf.int32)
+      is_sane &= tf.reduce_all(tf.math.is_finite(list(sums.values())))
+      if limit < math.inf:
+        is_sane &= step["loss"] <= limit
+      sane += tf.cast(is_sane, tf.int32)
     means = {
       name: value / tf.cast(count, tf.float32) for name, value in sums.items()
     }
-    return means, finite
+    return means, sane
 
   return run_steps
 
@@ -310,16 +376,46 @@ def _speeds(task, plan, values, steps_per_second):
   }
 
 
+def _figure(value):
+  """Returns a metric that makes no sense: a great one in a few digits."""
+  return f"{value:.3g}" if math.isfinite(value) else str(value)
+
+
+def _tell_start(task, plan, runtime, step):
+  """Prints what is told before the first step."""
+  if not runtime.verbose:
+    for _, note in task.notes:
+      warnings.warn(note, stacklevel=2)
+    return
+  compiles = "compiled by XLA" if task.jit_compile else "without XLA"
+  batch = summary.counted(plan.global_batch_size, task.unit)
+  lines = [
+    *task.facts,
+    *task.notes,
+    ("device", devices.describe(runtime.strategy)),
+    ("precision", f"{devices.precision()}, {compiles}"),
+    *summary.length(plan.total_steps, plan.steps_per_epoch, batch, step),
+    (
+      "evaluation",
+      f"every {summary.counted(plan.eval_every_steps, 'step')}, a checkpoint "
+      f"every {plan.checkpoint_every_steps:,}",
+    ),
+    ("results in", runtime.workdir),
+  ]
+  print(summary.block(task.title, lines), flush=True)
+
+
 def _profiler(plan, runtime):
   steps = plan.profile_steps if runtime.is_chief else None
   return profiling.Profiler(runtime.workdir, steps)
 
 
-def _progress_bar(plan, step, runtime):
-  return tqdm.tqdm(
-    total=plan.total_steps,
-    initial=step,
-    desc=runtime.workdir,
-    unit="step",
-    disable=not runtime.is_chief,
+def _progress(task, plan, runtime, step):
+  return summary.Progress(
+    runtime.workdir,
+    plan.total_steps,
+    step,
+    [name for name in task.metrics if name not in task.counts],
+    is_shown=runtime.is_chief,
+    verbose=runtime.verbose,
   )

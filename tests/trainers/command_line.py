@@ -22,12 +22,15 @@ from trainers import flags
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def start(module: str, *arguments: str) -> subprocess.CompletedProcess:
+def start(
+  module: str, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess:
   """Runs a program in a process of its own, as a user does, to its end.
 
   Args:
     module: Of the program, for `python -m`.
     *arguments: The command line.
+    **environment: Variables to set.
 
   Returns:
     The finished process, with its output and its errors as text.
@@ -37,7 +40,7 @@ def start(module: str, *arguments: str) -> subprocess.CompletedProcess:
     cwd=ROOT,
     capture_output=True,
     text=True,
-    env={**os.environ, "PYTHONPATH": str(ROOT)},
+    env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
   )
 
 

@@ -15,6 +15,7 @@ import functools
 import io
 import json
 import os
+import re
 import shutil
 import tempfile
 import types
@@ -48,6 +49,9 @@ class TrainerContract:
     batch_shapes: Shapes of a batch of one of 8 replicas, flattened, for the
       config of `compiled_fields`.
     parameters: How many trainable variables the model has.
+    told: Lines of what the run of `make_config()` prints at its start.
+    best: The metric that marks the best checkpoint.
+    next_programs: Modules that are named at the end, to go on with.
     mistakes: (fields, replicas, message): fields of a config that cannot be
       trained with on 1 or 2 replicas, and a pattern of what the user is told.
 
@@ -72,6 +76,9 @@ class TrainerContract:
   last_metrics: Sequence[str]
   batch_shapes: Sequence[tuple[int, ...]]
   parameters: int
+  told: Sequence[tuple[str, str]]
+  best: str
+  next_programs: Sequence[str]
   mistakes: Sequence[tuple[Mapping[str, Any], int, str]]
   longer_fields: Mapping[str, Any]
   data_dir: str | None = None
@@ -131,7 +138,9 @@ class TrainerContract:
     directory = tempfile.TemporaryDirectory()
     cls.addClassCleanup(directory.cleanup)
     workdir = os.path.join(directory.name, "run")
-    cls.train(cls.make_config(**cls.equal_fields), workdir)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+      cls.train(cls.make_config(**cls.equal_fields), workdir)
+    cls.printed = printed.getvalue()
     return workdir
 
   def setUp(self):
@@ -246,6 +255,37 @@ class TrainerContract:
       lines[0],
     )
     self.assertContainsSubset(self.last_metrics, lines[-1])
+
+  def test_what_it_prints(self):
+    workdir = self.finished()
+    start, rest = self.printed.split("\nafter step ", maxsplit=1)
+    _, end = rest.split("\nTrained: ", maxsplit=1)
+    told = [re.split("  +", line.strip()) for line in start.splitlines()[1:]]
+    self.assertContainsSubset(
+      [
+        *("train", "validation", "model", "optimizer", "learning rate"),
+        *("device", "precision", "length", "evaluation", "results in"),
+      ],
+      [name for name, _ in told],
+    )
+    self.assertContainsSubset(self.told, [tuple(line) for line in told])
+    self.assertIn(["results in", workdir], told)
+    # The last evaluation, and files that are there.
+    results, commands = end.split("\nNext:\n")
+    (final,) = re.findall(
+      rf"(?i)final {self.best} +([\d.]+)%? in validation", results
+    )
+    value = metrics.read(workdir)[-1][f"eval/{self.best}"]
+    percent = 100 if self.best == "accuracy" else 1
+    self.assertAllClose(float(final), value * percent, atol=0.01)
+    paths = re.findall(rf" ({re.escape(workdir)}/\S+)", results)
+    self.assertContainsSubset(
+      [os.path.join(workdir, name) for name in ("best", "metrics.jsonl")], paths
+    )
+    for path in paths:
+      self.assertTrue(os.path.exists(path), path)
+    for module in self.next_programs:
+      self.assertRegex(commands, rf" -m {module} .*={workdir}")
 
   def test_the_step_that_is_compiled_for_tpus(self):
     config = self.make_config(**self.compiled_fields)

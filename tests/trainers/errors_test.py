@@ -1,22 +1,13 @@
 import contextlib
 import io
-import os
 import signal
+import warnings
+from unittest import mock
 
 import tensorflow as tf
 
 from tests import replicas
-from trainers import errors
-
-
-class SigtermWatchTest(tf.test.TestCase):
-  def test_remembers_a_sigterm_and_restores_the_handler(self):
-    before = signal.getsignal(signal.SIGTERM)
-    with errors.SigtermWatch() as watch:
-      self.assertFalse(watch.is_requested)
-      os.kill(os.getpid(), signal.SIGTERM)
-      self.assertTrue(watch.is_requested)
-    self.assertEqual(signal.getsignal(signal.SIGTERM), before)
+from trainers import errors, signals
 
 
 class EndingTest(tf.test.TestCase):
@@ -36,6 +27,35 @@ class EndingTest(tf.test.TestCase):
       self.assertEqual(
         text.getvalue(), "" if isinstance(expected, str) else "Stopped.\n"
       )
+
+  def test_ctrl_c(self):
+    with (
+      mock.patch.object(signals, "end_by_ctrl_c") as end,
+      errors.ending_the_program(),
+      errors.saying_how_to_go_on(),
+    ):
+      raise KeyboardInterrupt
+    self.assertRegex(str(end.call_args.args[0]), "by Ctrl-C: .*same command")
+
+  def test_a_sentence_that_a_ctrl_c_has_stays(self):
+    with (
+      self.assertRaisesRegex(KeyboardInterrupt, "after step 3"),
+      errors.saying_how_to_go_on(),
+    ):
+      raise errors.stopped_by(signal.SIGINT, "Stopped after step 3.")
+
+  def test_a_warning_is_a_line(self):
+    before = warnings.formatwarning
+    with errors.ending_the_program():
+      for category, line in (
+        (UserWarning, "Warning: A file is left out.\n"),
+        (RuntimeWarning, "a.py:1: RuntimeWarning: A file is left out.\n"),
+      ):
+        written = warnings.formatwarning(
+          "A file is left out.", category, "a.py", 1, line=""
+        )
+        self.assertEqual(written, line)
+    self.assertIs(warnings.formatwarning, before)
 
   def test_other_errors_stay(self):
     with self.assertRaises(ValueError), errors.ending_the_program():

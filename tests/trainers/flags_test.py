@@ -1,6 +1,7 @@
 import contextlib
 import io
 import os
+import signal
 from unittest import mock
 
 import tensorflow as tf
@@ -15,8 +16,10 @@ from trainers.tpu import compile_only
 _DIGITS = f"--config={command_line.ROOT}/configs/digits.py"
 
 
-def _start(*arguments):
-  return command_line.start("trainers.image_classification", *arguments)
+def _start(*arguments, **environment):
+  return command_line.start(
+    "trainers.image_classification", *arguments, **environment
+  )
 
 
 class ProcessTest(tf.test.TestCase):
@@ -30,11 +33,25 @@ class ProcessTest(tf.test.TestCase):
 
   def test_a_mistake_ends_with_one_sentence(self):
     workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
-    finished = _start(_DIGITS, f"--workdir={workdir}", "--strategy=mirrored")
+    # TensorFlow's own log is left out whatever a user's shell has set.
+    finished = _start(
+      *(_DIGITS, f"--workdir={workdir}", "--strategy=mirrored"),
+      TF_CPP_MIN_LOG_LEVEL="0",
+    )
     self.assertEqual(finished.returncode, 1)
-    self.assertIn("add --logical_cpus=2", finished.stderr)
-    self.assertNotIn("Traceback", finished.stderr)
+    (line,) = finished.stderr.splitlines()
+    self.assertStartsWith(line, "Error: ")
+    self.assertIn("add --logical_cpus=2", line)
+    self.assertEmpty(finished.stdout)
     self.assertFalse(os.path.exists(workdir))
+
+  def test_ctrl_c_before_anything_is_handled(self):
+    path = os.path.join(self.get_temp_dir(), "config.py")
+    with open(path, "w") as file:
+      file.write("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    finished = _start(f"--config={path}", "--workdir=run")
+    self.assertEqual(finished.returncode, -signal.SIGINT)
+    self.assertEqual(finished.stderr, "Stopped by Ctrl-C.\n")
 
 
 class MistakesTest(tf.test.TestCase, parameterized.TestCase):

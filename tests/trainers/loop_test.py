@@ -1,4 +1,6 @@
+import contextlib
 import glob
+import io
 import os
 import signal
 
@@ -244,6 +246,99 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     files = os.listdir(os.path.join(self.workdir, "checkpoints"))
     self.assertNotIn("ckpt-10.index", files)
 
+  def _train_with_losses(self, *losses, guessing_loss=2.0):
+    """Trains with a loss for each step and 10,000 * 2 as the greatest."""
+    table = tf.constant(losses)
+
+    def train_step(batch):
+      return {"loss": tf.gather(table, tf.cast(batch[0], tf.int32))}
+
+    task = _task(
+      _one_device(),
+      train_step=train_step,
+      metrics=("loss",),
+      counts=(),
+      guessing_loss=guessing_loss,
+    )
+    return self._train(task=task, total_steps=len(losses))
+
+  def test_a_loss_without_sense_stops(self):
+    with self.assertRaisesRegex(
+      UserError,
+      r"diverged in step 8: train/loss is 2\.9e\+23 \(mean of steps 7 to 8\), "
+      r"at learning rate 0\.5\. .*more than 10,000 times .* is 2, .*"
+      r"The last good checkpoint is \S*ckpt-5\.",
+    ):
+      self._train_with_losses(
+        *(1.0, 2.0, 19_000.0, 1.0), *(0.5, 0.5, 20_000.0, 5.8e23)
+      )
+    self.assertEqual(metrics.read(self.workdir)[-1]["step"], 6)
+
+  def test_losses_that_do_not_stop(self):
+    # A mean just within the limit, though one of its steps is beyond.
+    lines = self._train_with_losses(1.0, 39_999.0, 19_999.0, 0.5)
+    self.assertAllClose(lines[0]["train/loss"], 59_999 / 3)
+
+  def test_nothing_is_known_of_the_loss(self):
+    lines = self._train_with_losses(1e30, 1e30, 1e30, guessing_loss=None)
+    self.assertAllClose(lines[-1]["train/loss"], 1e30)
+
+  def test_what_is_told(self):
+    def train(**runtime):
+      strategy = _one_device()
+      task = _task(
+        strategy,
+        title="Numbers",
+        facts=[("train", "1,000 numbers")],
+        notes=[("left out", "3 numbers are left out.")],
+        unit="number",
+        jit_compile=True,
+        metrics=("value",),
+        counts=(),
+      )
+      workdir = os.path.join(self.workdir, str(len(runtime)))
+      run = Runtime(strategy, workdir, **runtime)
+      with (
+        contextlib.redirect_stdout(io.StringIO()) as out,
+        contextlib.redirect_stderr(io.StringIO()) as err,
+      ):
+        loop.train(task, _plan(), run)
+      return out.getvalue(), err.getvalue()
+
+    out, err = train()
+    title, *lines = out.splitlines()
+    self.assertEqual(title, "Numbers")
+    told = dict(line.strip().split("  ", maxsplit=1) for line in lines[:7])
+    self.assertEqual(
+      {name: value.strip() for name, value in told.items()},
+      {
+        "train": "1,000 numbers",
+        "left out": "3 numbers are left out.",
+        "device": "CPU, --strategy=one_device",
+        "precision": "float32, compiled by XLA",
+        "length": "11 steps of 2 numbers, 2.75 epochs of 4 steps",
+        "evaluation": "every 4 steps, a checkpoint every 5",
+        "results in": os.path.join(self.workdir, "0"),
+      },
+    )
+    self.assertEqual(
+      lines[7:],
+      [
+        f"after step {step}: validation weight {_expected(step):.4g}"
+        for step in (4, 8, 11)
+      ],
+    )
+    self.assertIn("11/11 [", err)
+    self.assertIn("step/s, training value 10.5]", err)
+    self.assertNotIn("validation", err)
+
+    with self.assertWarnsRegex(UserWarning, "3 numbers are left out"):
+      out, err = train(verbose=False)
+    self.assertEmpty(out)
+    self.assertIn(
+      f"training value 10.5; validation weight {_expected(11):.4g}]", err
+    )
+
   def test_the_best_checkpoint_is_kept(self):
     results = iter([1.0, 3.0, 2.0])
     task = _task(_one_device(), evaluate=lambda: {"weight": next(results)})
@@ -257,20 +352,25 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     files = os.listdir(os.path.join(self.workdir, "best"))
     self.assertIn("ckpt-11.index", files)
 
-  def test_sigterm_saves_and_resumes(self):
+  @parameterized.parameters(
+    (signal.SIGTERM, errors.Interrupted, "SIGTERM"),
+    (signal.SIGINT, KeyboardInterrupt, "Ctrl-C"),
+  )
+  def test_a_signal_saves_and_resumes(self, number, kind, name):
     task = _task(_one_device())
 
     def evaluate():
-      os.kill(os.getpid(), signal.SIGTERM)
+      os.kill(os.getpid(), number)
       return task.evaluate()
 
-    with self.assertRaisesRegex(errors.Interrupted, "after step 6 of 11"):
-      # It comes in the evaluation after step 4; the next loop ends at 6.
+    with self.assertRaisesRegex(
+      kind, f"by {name} after step 4 of 11.*same command"
+    ):
       self._train(
         task=_task(_one_device(), evaluate=evaluate), checkpoint_every_steps=11
       )
     before = metrics.read(self.workdir)
-    self.assertEqual(before[-1]["step"], 6)
+    self.assertEqual(before[-1]["step"], 4)
     lines = self._train(checkpoint_every_steps=11)
     # It went on from there: times of lines that are made again would differ.
     self.assertEqual(lines[: len(before)], before)

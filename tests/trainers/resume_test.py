@@ -62,10 +62,12 @@ class ResumeTest(tf.test.TestCase):
       self.assertEqual(status, -signal.SIGKILL)
     status = self._interrupt(workdir, signal.SIGTERM, 24, 0)
     self.assertEqual(status, errors.EXIT_STATUS)
+    status = self._interrupt(workdir, signal.SIGINT, 28, 0)
+    self.assertEqual(status, -signal.SIGINT)
     before = metrics.read(workdir)
     self.assertFinishes(_start(workdir))
     # It went on from there: speeds of lines that are made again would differ.
-    self.assertGreaterEqual(before[-1]["step"], 24)
+    self.assertGreaterEqual(before[-1]["step"], 28)
     self.assertEqual(metrics.read(workdir)[: len(before)], before)
     weights, lines = trainer_process.result(workdir)
     self.assertEqual(lines, expected_lines, f"random seed {seed}")

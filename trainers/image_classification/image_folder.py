@@ -8,7 +8,6 @@ import collections
 import dataclasses
 import hashlib
 import os
-import warnings
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -37,7 +36,8 @@ def load(root: str | None, train_split: str, validation_split: str) -> Source:
   """Returns the images of two folders, which hold the same classes.
 
   Labels count the classes in the order of their names. Images in folders of a
-  class folder are of that class. What else lies there is counted in a warning.
+  class folder are of that class. The notes of the source count what else lies
+  there.
 
   Args:
     root: The directory that holds a directory for each split.
@@ -50,7 +50,7 @@ def load(root: str | None, train_split: str, validation_split: str) -> Source:
   """
   layout = f"{train_split}/CLASS/*.jpg and {validation_split}/CLASS/*.jpg"
   _check_given(root, layout)
-  files = {}
+  files, notes = {}, []
   for split in (train_split, validation_split):
     path = os.path.join(root, split)
     if not tf.io.gfile.isdir(path):
@@ -63,9 +63,8 @@ def load(root: str | None, train_split: str, validation_split: str) -> Source:
       )
     folders = find(path)
     files[split] = folders.files
-    left_out = folders.describe_left_out()
-    if left_out:
-      warnings.warn(left_out, stacklevel=2)
+    if left_out := folders.describe_left_out():
+      notes.append(left_out)
     if not files[split]:
       raise UserError(
         f"{path} holds no images: --data_dir must hold {layout}, with names "
@@ -79,13 +78,14 @@ def load(root: str | None, train_split: str, validation_split: str) -> Source:
     if missing:
       raise UserError(
         f"The classes {missing} have images in {os.path.join(root, one)} but "
-        f"none in {os.path.join(root, other)}."
+        f"none in {os.path.join(root, other)}.{''.join(f' {n}' for n in notes)}"
       )
   return Source(
     _make_split(files[train_split], os.path.join(root, train_split)),
     _make_split(files[validation_split], os.path.join(root, validation_split)),
     class_names=tuple(files[train_split]),
     channels=3,
+    notes=tuple(notes),
   )
 
 
@@ -122,8 +122,6 @@ def load_and_split(
       "--data_dir."
     )
   left_out = folders.describe_left_out()
-  if left_out:
-    warnings.warn(left_out, stacklevel=2)
   if not folders.files:
     raise UserError(
       f"--data_dir={root} must hold CLASS/*.jpg, with names that end in one of "
@@ -152,6 +150,7 @@ def load_and_split(
     _make_split(validation, root),
     class_names=tuple(train),
     channels=3,
+    notes=(left_out,) if left_out else (),
   )
 
 

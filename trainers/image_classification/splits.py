@@ -125,6 +125,7 @@ class Source:
     class_names: Names of the labels 0, 1, ...
     channels: Channels of the images, 1 or 3.
     is_made_up: Whether the images are noise; see `sources.made_up`.
+    notes: Sentences on files that are left out, and why.
   """
 
   train: Split
@@ -132,6 +133,7 @@ class Source:
   class_names: tuple[str, ...]
   channels: int
   is_made_up: bool = False
+  notes: tuple[str, ...] = ()
 
   def describe(self) -> dict[str, Any]:
     """Returns what tells this source from another, JSON-like."""

@@ -1,6 +1,7 @@
 """Training of an image classifier."""
 
 import contextlib
+import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from trainers import agreement, errors, initialization, loop, trained
+from trainers import agreement, errors, initialization, loop, summary, trained
 from trainers import workdir as workdir_lib
 from trainers.checkpoints import Checkpoints
 from trainers.devices import Runtime
@@ -20,6 +21,8 @@ from trainers.image_classification.experiment import (
 )
 from trainers.image_classification.trained import PROGRAM
 from trainers.input import Input
+
+_CLASSES_SHOWN = 5
 
 
 def train(experiment: Experiment, run: Runtime) -> None:
@@ -38,6 +41,7 @@ def train(experiment: Experiment, run: Runtime) -> None:
   Raises:
     UserError: for what the user can put right.
     Interrupted: after a SIGTERM.
+    KeyboardInterrupt: after a Ctrl-C, with a checkpoint if training had begun.
   """
   strategy = run.strategy
   start = None
@@ -69,6 +73,12 @@ def train(experiment: Experiment, run: Runtime) -> None:
       jit_compile=experiment.jit_compile,
     ),
     best="accuracy",
+    guessing_loss=math.log(len(experiment.source.class_names)),
+    title="Image classification",
+    facts=_facts(experiment, model),
+    notes=[("left out", note) for note in experiment.source.notes],
+    unit="image",
+    jit_compile=experiment.jit_compile,
   )
   agreement.check_same_records(
     agreement.make_gather(strategy), experiment.records
@@ -82,6 +92,8 @@ def train(experiment: Experiment, run: Runtime) -> None:
     with errors.interrupted_by_lost_hosts(strategy):
       agreement.wait_for_all(strategy)  # For the checkpoints to be there.
       _save_models(model, experiment, run)
+  if run.is_chief:
+    print(_end_block(run.workdir) if run.verbose else f"Trained: {run.workdir}")
 
 
 def make_step(
@@ -124,5 +136,45 @@ def _save_models(model, experiment, run):
     if run.is_chief:
       path = os.path.join(run.workdir, name)
       export.save_keras_model(export.make_keras_model(model, experiment), path)
-  if run.is_chief:
-    print(f"Trained: {path}")
+
+
+def _facts(experiment, model):
+  """Returns what is told of an experiment at its start."""
+  source = experiment.source
+  classes = summary.counted(len(source.class_names), "class")
+  shown = ", ".join(source.class_names[:_CLASSES_SHOWN])
+  if len(source.class_names) > _CLASSES_SHOWN:
+    shown += ", ..."
+  kind = "made-up image" if source.is_made_up else "image"
+  return [
+    ("train", summary.counted(source.train.size, kind)),
+    ("validation", summary.counted(source.validation.size, kind)),
+    ("classes", f"{classes}: {shown}"),
+    ("model", summary.model(experiment.architecture.name, model)),
+    *summary.optimizer(experiment.records["config"]),
+  ]
+
+
+def _end_block(workdir):
+  """Returns what is told at the end of a run."""
+  return summary.end(
+    f"Trained: {workdir}",
+    [
+      *summary.outcome(workdir, "accuracy"),
+      ("final model", os.path.join(workdir, "model.keras")),
+      ("best model", os.path.join(workdir, "best.keras")),
+      *summary.files(workdir),
+      summary.going_on("num_epochs"),
+    ],
+    [
+      (
+        "predict the classes of other photos",
+        summary.command(
+          "trainers.image_classification.predict",
+          f"--workdir={workdir}",
+          "--input=PHOTO_OR_FOLDER",
+        ),
+      ),
+      summary.curves(workdir),
+    ],
+  )

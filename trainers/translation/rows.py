@@ -50,6 +50,16 @@ class Rows:
     """The share of the tokens, both sides together, that is padding."""
     return float(np.mean(self.tokens == PAD))
 
+  def tell(self) -> tuple[str, str]:
+    """Returns how much it holds, and what was left out, for people."""
+    count, _, length = self.tokens.shape
+    return (
+      f"{self.pairs:,} pairs in {count:,} rows of {length} tokens a side, of "
+      f"which {self.padding:.1%} are padding",
+      f"{self.empty:,} pairs with an empty side, {self.too_long:,} of more "
+      f"than {length} tokens (data.max_length)",
+    )
+
   def describe(self) -> dict[str, Any]:
     """Returns how much it holds, JSON-like."""
     rows, _, length = self.tokens.shape
@@ -95,8 +105,6 @@ def training_rows(
     rows = _pack(split, vocabulary, max_length, cut=False, is_chief=is_chief)
     if is_chief:
       _write(path, rows)
-  if is_chief:
-    print(_summary(split, rows))
   return rows
 
 
@@ -112,16 +120,6 @@ def evaluation_rows(
       stacklevel=2,
     )
   return rows
-
-
-def _summary(split, rows):
-  count, _, length = rows.tokens.shape
-  return (
-    f"{split.name}: {rows.pairs:,} pairs in {count:,} rows of {length} tokens "
-    f"a side, of which {rows.padding:.1%} are padding; left out: "
-    f"{rows.empty:,} with an empty side, {rows.too_long:,} of more than "
-    f"{length} tokens."
-  )
 
 
 def _pack(split, vocabulary, max_length, *, cut, is_chief):

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,7 @@ from trainers import (
   initialization,
   loop,
   optimizers,
+  summary,
   trained,
 )
 from trainers import workdir as workdir_lib
@@ -48,11 +50,10 @@ def train(experiment: Experiment, run: Runtime) -> None:
   Raises:
     UserError: for what the user can put right.
     Interrupted: after a SIGTERM.
+    KeyboardInterrupt: after a Ctrl-C, with a checkpoint if training had begun.
   """
   strategy, texts = run.strategy, experiment.texts
-  if run.is_chief:
-    for note in dict.fromkeys(texts.validation.notes + texts.final.notes):
-      print(note)
+  notes = dict.fromkeys(texts.validation.notes + texts.final.notes)
   with contextlib.ExitStack() as stack:
     if run.is_chief:
       stack.enter_context(workdir_lib.locked(run.workdir))
@@ -102,6 +103,12 @@ def train(experiment: Experiment, run: Runtime) -> None:
       evaluate=_make_evaluation(model, words, translator, experiment, run),
       best="bleu",
       counts=("target_tokens",),
+      guessing_loss=math.log(words.size),
+      title="Translation",
+      facts=_facts(experiment, rows, words, model),
+      notes=[("scores", note) for note in notes],
+      unit="row",
+      jit_compile=experiment.jit_compile,
     )
     loop.train(task, plan, run)
     with errors.interrupted_by_lost_hosts(strategy):
@@ -206,7 +213,57 @@ def _score(model, translator, experiment, run):
     }
     _write(run.workdir, f"{scored.name}.translations", translations)
     _write(run.workdir, "results.json", [json.dumps(results, indent=2)])
-    print(f"{scored.name}: BLEU {score:.2f} ({chosen}) {signature}")
+    told = f"{score:.2f} ({chosen}) {signature}"
+    print(
+      _end_block(run.workdir, scored.name, told)
+      if run.verbose
+      else f"{scored.name}: BLEU {told}"
+    )
+
+
+def _facts(experiment, rows, words, model):
+  """Returns what is told of an experiment at its start."""
+  texts = experiment.texts
+  source = texts.source
+  held, left_out = rows.tell()
+  others = [split for split in (source.validation, source.test) if split]
+  return [
+    ("train", held),
+    *((split.name, summary.counted(split.size, "pair")) for split in others),
+    ("left out", left_out),
+    ("vocabulary", summary.counted(words.size, "subword")),
+    ("model", summary.model("Transformer", model)),
+    *summary.optimizer(experiment.records["config"]),
+  ]
+
+
+def _end_block(workdir, split, score):
+  """Returns what is told at the end of a run."""
+  programs = {
+    name: summary.command(
+      f"trainers.translation.{name}", f"--workdir={workdir}", *arguments
+    )
+    for name, arguments in (
+      ("translate", ("--input=FILE", "--output=NEW_FILE")),
+      ("export", ("--output=NEW_FOLDER",)),
+    )
+  }
+  return summary.end(
+    f"Trained: {workdir}",
+    [
+      (f"{split} BLEU", score),
+      *summary.outcome(workdir, "bleu"),
+      ("translations", os.path.join(workdir, f"{split}.translations")),
+      ("scores", os.path.join(workdir, "results.json")),
+      *summary.files(workdir),
+      summary.going_on("num_steps"),
+    ],
+    [
+      ("translate a text file, a sentence a line", programs["translate"]),
+      ("export a saved model from text to text", programs["export"]),
+      summary.curves(workdir),
+    ],
+  )
 
 
 def _write(directory, name, lines):

@@ -44,6 +44,13 @@ class TrainTest(
   last_metrics = ("eval/loss", "eval/accuracy")
   batch_shapes = ((8, 8, 8, 1), (8,))
   parameters = 11
+  told = (
+    ("train", "1,437 images"),
+    ("validation", "360 images"),
+    ("classes", "10 classes: 0, 1, 2, 3, 4, ..."),
+  )
+  best = "accuracy"
+  next_programs = ("trainers.image_classification.predict", "tensorboard.main")
   mistakes = (
     ({"global_batch_size": 63}, 2, "global_batch_size=63 .*replicas"),
     ({"global_batch_size": 2_000}, 1, "1437 training .*_batch_size=256"),

@@ -54,6 +54,17 @@ class TrainTest(
   )
   batch_shapes = ((2, 32),) * 6
   parameters = 35
+  told = (
+    ("validation", "12 pairs"),
+    ("test", "12 pairs"),
+    ("vocabulary", "400 subwords"),
+  )
+  best = "bleu"
+  next_programs = (
+    "trainers.translation.translate",
+    "trainers.translation.export",
+    "tensorboard.main",
+  )
   compiled_fields = {"global_batch_tokens": 512}
   diverging_fields = {"learning_rate.peak": 1e38, "learning_rate.warmup": 0}
   learning_fields = small_run.WITHOUT_DROPOUT | {"learning_rate.warmup": 1}
@@ -218,10 +229,10 @@ class TrainTest(
     # Of those with 100 the one that was trained for longest.
     self.assertEqual(results["weights"], "best, step 8")
     self.assertIn(unspaced_text.TARGETS[target].signature, results["signature"])
-    # It was said before anything was made of the text.
-    note, rest = output.getvalue().split("train: ", maxsplit=1)
+    # It was said before the first evaluation.
+    note, rest = output.getvalue().split("after step 2: ", maxsplit=1)
     self.assertRegex(note, unspaced_text.TARGETS[target].note)
-    self.assertIn("test: BLEU", rest)
+    self.assertRegex(rest, r"test BLEU +100.00 \(best, step 8\) nrefs")
 
   def test_scores_of_one_run_are_computed_in_one_way(self):
     shutil.copytree(self.finished(), self.workdir)
