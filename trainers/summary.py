@@ -101,7 +101,8 @@ def length(
     )
   ]
   if step:
-    lines.append(("goes on", f"from step {step:,}"))
+    last = ", the last one" if step == total_steps else ""
+    lines.append(("goes on", f"from step {step:,}{last}"))
   return lines
 
 

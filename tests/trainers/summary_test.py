@@ -66,6 +66,8 @@ class SummaryTest(tf.test.TestCase, parameterized.TestCase):
       ],
     )
     self.assertLen(summary.length(44, 22, "64 images", 0), 1)
+    (_, finished) = summary.length(44, 22, "64 images", 44)
+    self.assertEqual(finished, ("goes on", "from step 44, the last one"))
 
   def test_outcome(self):
     workdir = self.get_temp_dir()
