@@ -101,17 +101,19 @@ def length(
     )
   ]
   if step:
-    lines.append(("goes on", f"from step {step:,}"))
+    last = ", the last one" if step == total_steps else ""
+    lines.append(("goes on", f"from step {step:,}{last}"))
   return lines
 
 
-def outcome(workdir: str, name: str) -> list[Line]:
+def outcome(workdir: str, name: str, *, is_least: bool = False) -> list[Line]:
   """Returns lines on the final and the best evaluation of a run.
 
   Args:
     workdir: Directory of the run.
-    name: Of the metric, such as "accuracy": the greatest is the best, and of
-      equal ones the later, as for the best checkpoint.
+    name: Of the metric, such as "accuracy". Of equal ones the later is the
+      best, as for the best checkpoint.
+    is_least: Whether the least value is the best, not the greatest.
   """
   found = [
     (line[f"eval/{name}"], line["step"])
@@ -120,7 +122,12 @@ def outcome(workdir: str, name: str) -> list[Line]:
   ]
   if not found:
     return []
-  best = max((pair for pair in found if not math.isnan(pair[0])), default=None)
+  sign = -1 if is_least else 1
+  best = max(
+    (pair for pair in found if not math.isnan(pair[0])),
+    key=lambda pair: (sign * pair[0], pair[1]),
+    default=None,
+  )
   lines = [(f"final {_label(name)}", _validation(name, *found[-1]))]
   if best:
     lines.append((f"best {_label(name)}", _validation(name, *best)))

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 # A variable that only those set who look for a fault in TensorFlow.
 SHOWN_BY = "TF_CPP_MAX_VLOG_LEVEL"
 _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
-_ERRORS_ONLY = "2"
+# What makes an operation fail is in its exception too.
+_FATAL_ERRORS_ONLY = "3"
 
 # Lines of abseil's log and of TensorFlow's former one, but no fatal errors.
 _LOG_LINE = re.compile(
@@ -27,9 +28,9 @@ _LOG_LINE = re.compile(
 
 
 def limit() -> None:
-  """Limits the log to errors; call it before TensorFlow is imported."""
-  if SHOWN_BY not in os.environ and os.environ.get(_LEVEL) != "3":
-    os.environ[_LEVEL] = _ERRORS_ONLY
+  """Limits the log to fatal errors; call it before TensorFlow is imported."""
+  if SHOWN_BY not in os.environ:
+    os.environ[_LEVEL] = _FATAL_ERRORS_ONLY
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ class WatchTest(tf.test.TestCase, parameterized.TestCase):
   def tearDown(self):
     after = [signal.getsignal(number) for number in signals.NAMES]
     self.assertEqual(after, self.before)
+    self.assertEqual(signal.set_wakeup_fd(-1), -1)
     super().tearDown()
 
   def _tell(self, sentence):

@@ -66,19 +66,21 @@ class SummaryTest(tf.test.TestCase, parameterized.TestCase):
       ],
     )
     self.assertLen(summary.length(44, 22, "64 images", 0), 1)
+    (_, finished) = summary.length(44, 22, "64 images", 44)
+    self.assertEqual(finished, ("goes on", "from step 44, the last one"))
 
   def test_outcome(self):
     workdir = self.get_temp_dir()
     path = os.path.join(workdir, "metrics.jsonl")
 
-    def outcome(*values):
+    def outcome(*values, **options):
       with open(path, "w") as file:
         for step, value in enumerate(values, 1):
           line = {"step": step, "epoch": step, "train/loss": 1.0}
           if value is not None:
             line["eval/accuracy"] = value
           file.write(json.dumps(line) + "\n")
-      return dict(summary.outcome(workdir, "accuracy"))
+      return dict(summary.outcome(workdir, "accuracy", **options))
 
     self.assertEqual(
       # Of equal ones the later is the best, as for the checkpoint.
@@ -87,6 +89,10 @@ class SummaryTest(tf.test.TestCase, parameterized.TestCase):
         "final accuracy": "25.00% in validation, after step 6",
         "best accuracy": "75.00% in validation, after step 4",
       },
+    )
+    least = outcome(0.5, 0.25, 0.25, 0.75, is_least=True)
+    self.assertEqual(
+      least["best accuracy"], "25.00% in validation, after step 3"
     )
     self.assertEmpty(outcome(None))
     self.assertNotIn("best accuracy", outcome(float("nan")))
