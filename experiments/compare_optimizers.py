@@ -94,7 +94,7 @@ def main(values: flags.FlagValues) -> None:
       name_of(experiment): _run_all(experiment, factors, run.strategy, values)
       for experiment in values.config
     }
-  report.write(runs, _TRAINERS[values.trainer][1], values.workdir)
+    report.write(runs, _TRAINERS[values.trainer][1], values.workdir)
 
 
 def _parse_factor(text):
