@@ -12,7 +12,8 @@ WORDS, one of them, by default the first:
 lookahead  Lookahead around the same Adam: k = 5, alpha = .5
 adam       Adam
 
-No other learning rate was tried:
+No other learning rate was tried. At this one, in a smaller form of 300 steps,
+Lookahead is behind Adam: docs/comparing.md.
 
 words      rate  here
 ---------  ----  ------------------------------------------------------------

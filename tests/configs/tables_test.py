@@ -136,9 +136,11 @@ class LearningRatesTest(absltest.TestCase):
       experiments.DIRECTORY, "..", "docs", "learning_rates.md"
     )
     with open(page) as file:
-      rows = re.findall(
-        r"^\| image_folder_(\S+) +\| (\S+) +\| 3 +\| (\S+) ", file.read(), re.M
-      )
+      _, _, section = file.read().partition("\n## What was measured\n")
+    section, _, _ = section.partition("\n## ")
+    rows = re.findall(
+      r"^\| image_folder_(\S+) +\| (\S+) +\| 3 +\| (\S+) ", section, re.M
+    )
     self.assertLen(rows, 20)
     best = {}
     for words, rate, accuracy in rows:
