@@ -155,6 +155,10 @@ def override(
     if "optimizer.name" in last:
       notes += _change_optimizer(config, last)
     lookahead = [one for one in last if one.startswith("lookahead.")]
+    if lookahead and "lookahead" in last:
+      raise UserError(
+        f"{last['lookahead']} and {last[lookahead[0]]} exclude each other."
+      )
     if lookahead and config.get("lookahead", ...) is None:
       config.lookahead = config_dict.create(**_LOOKAHEAD)
     for one in last.values():
@@ -321,7 +325,9 @@ def _set(config, one):
   holder, name = _find(config, one)
   value = dict(holder.items(preserve_field_references=True))[name]
   if isinstance(value, ml_collections.ConfigDict):
-    example = _ALSO_CALLED.get(one.field, f"{one.field}.{next(iter(value))}")
+    example = _ALSO_CALLED.get(
+      one.field, f"{one.field}.{next(iter(value), 'FIELD')}"
+    )
     raise UserError(
       f"{one}: {one.field} is a group of fields, {', '.join(value)}. Set one "
       f"of them, as in {one.prefix}{example}=VALUE."

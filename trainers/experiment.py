@@ -5,7 +5,7 @@ The `experiment.py` of each trainer builds on this module. Together with
 everything else takes what it needs by name.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -36,6 +36,24 @@ _LEARNING_RATE = (
   ("learning_rate.peak", *POSITIVE),
   ("learning_rate.warmup", *NOT_NEGATIVE),
 )
+
+
+# Fields that came later, with the values that runs before them had.
+_NEWER = {"data.validation_fraction": None, "data.split_seed": 0}
+
+
+def of_record(record: Mapping[str, Any]) -> ml_collections.ConfigDict:
+  """Returns the config of a run, which may be older than some fields.
+
+  Args:
+    record: The run's config.json.
+  """
+  config = ml_collections.ConfigDict(record)
+  for field, value in _NEWER.items():
+    group, _, name = field.rpartition(".")
+    if name not in config[group]:
+      config[group][name] = value
+  return config
 
 
 def check_ranges(

@@ -14,7 +14,7 @@ DIRECTORY = os.path.join(
   os.path.dirname(os.path.dirname(os.path.dirname(__file__))), "configs"
 )
 IMAGES = ("cifar", "digits", "image_folder", "imagenet")
-TRANSLATIONS = ("multi30k", "phrases", "wmt14")
+TRANSLATIONS = ("multi30k", "phrases", "text_files", "wmt14")
 
 
 def module(name: str) -> types.ModuleType:

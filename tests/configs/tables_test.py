@@ -42,6 +42,7 @@ _EXPERIMENTS = {
   },
   "multi30k": {"adam", "lookahead", "no_warmup,adam", "no_warmup,lookahead"},
   "phrases": {"adam", "lookahead"},
+  "text_files": {"adam", "lookahead"},
   "wmt14": {*_WMT14, "base,no_warmup,lookahead", "big,adam", "big,lookahead"},
 }
 

@@ -220,6 +220,21 @@ class OverrideTest(tf.test.TestCase, parameterized.TestCase):
     with self.assertRaisesRegex(UserError, message):
       experiment.check_optimizer(config)
 
+  def test_lookahead_and_no_lookahead(self):
+    for words in ("sgd", "lookahead"):
+      with self.assertRaisesRegex(UserError, "lookahead=None and .*period=3"):
+        _override(
+          _load(f"digits.py:{words}"),
+          "--config.lookahead.sync_period=3",
+          "--config.lookahead=None",
+        )
+
+  def test_a_group_without_fields(self):
+    config = _load("digits.py:sgd")
+    _override(config, "--config.optimizer.name=adamw")
+    with self.assertRaisesRegex(UserError, "optimizer.arguments.FIELD=VALUE"):
+      _override(config, "--config.optimizer.arguments=3")
+
   def test_arguments_that_lookahead_does_not_have(self):
     config = _load("digits.py:sgd")
     _override(config, "--config.lookahead.alpha=.5")

@@ -42,6 +42,15 @@ class RangesTest(tf.test.TestCase, parameterized.TestCase):
       self._check(**fields)
 
 
+class RecordTest(tf.test.TestCase):
+  def test_a_run_that_is_older_than_some_fields(self):
+    record = {"seed": 3, "data": {"name": "digits", "split_seed": 1}}
+    config = experiment.of_record(record)
+    self.assertEqual(config.seed, 3)
+    self.assertEqual(config.data.split_seed, 1)
+    self.assertIsNone(config.data.validation_fraction)
+
+
 class JitCompileTest(tf.test.TestCase):
   def test_where_xla_cannot_compile(self):
     one = tf.distribute.OneDeviceStrategy("CPU:0")

@@ -26,6 +26,7 @@ from trainers.experiment import (
   read_optimizer,
   smaller_batch,
 )
+from trainers.experiment import of_record as config_of_record
 from trainers.image_classification import sources, splits
 from trainers.image_classification.model import (
   FEATURES,
@@ -221,7 +222,7 @@ def of_record(
     UserError: as `unpack` does.
   """
   described = splits.of_record(source)
-  return unpack(ml_collections.ConfigDict(config), described, strategy)
+  return unpack(config_of_record(config), described, strategy)
 
 
 def make_model_and_slots(

@@ -125,7 +125,8 @@ def load_and_split(
   if not folders.files:
     raise UserError(
       f"--data_dir={root} must hold CLASS/*.jpg, with names that end in one of "
-      f"{READABLE}, and holds no images."
+      f"{READABLE}. It has no folder with images, and "
+      f"{folders.without_class:,} images without a folder."
     )
   train, validation = {}, {}
   for name, paths in folders.files.items():

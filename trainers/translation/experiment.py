@@ -23,6 +23,7 @@ from trainers.experiment import (
   read_optimizer,
   smaller_batch,
 )
+from trainers.experiment import of_record as config_of_record
 from trainers.translation import scoring, sources, vocabulary
 from trainers.translation.layers import Architecture
 from trainers.translation.model import Transformer, make_model
@@ -290,7 +291,7 @@ def of_record(
   Raises:
     UserError: as `unpack` does.
   """
-  return unpack(ml_collections.ConfigDict(record), None, strategy)
+  return unpack(config_of_record(record), None, strategy)
 
 
 def make_model_and_slots(

@@ -156,7 +156,7 @@ def _text_files(data, data_dir):
       return None
     if missing:
       raise UserError(
-        f"Text files as data need one for data.{missing[0]} too: "
+        f"Text files as data need one for data.{missing[0]}: "
         f"--config.data.{missing[0]}=FILE{_HELD_OUT * (name == SPLITS[1])}"
       )
     source, target = (

@@ -321,7 +321,7 @@ def _explain(error, recipe):
   if too_large:
     return UserError(
       f"vocabulary.size={recipe.size} is more than the training text supports, "
-      f"which is {too_large[1]}."
+      f"which is {too_large[1]}: try --config.vocabulary.size={too_large[1]}"
     )
   too_small = re.search(r"smaller than required_chars\D*\d+ vs (\d+)", message)
   if too_small:

@@ -230,7 +230,7 @@ class LoadAndSplitTest(tf.test.TestCase):
     for root, message in (
       (None, "needs --data_dir"),
       (os.path.join(self.root, "none"), "is not a directory"),
-      (os.path.join(self.root, "cat"), "holds no images"),
+      (os.path.join(self.root, "cat"), "no folder with images, and 40 images"),
     ):
       self.root = root
       with self.assertRaisesRegex(UserError, message):

@@ -226,7 +226,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
   def test_the_greatest_size_that_the_error_names_can_be_had(self, kind):
     with self.assertRaises(UserError) as raised:
       _model(size=8000, kind=kind)
-    size = int(str(raised.exception).split()[-1].rstrip("."))
+    size = int(str(raised.exception).rpartition("=")[2])
     model = _model(size=size, kind=kind)
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     self.assertEqual(processor.vocab_size(), size)
