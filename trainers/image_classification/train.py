@@ -105,14 +105,13 @@ def _make_input(split, experiment, strategy):
 
 
 def _save_models(model, experiment, run):
-  """Writes the best weights and the last ones."""
+  """Writes a file of the last weights, and one of the best."""
   checkpoints = Checkpoints(run.workdir, model, experiment.optimizer)
-  for which, name in (("best", "best.keras"), ("last", "model.keras")):
+  for which, name in (("last", "model.keras"), ("best", "best.keras")):
     trained.restore_weights(
       which, checkpoints, model, experiment.optimizer, PROGRAM
     )
     if run.is_chief:
       path = os.path.join(run.workdir, name)
       export.save_keras_model(export.make_keras_model(model, experiment), path)
-  if run.is_chief:
-    print(f"Trained: {path}")
+      print(f"Trained: {path} ({which} weights)")

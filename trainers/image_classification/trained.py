@@ -73,7 +73,7 @@ def load(run: devices.Runtime, weights: str = "best") -> Trained:
     PROGRAM,
   )
   chosen += f" of {experiment.plan.total_steps}"
-  # The file that a run writes last.
+  # The file that a run writes after its last step.
   if not tf.io.gfile.exists(os.path.join(run.workdir, "model.keras")):
     chosen += ", and the run has not finished"
   return Trained(model, experiment, chosen)
