@@ -179,7 +179,9 @@ def as_csv(predictions: Predictions) -> str:
 
 def define_flags(values: flags.FlagValues) -> None:
   """Defines the flags of this program."""
-  trained.define_flags(values)
+  trained.define_flags(
+    values, "A CSV file to write, with the probabilities of all classes."
+  )
   flags_lib.define_path("input", "A photo, or a folder of photos.", values)
 
 

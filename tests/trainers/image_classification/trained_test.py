@@ -324,9 +324,14 @@ class TrainedTest(tf.test.TestCase, parameterized.TestCase):
       rows = [*csv.reader(file)]
     self.assertEqual([row[0] for row in rows[1:]], self.files)
     self.assertIn(f" {rows[1][1]} ", lines[1])
+    values, _ = command_line.parse([workdir], predict.define_flags)
+    in_help = values.get_key_flags_for_module(predict.__name__)
+    self.assertContainsSubset(
+      ("input", "output", "weights"), [flag.name for flag in in_help]
+    )
     photo = f"--input={self.files[0]}"
     predicts = (predict.main, predict.define_flags)
-    exports = (export.main, trained.define_flags)
+    exports = (export.main, export.define_flags)
     for (main, define), arguments, message in (
       (predicts, [workdir], "--input"),
       (predicts, [photo], "workdir"),
