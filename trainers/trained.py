@@ -15,10 +15,18 @@ from trainers import workdir as workdir_lib
 from trainers.checkpoints import Checkpoints
 from trainers.errors import UserError
 
+# --help lists the flags of the module that runs: those defined here are its.
+flags.disclaim_key_flags()
 
-def define_flags(values: flags.FlagValues) -> None:
-  """Defines --output, and requires the --workdir of a run."""
-  flags_lib.define_path("output", "Where to write.", values)
+
+def define_flags(values: flags.FlagValues, output: str) -> None:
+  """Defines --output, and requires the --workdir of a run.
+
+  Args:
+    values: Where to define them.
+    output: What --help says of --output.
+  """
+  flags_lib.define_path("output", output, values)
   flags.register_validator(
     "workdir",
     lambda path: path is not None,

@@ -209,10 +209,17 @@ def export(run: devices.Runtime, output: str, *, weights: str = "best") -> None:
   print(f"{output}: a saved model ({loaded.weights})")
 
 
+def define_flags(values: flags.FlagValues) -> None:
+  """Defines the flags of this program."""
+  trained.define_flags(
+    values, "The directory to write, which must not be there, such as mine/1."
+  )
+
+
 def main(values: flags.FlagValues) -> None:
   """Exports as the flags say."""
   export(flags_lib.make_runtime(values), values.output, weights=values.weights)
 
 
 if __name__ == "__main__":
-  flags_lib.run(main, trained.define_flags)
+  flags_lib.run(main, define_flags)

@@ -165,7 +165,12 @@ def _check_given(root, layout):
 def _make_split(files, root):
   labels = np.repeat(np.arange(len(files)), [len(g) for g in files.values()])
   paths = [path for group in files.values() for path in group]
-  return of_files(paths, labels, root)
+  return of_files(
+    paths,
+    labels,
+    channels=3,
+    fingerprint=lambda: fingerprints.of_files(paths, root),
+  )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -72,27 +72,9 @@ def predict(
   """
   paths = _find(input_path)
   loaded = trained.load(run, weights)
-  experiment, strategy = loaded.experiment, run.strategy
-  replicas = strategy.num_replicas_in_sync
-  rows = min(
-    -(-len(paths) // replicas),
-    -(-experiment.batching.global_batch_size // replicas),
-  )
-  batching = dataclasses.replace(
-    experiment.batching, global_batch_size=rows * replicas
-  )
-  split = splits.of_files(
-    # Labels tell which photo an answer is of.
-    paths,
-    np.arange(len(paths)),
-    input_path,
-    experiment.source.channels,
-  )
-  photos = Input(
-    lambda context: KINDS[experiment.pipeline](split, batching, context),
-    strategy,
-  )
-  classify = _make_classify(loaded.model, experiment.objective, strategy)
+  experiment = loaded.experiment
+  photos = _make_input(paths, experiment, run.strategy)
+  classify = _make_classify(loaded.model, experiment.objective, run.strategy)
   names = experiment.source.class_names
   probabilities = np.zeros((len(paths), len(names)), "float32")
   with (
@@ -127,6 +109,24 @@ def _find(path):
       f"names end in {', '.join(image_folder.READABLE)}."
     )
   return photos
+
+
+def _make_input(paths, experiment, strategy):
+  """Returns photos as the evaluation reads them, labelled by their numbers."""
+  split = splits.of_files(
+    paths, np.arange(len(paths)), experiment.source.channels
+  )
+  replicas = strategy.num_replicas_in_sync
+  most = min(len(paths), experiment.batching.global_batch_size)
+  batching = dataclasses.replace(
+    experiment.batching,
+    global_batch_size=-(-most // replicas) * replicas,
+    cache=False,
+  )
+  return Input(
+    lambda context: KINDS[experiment.pipeline](split, batching, context),
+    strategy,
+  )
 
 
 def _make_classify(model, objective, strategy):
@@ -172,13 +172,16 @@ def as_csv(predictions: Predictions) -> str:
   writer.writerow(["photo", "class", *predictions.class_names])
   for number, path in enumerate(predictions.paths):
     name, _ = predictions.likeliest(number)[0]
-    writer.writerow([path, name, *predictions.probabilities[number].tolist()])
+    values = [f"{value:.7g}" for value in predictions.probabilities[number]]
+    writer.writerow([path, name, *values])
   return text.getvalue()
 
 
 def define_flags(values: flags.FlagValues) -> None:
   """Defines the flags of this program."""
-  trained.define_flags(values)
+  trained.define_flags(
+    values, "A CSV file to write, with the probabilities of all classes."
+  )
   flags_lib.define_path("input", "A photo, or a folder of photos.", values)
 
 

@@ -174,15 +174,18 @@ def of_record(record: Mapping[str, Any]) -> Source:
 
 
 def of_files(
-  paths: Sequence[str], labels: np.ndarray, root: str, channels: int = 3
+  paths: Sequence[str],
+  labels: np.ndarray,
+  channels: int,
+  fingerprint: Callable[[], str] = lambda: "",
 ) -> Split:
   """Returns a split of image files.
 
   Args:
     paths: Of the files.
     labels: Integers of shape (files,), from 0.
-    root: A folder above the files. Its name is not in the fingerprint.
     channels: Channels of the pixels, 1 or 3.
+    fingerprint: As in `Split`.
   """
   # Paths of all files are on each host, so that a shuffle mixes classes.
   encoded = np.array([path.encode() for path in paths])
@@ -192,7 +195,7 @@ def of_files(
     load=lambda path, label: Example(tf.io.read_file(path), label),
     name=lambda path, label: path,
     channels=channels,
-    fingerprint=functools.cache(lambda: fingerprints.of_files(paths, root)),
+    fingerprint=functools.cache(fingerprint),
   )
 
 

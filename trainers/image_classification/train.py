@@ -127,9 +127,9 @@ def _make_input(split, experiment, strategy):
 
 
 def _save_models(model, experiment, run):
-  """Writes the best weights and the last ones."""
+  """Writes a file of the last weights, and one of the best."""
   checkpoints = Checkpoints(run.workdir, model, experiment.optimizer)
-  for which, name in (("best", "best.keras"), ("last", "model.keras")):
+  for which, name in (("last", "model.keras"), ("best", "best.keras")):
     trained.restore_weights(
       which, checkpoints, model, experiment.optimizer, PROGRAM
     )

@@ -12,6 +12,9 @@ from trainers.checkpoints import Checkpoints
 from trainers.image_classification import experiment as experiment_lib
 from trainers.image_classification.experiment import Experiment
 
+# --help lists the flags of the module that runs: those defined here are its.
+flags.disclaim_key_flags()
+
 PROGRAM = "trainers.image_classification"
 WEIGHTS = ("best", "last")
 
@@ -31,9 +34,14 @@ class Trained:
   weights: str
 
 
-def define_flags(values: flags.FlagValues) -> None:
-  """Defines the flags of a program that uses a trained run."""
-  trained.define_flags(values)
+def define_flags(values: flags.FlagValues, output: str) -> None:
+  """Defines the flags of a program that uses a trained run.
+
+  Args:
+    values: Where to define them.
+    output: What --help says of --output.
+  """
+  trained.define_flags(values, output)
   flags.DEFINE_enum(
     "weights",
     "best",
@@ -73,7 +81,7 @@ def load(run: devices.Runtime, weights: str = "best") -> Trained:
     PROGRAM,
   )
   chosen += f" of {experiment.plan.total_steps}"
-  # The file that a run writes last.
+  # The file that a run writes after its last step.
   if not tf.io.gfile.exists(os.path.join(run.workdir, "model.keras")):
     chosen += ", and the run has not finished"
   return Trained(model, experiment, chosen)

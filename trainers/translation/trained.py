@@ -15,6 +15,9 @@ from trainers.translation import vocabulary
 from trainers.translation.model import Transformer
 from trainers.translation.translator import Decoding
 
+# --help lists the flags of the module that runs: those defined here are its.
+flags.disclaim_key_flags()
+
 PROGRAM = "trainers.translation"
 
 
@@ -40,7 +43,7 @@ class Trained:
 
 def define_flags(values: flags.FlagValues) -> None:
   """Defines the flags of a program that uses a trained run."""
-  trained.define_flags(values)
+  trained.define_flags(values, "Where to write.")
   flags.DEFINE_integer(
     "beam_size",
     None,

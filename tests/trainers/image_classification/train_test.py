@@ -37,7 +37,7 @@ class TrainTest(
     "runtime.json",
     "source.json",
   )
-  final_file = "model.keras"
+  final_file = "best.keras"
   # The checkpoint at 11 is in the middle of a period.
   steps = (5, 10, 11, 15, 20, 22)
   longer_fields = {"num_epochs": 1.25}

@@ -44,7 +44,12 @@ _KINDS = {
     "data.crop_area": (0.5, 1.0),
   },
 }
-# Classifies files by the Keras file of a run, and by its saved model.
+# How their pipelines decode JPEGs.
+_DCT_METHODS = {
+  "small_images": "INTEGER_FAST",
+  "large_images": "INTEGER_ACCURATE",
+}
+# Classifies files by Keras files and by saved models.
 _CLASSIFY = """
 import json
 import sys
@@ -52,34 +57,42 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-keras_file, saved_model, method, *files = sys.argv[1:]
-model = keras.models.load_model(keras_file)
-names = model.get_layer("class_name").get_vocabulary()
-saved = tf.saved_model.load(saved_model)
+models, *files = sys.argv[1:]
 contents = [tf.io.read_file(file) for file in files]
-images = [
-  tf.io.decode_jpeg(content, 3, dct_method=method)[tf.newaxis].numpy()
-  for content in contents
-]
-by_files = saved.signatures["serving_default"](images=tf.stack(contents))
-by_pixels = saved.signatures["pixels"]
-answers = {
-  "uint8": [model.predict(image, verbose=0) for image in images],
-  "float32": [model(image.astype("float32")) for image in images],
-  "pixels": [by_pixels(images=tf.cast(i, tf.float32)) for i in images],
-}
-answers = {
-  key: {name: np.concatenate([v[name] for v in value]) for name in value[0]}
-  for key, value in answers.items()
-}
-answers["files"] = {key: value.numpy() for key, value in by_files.items()}
-for answer in answers.values():
-  assert all(list(row) == [name.encode() for name in names]
-             for row in answer.pop("class_names", []))
-  answer["class_name"] = [name.decode() for name in answer["class_name"]]
-  answer["probabilities"] = answer["probabilities"].tolist()
+
+def classify(keras_file, saved_model, method):
+  model = keras.models.load_model(keras_file)
+  names = model.get_layer("class_name").get_vocabulary()
+  saved = tf.saved_model.load(saved_model)
+  images = [
+    tf.io.decode_jpeg(content, 3, dct_method=method)[tf.newaxis].numpy()
+    for content in contents
+  ]
+  floats = [tf.constant(image, tf.float32) for image in images]
+  by_pixels = saved.signatures["pixels"]
+  by_files = saved.signatures["serving_default"](images=tf.stack(contents))
+  for answer in (by_files, by_pixels(images=floats[0])):
+    for row in answer["class_names"].numpy():
+      assert [name.decode() for name in row] == names
+  kinds = {
+    "uint8": [model.predict(image, verbose=0) for image in images],
+    "float32": [model(image) for image in floats],
+    "pixels": [by_pixels(images=image) for image in floats],
+    "files": [by_files],
+  }
+  answers = {}
+  for kind, parts in kinds.items():
+    class_name, probabilities = (
+      np.concatenate([part[key] for part in parts])
+      for key in ("class_name", "probabilities")
+    )
+    guesses = [name.decode() for name in class_name]
+    answers[kind] = guesses, probabilities.tolist()
+  return names, answers
+
+results = [classify(*model) for model in json.loads(models)]
 assert not any(m.startswith(("trainers", "lookahead")) for m in sys.modules)
-print(json.dumps([names, answers]))
+print(json.dumps(results))
 """
 
 
@@ -175,49 +188,43 @@ class TrainedTest(tf.test.TestCase, parameterized.TestCase):
     self.assertEqual(found.weights, f"{weights}, step {line['step']} of 12")
     self.assertEvaluatedAs(line, found.probabilities)
 
-  @parameterized.parameters(*_KINDS)
-  def test_other_programs_classify_without_this_package(self, kind):
-    run = self.runs[kind]
-    best, last = self._evaluations(run)
-    directory = self._path("serving/model/1")
-    export.export(run, f"{directory}/", weights="last")
-    # As the pipeline decodes JPEGs.
-    method = {
-      "small_images": "INTEGER_FAST",
-      "large_images": "INTEGER_ACCURATE",
-    }
+  def test_other_programs_classify_without_this_package(self):
+    models = []
+    for kind, run in self.runs.items():
+      directory = self._path(f"serving/{kind}/1")
+      export.export(run, f"{directory}/", weights="last")
+      keras_file = os.path.join(run.workdir, "best.keras")
+      models.append((keras_file, directory, _DCT_METHODS[kind]))
     classified = subprocess.run(
-      [
-        *(sys.executable, "-c", _CLASSIFY),
-        *(os.path.join(run.workdir, "best.keras"), directory),
-        *(method[kind], *self.files),
-      ],
+      [sys.executable, "-c", _CLASSIFY, json.dumps(models), *self.files],
       capture_output=True,
       text=True,
       cwd=self.root,
     )
     self.assertEqual(classified.returncode, 0, classified.stderr)
-    names, answers = json.loads(classified.stdout)
-    self.assertEqual(names, [*_CLASSES])
-    self.assertCountEqual(answers, ("uint8", "float32", "pixels", "files"))
-    for key, answer in answers.items():
-      with self.subTest(key):
-        is_best = key in ("uint8", "float32")
-        line = best if is_best else last
-        self.assertEvaluatedAs(line, answer["probabilities"])
-        likeliest = np.argmax(answer["probabilities"], axis=-1)
-        self.assertEqual(answer["class_name"], [names[i] for i in likeliest])
+    for run, (names, answers) in zip(
+      self.runs.values(), json.loads(classified.stdout)
+    ):
+      self.assertEqual(names, [*_CLASSES])
+      best, last = self._evaluations(run)
+      lines = {"uint8": best, "float32": best, "pixels": last, "files": last}
+      self.assertEqual(answers.keys(), lines.keys())
+      for kind, (guesses, probabilities) in answers.items():
+        with self.subTest(run=run.workdir, kind=kind):
+          self.assertEvaluatedAs(lines[kind], probabilities)
+          likeliest = np.argmax(probabilities, axis=-1)
+          self.assertEqual(guesses, [names[i] for i in likeliest])
+
+  def test_the_last_weights_have_a_file(self):
+    run = self.runs["small_images"]
     model = keras.models.load_model(os.path.join(run.workdir, "model.keras"))
-    image = tf.io.decode_jpeg(
-      tf.io.read_file(self.files[0]), 3, dct_method=method[kind]
-    )
+    image = tf.io.decode_image(tf.io.read_file(self.files[0]), 3)
+    found = predict.predict(run, self.files[0], weights="last")
     self.assertAllClose(
-      model.predict(image[tf.newaxis], verbose=0)["probabilities"][0],
-      answers["files"]["probabilities"][0],
-      rtol=1e-3,
+      model.predict(image[tf.newaxis], verbose=0)["probabilities"],
+      found.probabilities,
+      rtol=1e-4,
     )
-    with self.assertRaisesRegex(UserError, "is there already"):
-      export.export(run, directory)
 
   def test_the_program_in_the_docs(self):
     run = self.runs["small_images"]
@@ -317,9 +324,14 @@ class TrainedTest(tf.test.TestCase, parameterized.TestCase):
       rows = [*csv.reader(file)]
     self.assertEqual([row[0] for row in rows[1:]], self.files)
     self.assertIn(f" {rows[1][1]} ", lines[1])
+    values, _ = command_line.parse([workdir], predict.define_flags)
+    in_help = values.get_key_flags_for_module(predict.__name__)
+    self.assertContainsSubset(
+      ("input", "output", "weights"), [flag.name for flag in in_help]
+    )
     photo = f"--input={self.files[0]}"
     predicts = (predict.main, predict.define_flags)
-    exports = (export.main, trained.define_flags)
+    exports = (export.main, export.define_flags)
     for (main, define), arguments, message in (
       (predicts, [workdir], "--input"),
       (predicts, [photo], "workdir"),

@@ -66,6 +66,14 @@ class FlagsTest(tf.test.TestCase, parameterized.TestCase):
       )
       self.assertIn("workdir", text)
 
+  def test_help_lists_the_flags_of_other_modules_too(self):
+    values, _ = command_line.parse(["--workdir=a"], translate.define_flags)
+    in_help = values.get_key_flags_for_module(translate.__name__)
+    self.assertContainsSubset(
+      ("beam_size", "input", "output", "weights"),
+      [flag.name for flag in in_help],
+    )
+
   def test_a_program_in_a_process_of_its_own(self):
     finished = command_line.start(
       "trainers.translation.export",
