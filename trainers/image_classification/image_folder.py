@@ -15,6 +15,7 @@ import tensorflow as tf
 import tqdm
 
 from trainers.errors import UserError, first_line
+from trainers.image_classification import fingerprints
 from trainers.image_classification.splits import Source, of_files
 
 # By their names: which format it is an image file's contents say.
