@@ -86,6 +86,11 @@ class Checkpoints:
     return self.paths[-1] if self.paths else None
 
   @property
+  def latest_step(self) -> int:
+    """The step of the last checkpoint that is whole, or 0."""
+    return _step(self.latest) if self.latest else 0
+
+  @property
   def paths(self) -> list[str]:
     """The paths of the last checkpoints that are whole, the oldest first."""
     return [p for p in _paths(self._directory) if p not in self._unreadable]

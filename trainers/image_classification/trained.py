@@ -1,10 +1,8 @@
 """A run that was trained: its model with the weights of a checkpoint."""
 
 import dataclasses
-import os
 
 import keras
-import tensorflow as tf
 from absl import flags
 
 from trainers import devices, trained
@@ -73,15 +71,12 @@ def load(run: devices.Runtime, weights: str = "best") -> Trained:
     records["config"], records["source"], run.strategy
   )
   model = experiment_lib.make_model_and_slots(experiment, run.strategy)
+  checkpoints = Checkpoints(run.workdir, model, experiment.optimizer)
   chosen = trained.restore_weights(
-    weights,
-    Checkpoints(run.workdir, model, experiment.optimizer),
-    model,
-    experiment.optimizer,
-    PROGRAM,
+    weights, checkpoints, model, experiment.optimizer, PROGRAM
   )
-  chosen += f" of {experiment.plan.total_steps}"
-  # The file that a run writes after its last step.
-  if not tf.io.gfile.exists(os.path.join(run.workdir, "model.keras")):
+  total = experiment.plan.total_steps
+  chosen += f" of {total}"
+  if checkpoints.latest_step < total:
     chosen += ", and the run has not finished"
   return Trained(model, experiment, chosen)

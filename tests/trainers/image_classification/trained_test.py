@@ -274,7 +274,7 @@ class TrainedTest(tf.test.TestCase, parameterized.TestCase):
   def test_a_run_that_has_not_finished(self):
     run = Runtime(self.runs["small_images"].strategy, self._path("run"))
     shutil.copytree(self.runs["small_images"].workdir, run.workdir)
-    os.remove(os.path.join(run.workdir, "model.keras"))
+    os.remove(os.path.join(run.workdir, "checkpoints", "ckpt-12.index"))
     found = predict.predict(run, self.files[0])
     self.assertIn("has not finished", found.weights)
     shutil.rmtree(os.path.join(run.workdir, "best"))
