@@ -21,6 +21,7 @@ from absl import flags
 from experiments import report, score
 from trainers import config_files, devices, errors, files
 from trainers import flags as flags_lib
+from trainers import overrides as overrides_lib
 from trainers.errors import UserError
 from trainers.image_classification import __main__ as image_classification
 from trainers.translation import __main__ as translation
@@ -155,17 +156,17 @@ def load_config(
     overrides: Each FIELD=VALUE.
 
   Returns:
-    The config, and the sentences of `config_files.override`.
+    The config, and the sentences of `overrides.override`.
 
   Raises:
     UserError: if there is no such config or field, or for a wrong value.
   """
   config = config_files.load(experiment)
   parts = [one.partition("=") for one in overrides]
-  notes = config_files.override(
+  notes = overrides_lib.override(
     config,
     [
-      config_files.Override(field, value if equals else None, _PREFIX)
+      overrides_lib.Override(field, value if equals else None, _PREFIX)
       for field, equals, value in parts
     ],
   )

@@ -25,6 +25,7 @@ from trainers import (
   initialization,
   profiling,
 )
+from trainers import overrides as overrides_lib
 from trainers.devices import Runtime
 from trainers.errors import UserError
 from trainers.tpu import chips, compile_only
@@ -265,12 +266,12 @@ def parse(arguments: Sequence[str], values: flags.FlagValues) -> list[str]:
     )
     if not has_config:
       return values(arguments)
-    arguments, overrides = config_files.take_overrides(arguments)
+    arguments, overrides = overrides_lib.take_overrides(arguments)
     rest = values(arguments)
     if overrides and values.config is None:
       raise UserError(f"{overrides[0]} needs a config: --config=FILE:WORDS")
     if overrides:
-      for note in config_files.override(values.config, overrides):
+      for note in overrides_lib.override(values.config, overrides):
         print(note, file=sys.stderr)
     return rest
   except flags.UnrecognizedFlagError as error:
@@ -417,8 +418,8 @@ def _describe_unknown(error, values):
   config = values["config"].value if "config" in values else None
   if isinstance(config, list):
     config = config_files.load(config[0])
-  field = config_files.suggest(name, config) if config else None
+  field = overrides_lib.suggest(name, config) if config else None
   if field:
-    meant = config_files.Override(field, value or "VALUE", prefix)
+    meant = overrides_lib.Override(field, value or "VALUE", prefix)
     return f"{sentence}. Did you mean {meant}?"
   return f"{sentence}. (--help lists the flags.)"

@@ -74,6 +74,7 @@ class ImportsTest(parameterized.TestCase):
     doors = {
       "trainers/config_files.py",
       "trainers/flags.py",
+      "trainers/overrides.py",
       "trainers/experiment.py",
       *(f"{task.replace('.', '/')}/experiment.py" for task in _TASKS),
     }
