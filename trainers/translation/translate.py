@@ -10,10 +10,10 @@ import time
 import tensorflow as tf
 from absl import flags
 
-from trainers import devices, files
+from trainers import devices, files, text_files
 from trainers import flags as flags_lib
 from trainers.errors import UserError
-from trainers.translation import sources, trained
+from trainers.translation import trained
 from trainers.translation.translator import Translator
 
 
@@ -41,7 +41,7 @@ def translate(
   """
   output = trained.check_output(output)
   _check_file(output)
-  sentences = list(sources.read_lines(input_path))
+  sentences = list(text_files.read_lines(input_path))
   loaded = trained.load(run, weights, beam_size)
   translator = Translator(
     loaded.model,
