@@ -14,7 +14,12 @@ import tensorflow as tf
 
 from trainers import optimizers
 from trainers.errors import UserError
-from trainers.learning_rates import SCHEDULES, UNITS, LearningRate
+from trainers.learning_rates import (
+  SCHEDULES,
+  UNITS,
+  LearningRate,
+  Multiplied,
+)
 
 # A field such as "data.size", a condition on its value, and the condition in
 # words.
@@ -109,6 +114,7 @@ def read_optimizer(
   config: ml_collections.ConfigDict,
   learning_rate: LearningRate,
   strategy: tf.distribute.Strategy,
+  factors: Sequence[tf.Variable] = (),
 ) -> tuple[keras.optimizers.Optimizer, optimizers.Clipping]:
   """Returns the optimizer of an experiment, not built, and its clipping.
 
@@ -118,6 +124,7 @@ def read_optimizer(
       holds the arguments of the Lookahead around it, or is None for none.
     learning_rate: From `read_learning_rate`.
     strategy: The strategy to train with.
+    factors: Variables that multiply the learning rate.
 
   Raises:
     UserError: for a wrong name or argument.
@@ -129,10 +136,11 @@ def read_optimizer(
     lookahead=None if config.lookahead is None else config.lookahead.to_dict(),
   )
   clipping = optimizers.Clipping(recipe.arguments, replicas)
+  schedule = learning_rate.make_schedule()
+  if factors:
+    schedule = Multiplied(schedule, *factors)
   with strategy.scope():
-    optimizer = optimizers.make_optimizer(
-      recipe, learning_rate.make_schedule(), replicas
-    )
+    optimizer = optimizers.make_optimizer(recipe, schedule, replicas)
   return optimizer, clipping
 
 

@@ -102,6 +102,10 @@ class Task:
       checkpoint.
     counts: Those of `metrics` that count something in a step, such as tokens.
       They are written per second too.
+    best_is_least: Whether the least value of `best` marks it instead.
+    state: What checkpoints hold beside model, optimizer and step, if anything.
+    on_evaluation: Called with the metrics of each evaluation, before a
+      checkpoint of that step is saved: so it may change `state`.
   """
 
   model: keras.Model
@@ -112,6 +116,9 @@ class Task:
   evaluate: Callable[[], Mapping[str, float]]
   best: str
   counts: tuple[str, ...] = ()
+  best_is_least: bool = False
+  state: tf.Module | None = None
+  on_evaluation: Callable[[Mapping[str, float]], None] = lambda metrics: None
 
 
 def train(task: Task, plan: Plan, runtime: Runtime) -> None:
@@ -136,6 +143,7 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
     task.optimizer,
     plan.keep_checkpoints,
     plan.is_checkpoint_due,
+    task.state,
   )
   step = checkpoints.restore()
   gather = agreement.make_gather(strategy)
@@ -240,10 +248,14 @@ class _Host:
     if evaluates:
       self._evaluated = dict(self._task.evaluate())
       values |= {f"eval/{name}": v for name, v in self._evaluated.items()}
+      self._task.on_evaluation(self._evaluated)
     self._writer.write(step, step / plan.steps_per_epoch, values)
     # Only one process writes; all of them read.
     if evaluates and self._is_chief:
-      self._checkpoints.save_if_best(step, self._evaluated[self._task.best])
+      result = self._evaluated[self._task.best]
+      self._checkpoints.save_if_best(
+        step, -result if self._task.best_is_least else result
+      )
     if (saves or stops) and self._is_chief:
       self._checkpoints.save(step)
     if stops:

@@ -10,14 +10,21 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from trainers import agreement, errors, files, loop, optimizers
+from trainers import (
+  agreement,
+  errors,
+  files,
+  final_weights,
+  loop,
+  optimizers,
+)
 from trainers import workdir as workdir_lib
 from trainers.checkpoints import Checkpoints
 from trainers.devices import Runtime
 from trainers.input import Input
 from trainers.translation import rows as rows_lib
 from trainers.translation import step as step_lib
-from trainers.translation import trained, vocabulary
+from trainers.translation import vocabulary
 from trainers.translation.experiment import Experiment, make_model_and_slots
 from trainers.translation.pipelines import BATCH_KEYS, RowsPipeline
 from trainers.translation.translator import Translator
@@ -166,7 +173,7 @@ def _make_evaluation(model, words, translator, experiment, run):
 def _score(model, translator, experiment, run):
   """Scores the final weights, and writes the scores and the translations."""
   scored = experiment.texts.final
-  chosen = trained.restore_weights(
+  chosen = final_weights.restore(
     experiment.final_weights,
     Checkpoints(run.workdir, model, experiment.optimizer),
     model,

@@ -2,12 +2,10 @@
 
 import dataclasses
 
-import keras
-import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from trainers import devices, optimizers
+from trainers import devices, final_weights
 from trainers import flags as flags_lib
 from trainers import workdir as workdir_lib
 from trainers.checkpoints import Checkpoints
@@ -92,8 +90,8 @@ def load(
 
   Args:
     run: Where the run is, and what to use now.
-    weights: "best", "last" or "average", see `restore_weights`; None for the
-      config's `final_weights`.
+    weights: "best", "last" or "average", as for `final_weights.restore`; None
+      for `final_weights` of the config.
     beam_size: In place of the config's; None for that.
 
   Raises:
@@ -115,7 +113,7 @@ def load(
   model = experiment_lib.make_model_and_slots(
     experiment, words.size, run.strategy
   )
-  chosen = restore_weights(
+  chosen = final_weights.restore(
     weights or experiment.final_weights,
     Checkpoints(run.workdir, model, experiment.optimizer),
     model,
@@ -142,60 +140,3 @@ def _load_vocabulary(workdir, record):
     f"{workdir}/vocabulary has no file with the vocabulary that this run was "
     f"trained with, whose SHA-256 is {record['fingerprint']}: put it back."
   )
-
-
-def restore_weights(
-  which: str,
-  checkpoints: Checkpoints,
-  model: keras.Model,
-  optimizer: keras.optimizers.Optimizer,
-  count: int,
-) -> str:
-  """Puts weights of earlier steps into `model`: the slow ones of a Lookahead.
-
-  The optimizer is then of no use: its state is that of a checkpoint.
-
-  Args:
-    which: "best" for those with the best evaluation, "last", or "average" for
-      the mean of the last `count` checkpoints.
-    checkpoints: Of this model and optimizer.
-    model: Built.
-    optimizer: Built.
-    count: How many to average.
-
-  Returns:
-    What it was, for people: "best, step 300".
-
-  Raises:
-    UserError: if there is no such checkpoint, or too few of them.
-  """
-  if which == "average" and count < 2:
-    raise UserError(
-      f"average_checkpoints={count} of this run's config makes no average: "
-      "take the best or the last weights."
-    )
-  if which == "best":
-    paths = [checkpoints.best] if checkpoints.best else []
-  else:
-    paths = checkpoints.paths[-(count if which == "average" else 1) :]
-  if not paths:
-    raise UserError(
-      f"There is no {which} checkpoint in {checkpoints.workdir}: train there "
-      "first, by python -m trainers.translation."
-    )
-  if which == "average" and len(paths) < count:
-    raise UserError(
-      f"average_checkpoints={count}, but {checkpoints.workdir} has "
-      f"{len(paths)}: train for longer, or set checkpoint_every_steps lower."
-    )
-  variables = model.trainable_variables
-  sums = [np.zeros(v.shape) for v in variables]
-  steps = []
-  for path in paths:
-    steps.append(str(checkpoints.read(path)))
-    with optimizers.weights_to_evaluate(model, optimizer):
-      for total, variable in zip(sums, variables):
-        total += np.array(variable)
-  for total, variable in zip(sums, variables):
-    variable.assign(total / len(paths))
-  return f"{which}, step {', '.join(steps)}"

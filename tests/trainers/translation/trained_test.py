@@ -10,6 +10,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from tests.trainers.translation import small_run
+from trainers import final_weights
 from trainers.checkpoints import Checkpoints
 from trainers.devices import Runtime
 from trainers.errors import UserError
@@ -157,16 +158,14 @@ class TrainedTest(tf.test.TestCase, parameterized.TestCase):
       )
       slow = [np.array(v).ravel() for v in optimizer.slow_weights]
       expected = expected + np.concatenate(slow) / 2
-    chosen = trained.restore_weights(
-      "average", checkpoints, model, optimizer, 2
-    )
+    chosen = final_weights.restore("average", checkpoints, model, optimizer, 2)
     self.assertEqual(chosen, "average, step 4, 8")
     found = [np.array(v).ravel() for v in model.trainable_variables]
     self.assertAllClose(np.concatenate(found), expected, atol=1e-7)
 
   def test_an_average_of_one_is_refused(self):
     with self.assertRaisesRegex(UserError, "average_checkpoints=1 of this"):
-      trained.restore_weights("average", None, None, None, 1)
+      final_weights.restore("average", None, None, None, 1)
 
   @parameterized.parameters("best", "last", "average")
   def test_weights_and_beam_size_that_are_asked_for(self, which):
