@@ -43,7 +43,7 @@ def write(
     for name, by_rate in lines.items()
   }
   best = {
-    name: max(by_rate, key=lambda rate: statistics.mean(by_rate[rate]))
+    name: score.best(by_rate, key=lambda rate: statistics.mean(by_rate[rate]))
     for name, by_rate in finals.items()
   }
   paths.append(os.path.join(directory, "curves.png"))
@@ -92,7 +92,9 @@ def make_table(
           f"{rate:g}",
           str(len(runs)),
           _mean_and_deviation([values[-1] for values in scores], score.unit),
-          _mean_and_deviation([max(values) for values in scores], score.unit),
+          _mean_and_deviation(
+            [score.best(values) for values in scores], score.unit
+          ),
           _mean_and_deviation([loss[-1] for loss in losses], "", digits=4),
         )
       )

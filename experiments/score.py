@@ -1,26 +1,31 @@
 """What runs are compared by."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from trainers import metrics
 
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-  """A figure of evaluations, of which more is better.
+  """A figure of evaluations.
 
   Attributes:
     column: Its name in metrics.jsonl.
     name: What tables and figures call it.
     factor: From the value there to the one shown, which is of 100.
     unit: That of the value shown.
+    best: `max` if more is better, `min` if less is.
+    greatest: What the figure cannot exceed.
   """
 
   column: str
   name: str
   factor: float
   unit: str
+  best: Callable[..., Any] = max
+  greatest: float = 100.0
 
   def values(self, lines: Sequence[Mapping[str, float]]) -> list[float]:
     """Returns what to show of `lines`, which metrics.read returned."""
@@ -29,3 +34,6 @@ class Score:
 
 ACCURACY = Score("eval/accuracy", "accuracy", 100.0, "%")
 BLEU = Score("eval/bleu", "BLEU", 1.0, "")
+PERPLEXITY = Score(
+  "eval/perplexity", "perplexity", 1.0, "", best=min, greatest=float("inf")
+)

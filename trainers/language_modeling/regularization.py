@@ -116,19 +116,26 @@ class Penalties:
   activation: float = 0.0
   temporal: float = 0.0
 
-  def __call__(self, outputs: tf.Tensor, dropped: tf.Tensor) -> tf.Tensor:
+  def __call__(
+    self, outputs: tf.Tensor, dropped: tf.Tensor, size: tf.Tensor
+  ) -> tf.Tensor:
     """Returns the penalty, a float32 scalar.
 
     Args:
       outputs: Of the last layer, floats (steps, rows, width).
       dropped: Likewise, after dropout.
+      size: How many of the steps belong to the segment, an int32 scalar.
     """
+    steps, rows, width = outputs.shape
+    is_step = tf.cast(tf.range(steps) < size, tf.float32)[:, None, None]
+    each = tf.cast(size, tf.float32) * rows * width
     penalty = tf.constant(0.0)
     if self.activation:
-      square = tf.square(tf.cast(dropped, tf.float32))
-      penalty += self.activation * tf.reduce_mean(square)
-    if self.temporal and outputs.shape[0] > 1:
+      square = tf.square(tf.cast(dropped, tf.float32)) * is_step
+      penalty += self.activation * tf.reduce_sum(square) / each
+    if self.temporal and steps > 1:
       outputs = tf.cast(outputs, tf.float32)
-      square = tf.square(outputs[1:] - outputs[:-1])
-      penalty += self.temporal * tf.reduce_mean(square)
+      square = tf.square(outputs[1:] - outputs[:-1]) * is_step[1:]
+      each = tf.maximum(each - rows * width, 1.0)
+      penalty += self.temporal * tf.reduce_sum(square) / each
     return penalty

@@ -115,7 +115,6 @@ class Segments:
     return Table(
       starts=np.concatenate(starts).astype(np.int32),
       sizes=sizes.astype(np.int32),
-      kinds=np.searchsorted(self.lengths.fixed, sizes).astype(np.int32),
     )
 
 
@@ -126,13 +125,10 @@ class Table:
   Attributes:
     starts: int32 of shape (steps,): where in the columns its segment begins.
     sizes: Likewise, how many words of each column the segment has.
-    kinds: Likewise, which of the fixed lengths it is filled up to: the least
-      that suffices.
   """
 
   starts: np.ndarray
   sizes: np.ndarray
-  kinds: np.ndarray
 
 
 def training_columns(tokens: np.ndarray, columns: int) -> np.ndarray:

@@ -5,6 +5,7 @@ white space between them.
 """
 
 import dataclasses
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -111,6 +112,29 @@ def read_split(path: str) -> Split:
     UserError: if it cannot be read, is not UTF-8 or has no words.
   """
   return _split(path, lambda: text_files.read_lines(path))
+
+
+def made_up(words: int) -> Source:
+  """Returns lines of made-up words, for benchmarks: nothing can be learned.
+
+  Args:
+    words: How many different ones there are, `<unk>` and the end of a line
+      among them.
+  """
+  names = [pydoc_topics.UNKNOWN, *(f"word{i}" for i in range(words - 2))]
+
+  def read(count):
+    for start in range(0, count, 20):
+      yield " ".join(
+        names[place % len(names)] for place in range(start, start + 20)
+      )
+
+  return Source(
+    *(
+      _split(f"made up, {name}", functools.partial(read, count))
+      for name, count in zip(SPLITS, (20 * words, 20_000, 20_000))
+    )
+  )
 
 
 def _pydoc(data, data_dir):

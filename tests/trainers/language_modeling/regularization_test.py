@@ -72,20 +72,26 @@ class MasksTest(tf.test.TestCase, parameterized.TestCase):
       self.assertAllEqual(part, whole.weights(0, (6, 24)))
 
 
-class PenaltiesTest(tf.test.TestCase):
-  def test_means_of_squares(self):
+class PenaltiesTest(tf.test.TestCase, parameterized.TestCase):
+  @parameterized.parameters(7, 5, 2)
+  def test_means_of_squares(self, size):
     random = np.random.default_rng(0)
     outputs = random.normal(size=(7, 3, 4)).astype("float32")
     dropped = outputs * (random.random((1, 3, 4)) > 0.5) * 2
-    steps = [outputs[t + 1] - outputs[t] for t in range(6)]
-    expected = 2 * np.mean(dropped**2) + 0.5 * np.mean(np.square(steps))
+    steps = [outputs[t + 1] - outputs[t] for t in range(size - 1)]
+    expected = 2 * np.mean(dropped[:size] ** 2) + 0.5 * np.mean(
+      np.square(steps)
+    )
     penalty = Penalties(activation=2.0, temporal=0.5)
-    self.assertAllClose(penalty(tf.constant(outputs), dropped), expected)
+    found = penalty(tf.constant(outputs), dropped, tf.constant(size))
+    self.assertAllClose(found, expected)
 
   def test_one_step_has_no_difference(self):
-    one = tf.ones((1, 2, 3))
-    self.assertAllClose(Penalties(2.0, 1.0)(one, one), 2.0)
-    self.assertAllClose(Penalties()(one, one), 0.0)
+    for steps in (1, 3):
+      ones = tf.ones((steps, 2, 3))
+      size = tf.constant(1)
+      self.assertAllClose(Penalties(2.0, 1.0)(ones, ones, size), 2.0)
+      self.assertAllClose(Penalties()(ones, ones, size), 0.0)
 
 
 if __name__ == "__main__":

@@ -72,9 +72,6 @@ class SegmentsTest(tf.test.TestCase, parameterized.TestCase):
       starts, sizes = made.of_epoch(epoch)
       self.assertAllEqual(table.starts[part], starts)
       self.assertAllEqual(table.sizes[part], sizes)
-    for size, kind in zip(table.sizes, table.kinds):
-      fitting = [length for length in _LENGTHS.fixed if length >= size]
-      self.assertEqual(_LENGTHS.fixed[kind], min(fitting))
 
 
 class ColumnsTest(tf.test.TestCase, parameterized.TestCase):
