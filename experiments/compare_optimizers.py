@@ -9,7 +9,7 @@ Runs are called after the file and its words, in alphabetical order: those of
 --config=configs/cifar.py:sgd,cifar100 are called cifar_cifar100_sgd.
 With --learning_rate_factors=0.3,1,3 each config is trained at that many times
 its learning rate, and learning_rates.png shows what comes of which rate. With
---trainer=translation configs are those of translation models.
+--trainer=translation or language_modeling configs are those of such models.
 """
 
 import os
@@ -24,11 +24,13 @@ from trainers import flags as flags_lib
 from trainers import overrides as overrides_lib
 from trainers.errors import UserError
 from trainers.image_classification import __main__ as image_classification
+from trainers.language_modeling import __main__ as language_modeling
 from trainers.translation import __main__ as translation
 
 # Each trainer, and what its runs are compared by.
 _TRAINERS = {
   "image_classification": (image_classification.TRAINER, score.ACCURACY),
+  "language_modeling": (language_modeling.TRAINER, score.PERPLEXITY),
   "translation": (translation.TRAINER, score.BLEU),
 }
 _PREFIX = "--override="  # Of a field, on the command line.

@@ -42,9 +42,13 @@ def draw_curves(
   left.set(xlabel="epoch", ylabel="training loss")
   right.set(xlabel="epoch", ylabel=_label(score))
   # From where the differences are, not from the first epochs.
-  floor = min(min(values[len(values) // 3 :]) for values in shown)
-  top = max(max(values) for values in shown)
-  right.set_ylim(bottom=max(0.0, floor - 2.0), top=min(100.2, top + 2.0))
+  late = [value for values in shown for value in values[len(values) // 3 :]]
+  every = [value for values in shown for value in values]
+  floor = min(late if score.best is max else every)
+  top = max(every if score.best is max else late)
+  right.set_ylim(
+    bottom=max(0.0, floor - 2.0), top=min(score.greatest + 0.2, top + 2.0)
+  )
   _finish(figure, path)
 
 

@@ -60,7 +60,7 @@ def write(
     for name, by_rate in lines.items()
   }
   best = {
-    name: max(by_rate, key=lambda rate: statistics.mean(by_rate[rate]))
+    name: score.best(by_rate, key=lambda rate: statistics.mean(by_rate[rate]))
     for name, by_rate in finals.items()
   }
   paths.append(os.path.join(directory, "curves.png"))
@@ -112,7 +112,7 @@ def make_table(
       scores = [score.values(run) for run in runs]
       losses = [metrics.column(run, "eval/loss")[1] for run in runs]
       finals = [values[-1] for values in scores]
-      bests = [max(values) for values in scores]
+      bests = [score.best(values) for values in scores]
       row = {
         "run": name,
         "learning rate": f"{rate:g}",

@@ -1,14 +1,15 @@
 """What runs are compared by."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from trainers import metrics
 
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-  """A figure of evaluations, of which more is better.
+  """A figure of evaluations.
 
   Attributes:
     column: Its name in metrics.jsonl.
@@ -17,6 +18,8 @@ class Score:
     unit: That of the value shown.
     examples: Where the value is the part of the examples that are right, how
       many there are: the name in source.json. Otherwise None.
+    best: `max` if more is better, `min` if less is.
+    greatest: What the figure cannot exceed.
   """
 
   column: str
@@ -24,6 +27,8 @@ class Score:
   factor: float
   unit: str
   examples: str | None = None
+  best: Callable[..., Any] = max
+  greatest: float = 100.0
 
   def values(self, lines: Sequence[Mapping[str, float]]) -> list[float]:
     """Returns what to show of `lines`, which metrics.read returned."""
@@ -32,3 +37,6 @@ class Score:
 
 ACCURACY = Score("eval/accuracy", "accuracy", 100.0, "%", "validation_size")
 BLEU = Score("eval/bleu", "BLEU", 1.0, "")
+PERPLEXITY = Score(
+  "eval/perplexity", "perplexity", 1.0, "", best=min, greatest=float("inf")
+)

@@ -50,6 +50,7 @@ class Checkpoints:
     is_due: Whether a step is one to save after. A checkpoint of another step,
       that of a SIGTERM, is kept beside these, and only until the next one: so
       it changes nothing of which ones there are at the end.
+    state: What else is saved, if anything.
 
   Raises:
     UserError: if TensorFlow would take the path of a checkpoint for a pattern.
@@ -62,6 +63,7 @@ class Checkpoints:
     optimizer: keras.optimizers.Optimizer,
     keep: int = 2,
     is_due: Callable[[int], bool] = lambda step: True,
+    state: tf.Module | None = None,
   ):
     check_no_pattern(workdir=workdir)
     self._step = tf.Variable(0, dtype=tf.int64)
@@ -73,6 +75,7 @@ class Checkpoints:
       best=self._best,
       # Keras does not show the state of its seed generators to TensorFlow.
       seeds=[v.value for v in agreement.seed_states(model)],
+      **({} if state is None else {"state": state}),
     )
     self.workdir = workdir
     self._directory = os.path.join(workdir, "checkpoints")

@@ -14,7 +14,12 @@ import tensorflow as tf
 
 from trainers import optimizers
 from trainers.errors import UserError
-from trainers.learning_rates import SCHEDULES, UNITS, LearningRate
+from trainers.learning_rates import (
+  SCHEDULES,
+  UNITS,
+  LearningRate,
+  Multiplied,
+)
 
 # A field such as "data.size", a condition on its value, and the condition in
 # words.
@@ -150,6 +155,7 @@ def read_optimizer(
   config: ml_collections.ConfigDict,
   learning_rate: LearningRate,
   strategy: tf.distribute.Strategy,
+  factors: Sequence[tf.Variable] = (),
 ) -> tuple[keras.optimizers.Optimizer, optimizers.Clipping]:
   """Returns the optimizer of an experiment, not built, and its clipping.
 
@@ -159,6 +165,7 @@ def read_optimizer(
       holds the arguments of the Lookahead around it, or is None for none.
     learning_rate: From `read_learning_rate`.
     strategy: The strategy to train with.
+    factors: Variables that multiply the learning rate.
 
   Raises:
     UserError: for a wrong name or argument.
@@ -167,10 +174,11 @@ def read_optimizer(
   recipe = _read_recipe(config)
   optimizers.check(recipe)
   clipping = optimizers.Clipping(recipe.arguments, replicas)
+  schedule = learning_rate.make_schedule()
+  if factors:
+    schedule = Multiplied(schedule, *factors)
   with strategy.scope():
-    optimizer = optimizers.make_optimizer(
-      recipe, learning_rate.make_schedule(), replicas
-    )
+    optimizer = optimizers.make_optimizer(recipe, schedule, replicas)
   return optimizer, clipping
 
 

@@ -142,3 +142,26 @@ class ReciprocalSquareRoot(keras.optimizers.schedules.LearningRateSchedule):
       "decay_start": self.decay_start,
       "warmup_steps": self.warmup_steps,
     }
+
+
+class Multiplied(keras.optimizers.schedules.LearningRateSchedule):
+  """Another schedule, times variables: the rate can react to what happens.
+
+  Args:
+    schedule: A LearningRateSchedule.
+    *factors: Float variables, scalars.
+  """
+
+  def __init__(
+    self,
+    schedule: keras.optimizers.schedules.LearningRateSchedule,
+    *factors: Any,
+  ):
+    self.schedule, self.factors = schedule, factors
+
+  def __call__(self, step: Any) -> Any:
+    """Returns the learning rate of `step`, a float32 scalar."""
+    rate = ops.cast(self.schedule(step), "float32")
+    for factor in self.factors:
+      rate *= ops.convert_to_tensor(factor)
+    return rate

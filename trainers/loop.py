@@ -124,6 +124,10 @@ class Task:
       a warning if the run is not verbose.
     unit: What `Plan.global_batch_size` counts, such as "image".
     jit_compile: Whether XLA compiles the step, for people.
+    best_is_least: Whether the least value of `best` marks it instead.
+    state: What checkpoints hold beside model, optimizer and step, if anything.
+    on_evaluation: Called with the metrics of each evaluation, before a
+      checkpoint of that step is saved: so it may change `state`.
   """
 
   model: keras.Model
@@ -140,6 +144,9 @@ class Task:
   notes: Sequence[summary.Line] = ()
   unit: str = "example"
   jit_compile: bool = False
+  best_is_least: bool = False
+  state: tf.Module | None = None
+  on_evaluation: Callable[[Mapping[str, float]], None] = lambda metrics: None
 
 
 def train(task: Task, plan: Plan, runtime: Runtime) -> None:
@@ -165,6 +172,7 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
     task.optimizer,
     plan.keep_checkpoints,
     plan.is_checkpoint_due,
+    task.state,
   )
   step = checkpoints.restore()
   gather = agreement.make_gather(strategy)
@@ -279,10 +287,14 @@ class _Host:
     if evaluates:
       evaluated = dict(self._task.evaluate())
       values |= {f"eval/{name}": v for name, v in evaluated.items()}
+      self._task.on_evaluation(evaluated)
     self._writer.write(step, step / plan.steps_per_epoch, values)
     # Only one process writes; all of them read.
     if evaluates and self._is_chief:
-      self._checkpoints.save_if_best(step, evaluated[self._task.best])
+      result = evaluated[self._task.best]
+      self._checkpoints.save_if_best(
+        step, -result if self._task.best_is_least else result
+      )
     if saves and self._is_chief:
       self._checkpoints.save(step)
     return evaluated

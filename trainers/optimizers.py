@@ -14,10 +14,13 @@ import tensorflow as tf
 from lookahead_tf import Lookahead, slow_weights
 from lookahead_tf.backends import backend
 from trainers import devices
+from trainers.averaging import NonMonotonicSgd
 from trainers.errors import UserError
 
 # The arguments of a Keras optimizer that limit the gradient, in Keras' order.
 LIMITS = ("clipnorm", "global_clipnorm", "clipvalue")
+# Optimizers that Keras does not have.
+_OWN = {"nt_asgd": NonMonotonicSgd}
 
 
 def _defaults(function):
@@ -39,7 +42,7 @@ class Recipe:
   """The optimizer of an experiment, by name.
 
   Attributes:
-    name: Name of a class of `keras.optimizers`, in any case.
+    name: Name of a class of `keras.optimizers`, in any case, or "nt_asgd".
     arguments: Arguments of that class, without the learning rate.
     lookahead: Arguments of the Lookahead around that optimizer, or None for no
       Lookahead.
@@ -69,7 +72,7 @@ def make_optimizer(
     UserError: if there is no such optimizer, or for a wrong argument.
   """
   arguments = dict(recipe.arguments)
-  _check_moving_average(arguments, recipe.lookahead, replicas)
+  _check_moving_average(recipe, replicas)
   is_float16 = devices.precision() == "float16"
   if replicas > 1:
     for limit in LIMITS:
@@ -93,7 +96,7 @@ def make_optimizer(
 
 
 def find_class(name: str) -> type[keras.optimizers.Optimizer]:
-  """Returns the Keras optimizer of that name, in any case.
+  """Returns the optimizer of that name, in any case.
 
   Raises:
     UserError: if there is none.
@@ -104,7 +107,7 @@ def find_class(name: str) -> type[keras.optimizers.Optimizer]:
     # Without the base class, and optimizers around others.
     if isinstance(value, type)
     and "learning_rate" in inspect.signature(value.__init__).parameters
-  }
+  } | _OWN
   if name.lower() not in classes:
     raise UserError(
       "optimizer.name must be the name of a Keras optimizer, one of "
@@ -174,14 +177,21 @@ def _check_kind(field, value, default):
     raise UserError(f"{field} must be {kind}. Received: {value!r}")
 
 
-def _check_moving_average(arguments, lookahead, replicas):
+def _check_moving_average(recipe, replicas):
   """Raises a UserError for a moving average that cannot be had."""
-  if not arguments.get("use_ema"):
+  arguments = recipe.arguments
+  is_own = recipe.name.lower() in _OWN
+  if not (is_own or arguments.get("use_ema")):
     return
-  if lookahead is not None:
+  if recipe.lookahead is not None:
+    cause = (
+      f"optimizer.name={recipe.name!r}"
+      if is_own
+      else "optimizer.arguments.use_ema=True"
+    )
     raise UserError(
-      "optimizer.arguments.use_ema=True and lookahead exclude each other: what "
-      "is evaluated is either the moving average or the slow weights."
+      f"{cause} and lookahead exclude each other: what is evaluated is either "
+      "the average or the slow weights."
     )
   if replicas > 1 and arguments.get("ema_overwrite_frequency"):
     raise UserError(

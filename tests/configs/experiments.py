@@ -14,6 +14,7 @@ DIRECTORY = os.path.join(
   os.path.dirname(os.path.dirname(os.path.dirname(__file__))), "configs"
 )
 IMAGES = ("cifar", "digits", "image_folder", "imagenet")
+LANGUAGE_MODELS = ("ptb", "pydoc", "wikitext2")
 TRANSLATIONS = ("multi30k", "phrases", "text_files", "wmt14")
 
 

@@ -30,8 +30,10 @@ class NoneTest(tf.test.TestCase):
     checked = set()
     for name, text in experiments.all_of(
       *experiments.IMAGES,
+      *experiments.LANGUAGE_MODELS,
       *experiments.TRANSLATIONS,
       "image_classification",
+      "language_modeling",
       "translation",
     ):
       path = f"{experiments.DIRECTORY}/{name}.py:{text}"

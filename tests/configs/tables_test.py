@@ -8,8 +8,18 @@ from absl.testing import absltest, parameterized
 
 from tests.configs import experiments
 
-_SUBJECTS = (*experiments.IMAGES, *experiments.TRANSLATIONS)
-_PARTS = ("image_classification", "lookahead", "translation", "words")
+_SUBJECTS = (
+  *experiments.IMAGES,
+  *experiments.LANGUAGE_MODELS,
+  *experiments.TRANSLATIONS,
+)
+_PARTS = (
+  "image_classification",
+  "language_modeling",
+  "lookahead",
+  "translation",
+  "words",
+)
 _CIFAR = {
   "cifar10,sgd": "95.23 +- .19 %",
   "cifar10,polyak": "95.26 +- .04 %",
@@ -29,6 +39,11 @@ _WMT14 = {
   "base,adafactor": "about 2.38, about 1.78",
   "base,lookahead": "about 2.22, about 1.77",
 }
+_PTB = {
+  "large,adam,lookahead": "the best of these",
+  "large,adam": "the second",
+  "large,sgd": "the last",
+}
 # Experiments in one file each, before the words were.
 _EXPERIMENTS = {
   "cifar": {*_CIFAR},
@@ -43,6 +58,14 @@ _EXPERIMENTS = {
   "multi30k": {"adam", "lookahead", "no_warmup,adam", "no_warmup,lookahead"},
   "phrases": {"adam", "lookahead"},
   "text_files": {"adam", "lookahead"},
+  "ptb": {
+    *_PTB,
+    "large,sgd,lookahead",
+    "large,nt_asgd",
+    "small,adam,lookahead",
+  },
+  "pydoc": {"adam", "adam,lookahead", "sgd", "sgd,lookahead", "nt_asgd"},
+  "wikitext2": {"middle,adam", "middle,adam,lookahead", "large,sgd"},
   "wmt14": {*_WMT14, "base,no_warmup,lookahead", "big,adam", "big,lookahead"},
 }
 
@@ -106,7 +129,7 @@ class TablesTest(parameterized.TestCase):
     for text in experiments.combinations(experiments.module(name).WORDS):
       for word in text.split(","):
         self.assertRegex(menu, rf"\b{word}\b")
-    if name not in ("digits", "phrases"):
+    if name not in ("digits", "phrases", "pydoc"):
       self.assertIn("--data_dir=", page)
 
   def test_the_command_for_a_tpu(self):
@@ -118,6 +141,7 @@ class TablesTest(parameterized.TestCase):
   @parameterized.parameters(
     ("cifar", "5.1", _CIFAR),
     ("imagenet", "5.2", _IMAGENET),
+    ("ptb", "5.3", _PTB),
     ("wmt14", "5.4", _WMT14),
   )
   def test_the_papers_sections_and_figures(self, name, section, figures):

@@ -80,7 +80,11 @@ def _parse(*arguments):
 
 
 class CommandLineTest(tf.test.TestCase, parameterized.TestCase):
-  @parameterized.parameters(*experiments.IMAGES, *experiments.TRANSLATIONS)
+  @parameterized.parameters(
+    *experiments.IMAGES,
+    *experiments.LANGUAGE_MODELS,
+    *experiments.TRANSLATIONS,
+  )
   def test_help_needs_nothing_else(self, name):
     end = _parse(f"--config={experiments.DIRECTORY}/{name}.py:help")
     page = experiments.module(name).__doc__
@@ -96,6 +100,7 @@ class CommandLineTest(tf.test.TestCase, parameterized.TestCase):
 
   @parameterized.parameters(
     ("imagenet", "resnet50,resnet152", "resnet50 and resnet152 exclude"),
+    ("ptb", "nt_asgd,lookahead", "nt_asgd and lookahead exclude"),
     ("wmt14", "adafactor,lookahead", "adafactor and lookahead exclude"),
     ("wmt14", "adafactor,no_warmup", "adafactor and no_warmup exclude"),
     ("cifar", "sgd,cifar100,sgd", "sgd stands twice"),

@@ -5,7 +5,7 @@ from unittest import mock
 import tensorflow as tf
 
 from experiments import figures, report
-from experiments.score import ACCURACY, BLEU
+from experiments.score import ACCURACY, BLEU, PERPLEXITY
 from trainers import metrics
 
 
@@ -62,6 +62,20 @@ class ReportTest(tf.test.TestCase):
     table = report.make_table({"a": {0.1: [lines]}}, BLEU)
     self.assertRegex(table, r"\| final BLEU +\| best BLEU +\|")
     self.assertRegex(table, r"\| 31\.50 +\| 31\.50 +\|")
+
+  def test_of_perplexities_the_least_is_the_best(self):
+    lines = [
+      {"epoch": i, "train/loss": 2.0, "eval/loss": 2.0, "eval/perplexity": v}
+      for i, v in enumerate((900.0, 31.5, 40.0))
+    ]
+    table = report.make_table({"a": {0.1: [lines]}}, PERPLEXITY)
+    self.assertRegex(table, r"\| 40\.00 +\| 31\.50 +\|")
+    path = os.path.join(self.get_temp_dir(), "perplexities.png")
+    with mock.patch.object(figures, "_finish") as finish:
+      figures.draw_curves({"a": [lines]}, PERPLEXITY, path)
+    _, axis = finish.call_args.args[0].axes
+    # From the best to the worst of the last two thirds.
+    self.assertAllClose(axis.get_ylim(), (29.5, 42.0))
 
   def _write_run(self, *path, accuracies, examples=100):
     workdir = os.path.join(self.directory, *path)

@@ -347,6 +347,40 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     self.assertIn("ckpt-8.index", files)
     self.assertLen([name for name in files if name.endswith(".index")], 1)
 
+  def test_the_best_may_be_the_least(self):
+    results = iter([3.0, 1.0, 2.0])
+    task = _task(
+      _one_device(),
+      evaluate=lambda: {"weight": next(results)},
+      best_is_least=True,
+    )
+    self._train(task=task)
+    files = os.listdir(os.path.join(self.workdir, "best"))
+    self.assertIn("ckpt-8.index", files)
+
+  def test_state_that_evaluations_change_goes_on(self):
+    class State(tf.Module):
+      def __init__(self):
+        super().__init__()
+        self.sum = tf.Variable(0.0, dtype=tf.float64)
+
+    sums = []
+    for total_steps in (4, 5, 11):
+      state = State()
+      task = _task(
+        _one_device(),
+        state=state,
+        on_evaluation=lambda values, state=state: state.sum.assign_add(
+          values["weight"]
+        ),
+      )
+      lines = self._train(
+        task=task, total_steps=total_steps, checkpoint_every_steps=20
+      )
+      sums.append(state.sum.numpy())
+      weights = [line["eval/weight"] for line in lines if "eval/weight" in line]
+      self.assertAllClose(sums[-1], sum(weights))
+
   def test_of_equal_evaluations_the_last_is_the_best(self):
     self._train(task=_task(_one_device(), evaluate=lambda: {"weight": 0.0}))
     files = os.listdir(os.path.join(self.workdir, "best"))

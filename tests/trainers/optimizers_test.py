@@ -55,6 +55,8 @@ class OptimizersTest(tf.test.TestCase):
       (("sgd", {"momentun": 0.9}), "momentun"),
       (("sgd", {}, {"sync_period": 0}), "sync_period=0"),
       (("sgd", {"use_ema": True}, {"sync_period": 5}), "exclude each other"),
+      (("nt_asgd", {}, {"sync_period": 5}), "'nt_asgd' and lookahead exclude"),
+      (("nt_asgd", {"patience": 0}), "patience.*0"),
       (
         ("sgd", {"use_ema": True, "ema_overwrite_frequency": 3}, None, 2),
         "on one device only, and there are 2",

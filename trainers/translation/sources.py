@@ -5,27 +5,23 @@ of the other.
 """
 
 import dataclasses
-import gzip
 import hashlib
 import itertools
 import json
 import os
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from trainers import files, tfds_data
+from trainers import files, text_files, tfds_data
 from trainers.errors import UserError, first_line
 from trainers.translation import cldr_phrases
 
 Pair = tuple[str, str]
 SPLITS = ("train", "validation", "test")
 SIDES = ("source", "target")
-_GZIP = b"\x1f\x8b"
-_CHUNK = 1 << 20  # Bytes read at once.
 _HELD_OUT = (
   ", or --config.data.validation_fraction=0.1 to hold out a tenth of the pairs"
 )
@@ -165,7 +161,7 @@ def _text_files(data, data_dir):
     contents = check_aligned(source, target)
 
     def read():
-      return zip(read_lines(source), read_lines(target))
+      return zip(text_files.read_lines(source), text_files.read_lines(target))
 
     return Split(name, contents.size, contents.fingerprint, read)
 
@@ -301,7 +297,9 @@ def check_aligned(source: str, target: str) -> Contents:
   """
   fingerprint = hashlib.sha256()
   counts = [0, 0]
-  pairs = itertools.zip_longest(read_lines(source), read_lines(target))
+  pairs = itertools.zip_longest(
+    text_files.read_lines(source), text_files.read_lines(target)
+  )
   for lines in pairs:
     for i, line in enumerate(lines):
       if line is not None:
@@ -317,46 +315,3 @@ def check_aligned(source: str, target: str) -> Contents:
       "the other. (Only \\n and \\r\\n end a line.)"
     )
   return Contents(counts[0], fingerprint.hexdigest())
-
-
-def read_lines(path: str) -> Iterator[str]:
-  r"""Yields the lines of a text file without the white space around them.
-
-  A line ends with \n or \r\n and with nothing else: U+2028, U+0085 or a lone \r
-  within it are text. A byte order mark before the first is left out.
-
-  Args:
-    path: A file of UTF-8, plain or gzip whatever it is called.
-
-  Raises:
-    UserError: if it is not there, cannot be read, or is not UTF-8.
-  """
-  for number, line in enumerate(_read_bytes(path), 1):
-    try:
-      text = line.decode()
-    except UnicodeDecodeError as error:
-      raise UserError(
-        f"{path}, line {number:,}: this is not UTF-8 ({error.reason} at byte "
-        f"{error.start + 1} of the line). Convert the file: iconv -t UTF-8"
-      ) from None
-    yield (text.removeprefix("\ufeff") if number == 1 else text).strip()
-
-
-def _read_bytes(path):
-  """Yields what is between the line feeds of a file, as bytes."""
-  if not tf.io.gfile.exists(path) or tf.io.gfile.isdir(path):
-    raise UserError(f"{path} is not a file.")
-  try:
-    with tf.io.gfile.GFile(path, "rb") as file:
-      is_compressed = file.read(len(_GZIP)) == _GZIP
-      file.seek(0)
-      stream = gzip.GzipFile(fileobj=file) if is_compressed else file
-      rest = b""
-      while chunk := stream.read(_CHUNK):
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from lines
-      if rest:
-        yield rest
-  # What gzip raises of a file that is cut off, or damaged, comes first.
-  except (EOFError, zlib.error, OSError, tf.errors.OpError) as error:
-    raise UserError(f"{path} cannot be read: {first_line(error)}") from error

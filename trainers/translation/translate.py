@@ -8,11 +8,11 @@ import time
 
 from absl import flags
 
-from trainers import devices, files
+from trainers import devices, files, text_files
 from trainers import flags as flags_lib
 from trainers import trained as shared
 from trainers.errors import UserError
-from trainers.translation import sources, trained
+from trainers.translation import trained
 from trainers.translation.translator import Translator
 
 
@@ -39,7 +39,7 @@ def translate(
     UserError: for what the user can put right.
   """
   output = shared.check_output_file(output)
-  sentences = list(sources.read_lines(input_path))
+  sentences = list(text_files.read_lines(input_path))
   loaded = trained.load(run, weights, beam_size)
   translator = Translator(
     loaded.model,

@@ -1,0 +1,101 @@
+"""Averaging of weights that starts by itself: NT-ASGD."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+_NOT_STARTED = -1
+
+
+@keras.saving.register_keras_serializable(package="lookahead_tf.trainers")
+class NonMonotonicSgd(keras.optimizers.SGD):
+  """NT-ASGD, algorithm 1 of Merity, Keskar and Socher 2017.
+
+  SGD, until an evaluation is worse than the best of those `patience` and more
+  evaluations before it. From then on the weights to evaluate are the mean of
+  the weights behind each update since.
+
+  The averages are those that Keras keeps with `use_ema`, with a momentum of 0
+  before the start and of 1 - 1 / t in the t-th update behind it.
+
+  Args:
+    learning_rate: As for SGD.
+    patience: The paper's n, the reference implementation's `nonmono`: 1 or
+      more.
+    **kwargs: Of SGD.
+  """
+
+  def __init__(
+    self, learning_rate: Any = 0.01, patience: int = 5, **kwargs: Any
+  ):
+    if patience < 1:
+      raise ValueError(f"`patience` must be 1 or more. Received: {patience}")
+    super().__init__(
+      learning_rate, **{"name": "nt_asgd", **kwargs, "use_ema": True}
+    )
+    self.patience = patience
+
+  def build(self, variables: list[Any]) -> None:
+    """Makes the averages, and the state of the start."""
+    if self.built:
+      return
+    super().build(variables)
+
+    def add(name, shape, dtype, value):
+      return self.add_variable(
+        shape, keras.initializers.Constant(value), dtype, name=name
+      )
+
+    infinity = float("inf")
+    self._start = add("start", (), "int64", _NOT_STARTED)
+    self._recent = add("recent", (self.patience,), "float32", infinity)
+    self._best_before = add("best_before", (), "float32", infinity)
+
+  @property
+  def is_averaging(self) -> bool:
+    """Whether the averaging has started."""
+    return int(ops.convert_to_numpy(self._start)) != _NOT_STARTED
+
+  @property
+  def ema_momentum(self) -> Any:
+    """The momentum of the averages in the update under way, a scalar."""
+    if not self.built:
+      return 0.0
+    updates = ops.cast(self.iterations - self._start + 1, "float32")
+    momentum = 1 - 1 / ops.maximum(updates, 1.0)
+    return ops.where(self._start == _NOT_STARTED, 0.0, momentum)
+
+  @ema_momentum.setter
+  def ema_momentum(self, value):
+    del value  # Keras sets its default.
+
+  def observe(self, loss: float) -> None:
+    """Starts the averaging if `loss` says that it is time.
+
+    Args:
+      loss: Of an evaluation.
+    """
+    if self.is_averaging:
+      return
+    if loss > float(ops.convert_to_numpy(self._best_before)):
+      self._start.assign(self.iterations)
+    recent = ops.convert_to_numpy(self._recent)
+    self._best_before.assign(ops.minimum(self._best_before, recent[0]))
+    self._recent.assign([*recent[1:], loss])
+
+  def get_config(self) -> dict[str, Any]:
+    """Returns the arguments."""
+    config = super().get_config()
+    for name in ("use_ema", "ema_momentum"):
+      del config[name]
+    return {**config, "patience": self.patience}
+
+
+def observer(
+  optimizer: keras.optimizers.Optimizer,
+) -> Callable[[float], None] | None:
+  """Returns the function of an optimizer that wants to know each loss."""
+  inner = getattr(optimizer, "inner_optimizer", optimizer)
+  return getattr(inner, "observe", None)

@@ -1,0 +1,1 @@
+"""Language models: `python -m trainers.language_modeling`."""

@@ -1,0 +1,25 @@
+r"""Trains a language model: the paper's section 5.3.
+
+python -m trainers.language_modeling --config=configs/pydoc.py \
+    --workdir=/tmp/pydoc
+
+`trainers.language_modeling.generate` continues a text with a trained run, and
+`trainers.language_modeling.evaluate` gives the perplexity of a text file.
+"""
+
+import functools
+
+from trainers import flags
+from trainers.language_modeling import experiment, train
+
+TRAINER = flags.Trainer(
+  load=experiment.load,
+  unpack=experiment.unpack,
+  source_to_compile=experiment.source_to_compile,
+  train=train.train,
+  make_step=train.make_step,
+  unit="columns",
+)
+
+if __name__ == "__main__":
+  flags.run(functools.partial(flags.train, TRAINER), flags.define_training)

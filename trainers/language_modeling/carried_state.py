@@ -1,0 +1,73 @@
+"""The state of an LSTM between the segments of a text."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from trainers.language_modeling.lstm import State
+from trainers.language_modeling.regularization import replica
+
+
+class CarriedState(tf.Module):
+  """h and c of each layer, for the columns of all replicas.
+
+  Every replica holds the states of all columns: so a checkpoint has them
+  whichever process writes it, and a run can go on with any number of replicas.
+
+  Args:
+    widths: Of the layers' outputs.
+    columns: Columns of the text, over all replicas.
+    strategy: The strategy, by whose replicas the columns are divided.
+  """
+
+  def __init__(
+    self,
+    widths: Sequence[int],
+    columns: int,
+    strategy: tf.distribute.Strategy,
+  ):
+    super().__init__()
+    self._replicas = strategy.num_replicas_in_sync
+    self._rows = columns // self._replicas
+    with strategy.scope():
+      self._states = [
+        tf.Variable(tf.zeros((columns, width)), trainable=False, name=name)
+        for width in widths
+        for name in ("h", "c")
+      ]
+
+  def read(self, is_first: tf.Tensor, dtype: tf.DType) -> list[State]:
+    """Returns the state of each layer for this replica's columns.
+
+    Args:
+      is_first: Whether a text begins, a bool scalar: then the state is 0.
+      dtype: Of h.
+    """
+    keep = tf.cast(~is_first, tf.float32)
+    values = []
+    for variable in self._states:
+      value = tf.convert_to_tensor(variable)
+      if self._replicas > 1:
+        value = value[replica() * self._rows :][: self._rows]
+        value.set_shape((self._rows, variable.shape[1]))
+      values.append(value * keep)
+    return [(tf.cast(h, dtype), c) for h, c in zip(values[::2], values[1::2])]
+
+  def write(self, states: Sequence[State]) -> None:
+    """Replaces the state of each layer for this replica's columns."""
+    values = [tf.cast(v, tf.float32) for state in states for v in state]
+    if self._replicas > 1:
+      # Each replica's own columns, and 0 for those of others: their sum is
+      # what all of them have.
+      mine = tf.one_hot(
+        replica(), self._replicas, on_value=True, off_value=False
+      )
+      mine = mine[:, tf.newaxis, tf.newaxis]
+      values = [
+        tf.reshape(tf.where(mine, v[tf.newaxis], 0.0), (-1, v.shape[1]))
+        for v in values
+      ]
+      context = tf.distribute.get_replica_context()
+      values = context.all_reduce(tf.distribute.ReduceOp.SUM, values)
+    for variable, value in zip(self._states, values):
+      variable.assign(value)

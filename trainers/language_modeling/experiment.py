@@ -1,0 +1,322 @@
+"""A language modeling config, unpacked into plain values and checked."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import ml_collections
+import numpy as np
+import tensorflow as tf
+
+from trainers import devices, loop, optimizers
+from trainers.errors import UserError
+from trainers.experiment import (
+  FRACTION,
+  NOT_NEGATIVE,
+  POSITIVE,
+  SEED,
+  check_jit_compile,
+  check_learning_rate,
+  check_ranges,
+  read_learning_rate,
+  read_optimizer,
+)
+from trainers.language_modeling import segments, sources
+from trainers.language_modeling.model import Architecture
+from trainers.language_modeling.plateau import RateFactors
+from trainers.language_modeling.regularization import (
+  MAX_LAYERS,
+  Penalties,
+  Rates,
+)
+from trainers.language_modeling.step import Objective
+from trainers.language_modeling.vocabulary import Vocabulary
+
+WEIGHTS = ("best", "last")
+
+# Fields, what they must be, and how that is told.
+_RANGES = (
+  SEED,
+  *(
+    (field, *POSITIVE)
+    for field in (
+      "num_epochs",
+      "global_batch_size",
+      "bptt",
+      "data.made_up_words",
+      "model.embedding_size",
+      "model.hidden_size",
+      "eval_batch_size",
+      "eval_every_epochs",
+      "checkpoint_every_epochs",
+      "keep_checkpoints",
+      "steps_per_loop",
+    )
+  ),
+  *(
+    (f"model.{name}_dropout", *FRACTION)
+    for name in ("word", "input", "hidden", "output", "weight")
+  ),
+  *(
+    (field, *NOT_NEGATIVE)
+    for field in (
+      "activation_penalty",
+      "temporal_penalty",
+      "plateau.patience",
+      "eval_context",
+    )
+  ),
+  (
+    "model.num_layers",
+    lambda v: 1 <= v <= MAX_LAYERS,
+    f"from 1 to {MAX_LAYERS}",
+  ),
+  ("plateau.factor", lambda v: 0 < v < 1, "between 0 and 1"),
+  ("final_weights", lambda v: v in WEIGHTS, f"one of {WEIGHTS}"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Texts:
+  """The text of an experiment.
+
+  Attributes:
+    source: The data set.
+    words: The vocabulary of its training text.
+    tokens: int32 of shape (words,) by the names of `sources.SPLITS`; "test"
+      only if there is such a split.
+  """
+
+  source: sources.Source
+  words: Vocabulary
+  tokens: Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+  """What a config describes, on some text and with a strategy.
+
+  Attributes:
+    seed: Seed of the model and of lengths and masks, in [0, 2**32 - 2].
+    texts: The text, or None for a model without one.
+    columns: How many columns the training text is cut into.
+    segments: Of the training text; None without one.
+    lengths: Of segments.
+    architecture: Of the model.
+    optimizer: Not built.
+    clipping: Of the gradients.
+    factors: Of the learning rate.
+    objective: What is minimized.
+    plan: What the loop does at which step; None without a text.
+    eval_columns: How many columns a text is evaluated in.
+    eval_context: Words of context that each of these begins with.
+    final_weights: Which weights are judged at the end, one of WEIGHTS.
+    jit_compile: Whether XLA compiles one replica's step.
+    records: All that decides the result of the run, JSON-like dictionaries.
+  """
+
+  seed: int
+  texts: Texts | None
+  columns: int
+  segments: segments.Segments | None
+  lengths: segments.Lengths
+  architecture: Architecture
+  optimizer: keras.optimizers.Optimizer
+  clipping: optimizers.Clipping
+  factors: RateFactors
+  objective: Objective
+  plan: loop.Plan | None
+  eval_columns: int
+  eval_context: int
+  final_weights: str
+  jit_compile: bool
+  records: Mapping[str, Mapping[str, Any]]
+
+
+def load(config: ml_collections.ConfigDict, run: devices.Runtime) -> Experiment:
+  """Returns the experiment of a config, on the text that it names.
+
+  Args:
+    config: An experiment, as in configs/.
+    run: Where the text is, and which devices to use.
+
+  Raises:
+    UserError: for a value that cannot be trained with, and for text that is not
+      there or does not go with the config.
+  """
+  _check_fields(config, run.strategy)
+  texts = _load_texts(config.data, run.data_dir, run.fake_data)
+  return unpack(config, texts, run.strategy, run.profile_steps)
+
+
+def source_to_compile(
+  config: ml_collections.ConfigDict,
+  data_dir: str | None = None,
+  fake_data: bool = False,
+) -> Texts:
+  """Returns the text for `unpack` when the step is compiled only.
+
+  The text is read: the size of its vocabulary counts.
+
+  Raises:
+    UserError: as `load` does.
+  """
+  check_ranges(config, _RANGES)
+  return _load_texts(config.data, data_dir, fake_data)
+
+
+def unpack(
+  config: ml_collections.ConfigDict,
+  texts: Texts | None,
+  strategy: tf.distribute.Strategy,
+  profile_steps: tuple[int, int] | None = None,
+) -> Experiment:
+  """Returns the experiment of a config on a text.
+
+  Args:
+    config: An experiment, as in configs/.
+    texts: The text; None for what a trained model needs.
+    strategy: The strategy to train with.
+    profile_steps: As in `loop.Plan`.
+
+  Raises:
+    UserError: for a value that cannot be trained with.
+  """
+  # Again, for callers that have not called `load`.
+  _check_fields(config, strategy)
+  lengths = segments.Lengths(config.bptt, tuple(config.bptt_lengths))
+  made, plan, steps_per_epoch = None, None, 1
+  if texts:
+    made = _make_segments(config, texts, lengths)
+    steps_per_epoch = made.steps_per_epoch
+    plan = _make_plan(config, steps_per_epoch, profile_steps)
+  factors = RateFactors(
+    config.plateau.patience, config.plateau.factor, strategy
+  )
+  optimizer, clipping = read_optimizer(
+    config,
+    read_learning_rate(
+      config, steps_per_epoch, plan.total_steps if plan else 1
+    ),
+    strategy,
+    (factors.plateau, factors.length),
+  )
+  records = {
+    "config": config.to_dict(),
+    "runtime": {"precision": devices.precision()},
+  }
+  if texts:
+    records["source"] = texts.source.describe()
+    records["vocabulary"] = texts.words.describe()
+  model = config.model
+  return Experiment(
+    seed=config.seed,
+    texts=texts,
+    columns=config.global_batch_size,
+    segments=made,
+    lengths=lengths,
+    architecture=Architecture(
+      model.embedding_size, model.hidden_size, model.num_layers
+    ),
+    optimizer=optimizer,
+    clipping=clipping,
+    factors=factors,
+    objective=Objective(
+      bptt=config.bptt,
+      rates=Rates(
+        words=model.word_dropout,
+        inputs=model.input_dropout,
+        hidden=model.hidden_dropout,
+        outputs=model.output_dropout,
+        weights=model.weight_dropout,
+      ),
+      penalties=Penalties(config.activation_penalty, config.temporal_penalty),
+      seed=config.seed,
+    ),
+    plan=plan,
+    eval_columns=config.eval_batch_size,
+    eval_context=config.eval_context,
+    final_weights=config.final_weights,
+    jit_compile=devices.uses_xla(config.jit_compile, strategy, on_cpu=False),
+    records=records,
+  )
+
+
+def of_record(
+  record: Mapping[str, Any], strategy: tf.distribute.Strategy
+) -> Experiment:
+  """Returns the experiment of a run, without its text.
+
+  Args:
+    record: The run's config.json.
+    strategy: The strategy to use now, of any number of replicas.
+
+  Raises:
+    UserError: as `unpack` does.
+  """
+  return unpack(ml_collections.ConfigDict(record), None, strategy)
+
+
+def _load_texts(data, data_dir, fake_data):
+  if fake_data:
+    source = sources.made_up(data.made_up_words)
+  else:
+    named = {name: data[f"{name}_file"] for name in sources.SPLITS}
+    source = sources.load(sources.Data(data.name, named), data_dir)
+  words = Vocabulary.of(source.train)
+  tokens = {
+    name: words.encode(split)
+    for name in sources.SPLITS
+    if (split := getattr(source, name))
+  }
+  return Texts(source, words, tokens)
+
+
+def _make_segments(config, texts, lengths):
+  tokens = texts.tokens["train"]
+  segments.check_columns(
+    len(tokens),
+    config.global_batch_size,
+    config.bptt,
+    texts.source.train.name,
+    "global_batch_size",
+  )
+  for name, evaluated in texts.tokens.items():
+    if name != "train" and config.eval_batch_size > len(evaluated):
+      raise UserError(
+        f"eval_batch_size={config.eval_batch_size} columns are more than the "
+        f"{len(evaluated):,} words of {getattr(texts.source, name).name}."
+      )
+  length = len(tokens) // config.global_batch_size
+  return segments.Segments(length, lengths, config.seed)
+
+
+def _make_plan(config, steps_per_epoch, profile_steps):
+  steps_in = functools.partial(loop.steps_in, steps_per_epoch=steps_per_epoch)
+  return loop.Plan(
+    total_steps=steps_in(config.num_epochs),
+    steps_per_epoch=steps_per_epoch,
+    steps_per_loop=config.steps_per_loop,
+    eval_every_steps=steps_in(config.eval_every_epochs),
+    checkpoint_every_steps=steps_in(config.checkpoint_every_epochs),
+    global_batch_size=config.global_batch_size,
+    keep_checkpoints=config.keep_checkpoints,
+    profile_steps=profile_steps,
+  )
+
+
+def _check_fields(config, strategy):
+  """Raises a UserError for a value that no text can be trained with."""
+  check_ranges(config, _RANGES)
+  segments.Lengths(config.bptt, tuple(config.bptt_lengths))
+  replicas = strategy.num_replicas_in_sync
+  if config.global_batch_size % replicas:
+    raise UserError(
+      f"global_batch_size={config.global_batch_size} must be a multiple of the "
+      f"number of replicas, which is {replicas}."
+    )
+  check_jit_compile(config, strategy)
+  check_learning_rate(config)
+  optimizers.find_class(config.optimizer.name)
