@@ -16,12 +16,12 @@ WORDS, one of them, by default the first:
 lookahead  Lookahead around the same Adam: k = 5, alpha = .5
 adam       Adam
 
-words      here
----------  ------------------------------------------------------------------
-lookahead  BLEU 22.9 of 517 pairs that were held out of the first 5,000 of
-           Multi30k, English-German (docs/translation.md), from one run of 12
-           minutes of CPU time (2026-11-28)
-adam       not run
+words      rate  here
+---------  ----  ------------------------------------------------------------
+lookahead  3e-3  BLEU 22.9 of 517 pairs that were held out of the first 5,000
+                 of Multi30k, English-German (docs/translation.md), from one
+                 run of 12 minutes of CPU time (2026-11-28)
+adam       3e-3  not run
 """
 
 import ml_collections
