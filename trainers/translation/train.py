@@ -19,6 +19,7 @@ from trainers import (
   loop,
   optimizers,
   summary,
+  trained,
 )
 from trainers import workdir as workdir_lib
 from trainers.checkpoints import Checkpoints
