@@ -27,7 +27,7 @@ def get_config(text: str = "") -> ml_collections.ConfigDict:
     num_epochs=10.0,
     global_batch_size=20,
     bptt=35,
-    bptt_lengths=(18, 35),
+    bptt_lengths=(18, 30, 40),
     data=dict(
       name="pydoc",
       train_file=config_dict.placeholder(str),
@@ -99,7 +99,7 @@ def make_large(config: ml_collections.ConfigDict) -> None:
   config.num_epochs = 750.0
   config.global_batch_size = 80
   config.bptt = 70
-  config.bptt_lengths = (35, 65, 70, 75)
+  config.bptt_lengths = (35, 65, 75)
   config.model.embedding_size = 400
   config.model.hidden_size = 1150
   config.model.num_layers = 3

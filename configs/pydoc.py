@@ -1,6 +1,6 @@
 r"""The topics of Python's documentation, a small AWD-LSTM.
 
-Not an experiment of the paper: 62,000 words that come with Python, on which a
+Not an experiment of the paper: 60,000 words that come with Python, on which a
 language model learns in minutes on two cores, without a download.
 
 python -m trainers.language_modeling --config=configs/pydoc.py:WORDS \

@@ -3,7 +3,7 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 
-from trainers.learning_rates import LearningRate
+from trainers.learning_rates import LearningRate, Multiplied
 
 
 def _rates(schedule, steps, **fields):
@@ -85,6 +85,27 @@ class ReciprocalSquareRootTest(tf.test.TestCase, parameterized.TestCase):
     self.assertAllClose(
       _rsqrt(0.5, 8_000, warmup=100), warmup * _rsqrt(0.5, 8_000)
     )
+
+
+class MultipliedTest(tf.test.TestCase):
+  def test_factors_that_are_variables(self):
+    factors = [tf.Variable(1.0), tf.Variable(0.5)]
+    schedule = Multiplied(
+      keras.optimizers.schedules.PolynomialDecay(8.0, 4, 0.0), *factors
+    )
+    optimizer = keras.optimizers.SGD(schedule)
+    variable = keras.Variable([0.0])
+    optimizer.build([variable])
+
+    @tf.function
+    def step():
+      optimizer.apply([tf.ones(1)], [variable])
+
+    step()  # Of rates 8, 6, 4, ... times the factors.
+    factors[0].assign(0.25)
+    step()
+    self.assertAllClose(variable, [-8 * 0.5 - 6 * 0.25 * 0.5])
+    self.assertAllClose(optimizer.learning_rate, 4 * 0.25 * 0.5)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,6 @@ _RANGES = (
       "num_epochs",
       "global_batch_size",
       "bptt",
-      "data.made_up_words",
       "model.embedding_size",
       "model.hidden_size",
       "eval_batch_size",
@@ -73,6 +72,7 @@ _RANGES = (
     lambda v: 1 <= v <= MAX_LAYERS,
     f"from 1 to {MAX_LAYERS}",
   ),
+  ("data.made_up_words", lambda v: v > 2, "3 or more"),
   ("plateau.factor", lambda v: 0 < v < 1, "between 0 and 1"),
   ("final_weights", lambda v: v in WEIGHTS, f"one of {WEIGHTS}"),
 )

@@ -44,7 +44,7 @@ class Lengths:
     ):
       raise UserError(
         "bptt_lengths must hold increasing positive lengths, such as "
-        f"(35, 65, 70, 75). Received: {self.fixed}"
+        f"(35, 65, 75). Received: {self.fixed}"
       )
 
   @property

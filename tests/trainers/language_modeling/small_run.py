@@ -41,7 +41,7 @@ def config(directory: str, **changed) -> ml_collections.ConfigDict:
       "num_epochs": 2.0,
       "global_batch_size": 8,
       "bptt": 12,
-      "bptt_lengths": (5, 10, 15),
+      "bptt_lengths": (8, 15),
       "data.name": "text_files",
       "data.train_file": os.path.join(directory, "train.txt"),
       "data.validation_file": os.path.join(directory, "valid.txt"),

@@ -118,6 +118,13 @@ class SourcesTest(tf.test.TestCase, parameterized.TestCase):
     self.assertMistake(("pydoc", "--data_dir=d"), _data("pydoc"), "d")
     self.assertMistake(("data.test_file=t",), _data("pydoc", test="t"))
 
+  def test_made_up_text_has_all_its_words(self):
+    source = sources.made_up(50)
+    words = vocabulary.Vocabulary.of(source.train)
+    self.assertEqual(words.size, 50)
+    for split in (source.validation, source.test):
+      self.assertGreater(len(words.encode(split)), 20_000)
+
   def test_the_embedded_text(self):
     source = sources.load(_data("pydoc"), None)
     words = vocabulary.Vocabulary.of(source.train)

@@ -34,7 +34,7 @@ class TrainTest(
     "words.txt",
   )
   final_file = "results.json"
-  steps = (4, 7, 8, 12, 14)
+  steps = (4, 8, 12, 16)
   last_metrics = (
     "train/words",
     "train/learning_rate",
@@ -59,6 +59,7 @@ class TrainTest(
     ({"bptt_lengths": (10, 5)}, 1, r"bptt_lengths .*\(10, 5\)"),
     ({"jit_compile": True}, 2, "jit_compile=True cannot"),
     ({"num_epochs": 0.0}, 1, "num_epochs must be positive"),
+    ({"data.made_up_words": 2}, 1, "data.made_up_words must be 3 or more"),
     ({"model.num_layers": 9}, 1, "model.num_layers must be from 1 to 8"),
     ({"model.word_dropout": 1.0}, 1, r"model.word_dropout .*\[0, 1\)"),
     ({"activation_penalty": -1.0}, 1, "activation_penalty .*-1.0"),
@@ -168,7 +169,7 @@ class TrainTest(
     whole = self.train(config, os.path.join(self.workdir, "whole"))
     rates = {line["train/learning_rate"] for line in whole}
     self.assertGreater(len(rates), 1)
-    for keep in (1, 5):  # Steps 3 and 15, where an epoch has 7.
+    for keep in (1, 5):  # Steps 3 and 15, where an epoch has 8.
       other = os.path.join(self.workdir, f"{keep}")
       shutil.copytree(os.path.join(self.workdir, "whole"), other)
       directory = os.path.join(other, "checkpoints")

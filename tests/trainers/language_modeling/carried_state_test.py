@@ -1,0 +1,69 @@
+import numpy as np
+import tensorflow as tf
+from absl.testing import parameterized
+
+from tests import replicas
+from trainers.language_modeling.carried_state import CarriedState
+
+_WIDTHS = (3, 2)
+
+
+def _strategy(count):
+  if count == 2:
+    return replicas.mirrored()
+  return tf.distribute.OneDeviceStrategy("CPU:0")
+
+
+def _add_own_numbers(strategy, state, is_first):
+  """Adds to each column its number, counted over all replicas, from 1."""
+  rows = 4 // strategy.num_replicas_in_sync
+
+  @tf.function
+  def run():
+    def one_replica():
+      context = tf.distribute.get_replica_context()
+      first = tf.cast(context.replica_id_in_sync_group * rows, tf.float32)
+      numbers = first + tf.range(1.0, rows + 1)[:, tf.newaxis]
+      before = state.read(tf.constant(is_first), tf.float32)
+      state.write([(h + numbers, c - numbers) for h, c in before])
+
+    strategy.run(one_replica)
+
+  run()
+
+
+class CarriedStateTest(tf.test.TestCase, parameterized.TestCase):
+  def assertTimes(self, state, times):
+    numbers = times * np.arange(1.0, 5.0)[:, np.newaxis]
+    for variable, width, sign in zip(
+      state.variables, (3, 3, 2, 2), (1, -1, 1, -1)
+    ):
+      self.assertAllEqual(variable, sign * np.repeat(numbers, width, axis=1))
+
+  @parameterized.parameters(1, 2)
+  def test_each_replica_has_its_columns_and_holds_all(self, count):
+    strategy = _strategy(count)
+    state = CarriedState(_WIDTHS, 4, strategy)
+    self.assertTimes(state, 0)
+    for times in (1, 2, 3):
+      _add_own_numbers(strategy, state, is_first=False)
+      self.assertTimes(state, times)
+    for part in state.variables:
+      for local in strategy.experimental_local_results(part):
+        self.assertAllEqual(local, part)
+    _add_own_numbers(strategy, state, is_first=True)
+    self.assertTimes(state, 1)
+
+  def test_goes_on_with_another_number_of_replicas(self):
+    one, two = _strategy(1), _strategy(2)
+    before = CarriedState(_WIDTHS, 4, two)
+    _add_own_numbers(two, before, is_first=False)
+    path = tf.train.Checkpoint(state=before).write(f"{self.get_temp_dir()}/x")
+    after = CarriedState(_WIDTHS, 4, one)
+    tf.train.Checkpoint(state=after).read(path).assert_consumed()
+    _add_own_numbers(one, after, is_first=False)
+    self.assertTimes(after, 2)
+
+
+if __name__ == "__main__":
+  tf.test.main()
