@@ -22,7 +22,7 @@ EXCLUDE = (("nt_asgd", WITH_LOOKAHEAD),)
 def get_config(text: str = "") -> ml_collections.ConfigDict:
   """Returns the fields, to be filled in."""
   WORDS.choose(text)
-  return config_dict.create(
+  config = config_dict.create(
     seed=0,
     num_epochs=10.0,
     global_batch_size=20,
@@ -69,6 +69,10 @@ def get_config(text: str = "") -> ml_collections.ConfigDict:
     final_weights="best",
     jit_compile=config_dict.placeholder(bool),
   )
+  # A config that starts from this one sets no field that there is not; which
+  # arguments there are depends on the optimizer.
+  config.lock().optimizer.arguments.unlock()
+  return config
 
 
 def choose_optimizer(

@@ -27,16 +27,16 @@ nt_asgd    Averaging that begins when the validation loss is worse than the best
 
 Expected is the order of the perplexities, on each of the three splits:
 
-words                 section  expected           here
---------------------  -------  -----------------  -------
-large,adam,lookahead  5.3      the best of these  not run
-large,adam            5.3      the second         not run
-large,sgd             5.3      the last           not run
-large,sgd,lookahead   5.3      -                  not run
-large,nt_asgd         -        -                  not run
-small,adam,lookahead  -        -                  not run
-small,adam            -        -                  not run
-small,sgd             -        -                  not run
+words                 section  expected           rate   here
+--------------------  -------  -----------------  -----  -------
+large,adam,lookahead  5.3      the best of these  0.001  not run
+large,adam            5.3      the second         0.001  not run
+large,sgd             5.3      the last           30     not run
+large,sgd,lookahead   5.3      -                  30     not run
+large,nt_asgd         -        -                  30     not run
+small,adam,lookahead  -        -                  0.003  not run
+small,adam            -        -                  0.003  not run
+small,sgd             -        -                  10     not run
 """
 
 import ml_collections

@@ -11,13 +11,13 @@ WORDS, one of the first line, by default the first:
 adam, sgd, nt_asgd  the optimizer
 lookahead           Lookahead around adam or sgd: k = 5, alpha = .5
 
-words           here
---------------  -------
-adam,lookahead  not run
-adam            not run
-sgd,lookahead   not run
-sgd             not run
-nt_asgd         not run
+words           rate   here
+--------------  -----  -------
+adam,lookahead  0.005  not run
+adam            0.005  not run
+sgd,lookahead   10     not run
+sgd             10     not run
+nt_asgd         10     not run
 """
 
 import ml_collections

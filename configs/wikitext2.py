@@ -18,16 +18,16 @@ middle  2 layers of 400, embeddings of 200, 12 epochs of batches of 40: for the
         first 245,000 words of WikiText-2 on two cores.
 large   The sizes and the regularization of ptb.py.
 
-words                  here
----------------------  -------
-middle,adam,lookahead  not run
-middle,adam            not run
-middle,sgd             not run
-middle,sgd,lookahead   not run
-middle,nt_asgd         not run
-large,adam,lookahead   not run
-large,adam             not run
-large,sgd              not run
+words                  rate   here
+---------------------  -----  -------
+middle,adam,lookahead  0.003  not run
+middle,adam            0.003  not run
+middle,sgd             15     not run
+middle,sgd,lookahead   15     not run
+middle,nt_asgd         15     not run
+large,adam,lookahead   0.001  not run
+large,adam             0.001  not run
+large,sgd              30     not run
 """
 
 import ml_collections

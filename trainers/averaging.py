@@ -22,18 +22,52 @@ class NonMonotonicSgd(keras.optimizers.SGD):
 
   Args:
     learning_rate: As for SGD.
-    patience: The paper's n, the reference implementation's `nonmono`: 1 or
-      more.
-    **kwargs: Of SGD.
+    patience: The paper's n, the reference implementation's `nonmono`: a whole
+      number, 1 or more.
+    momentum: As for SGD.
+    nesterov: As for SGD.
+    weight_decay: As for SGD.
+    clipnorm: As for SGD.
+    clipvalue: As for SGD.
+    global_clipnorm: As for SGD.
+    loss_scale_factor: As for SGD.
+    gradient_accumulation_steps: As for SGD.
+    name: As for SGD.
+
+  Raises:
+    ValueError: for a patience that is no such number.
   """
 
   def __init__(
-    self, learning_rate: Any = 0.01, patience: int = 5, **kwargs: Any
+    self,
+    learning_rate: Any = 0.01,
+    patience: int = 5,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    weight_decay: float | None = None,
+    clipnorm: float | None = None,
+    clipvalue: float | None = None,
+    global_clipnorm: float | None = None,
+    loss_scale_factor: float | None = None,
+    gradient_accumulation_steps: int | None = None,
+    name: str = "nt_asgd",
   ):
-    if patience < 1:
-      raise ValueError(f"`patience` must be 1 or more. Received: {patience}")
+    if not isinstance(patience, int) or patience < 1:
+      raise ValueError(
+        f"`patience` must be a whole number, 1 or more. Received: {patience}"
+      )
     super().__init__(
-      learning_rate, **{"name": "nt_asgd", **kwargs, "use_ema": True}
+      learning_rate,
+      momentum=momentum,
+      nesterov=nesterov,
+      weight_decay=weight_decay,
+      clipnorm=clipnorm,
+      clipvalue=clipvalue,
+      global_clipnorm=global_clipnorm,
+      use_ema=True,
+      loss_scale_factor=loss_scale_factor,
+      gradient_accumulation_steps=gradient_accumulation_steps,
+      name=name,
     )
     self.patience = patience
 
@@ -88,7 +122,7 @@ class NonMonotonicSgd(keras.optimizers.SGD):
   def get_config(self) -> dict[str, Any]:
     """Returns the arguments."""
     config = super().get_config()
-    for name in ("use_ema", "ema_momentum"):
+    for name in ("use_ema", "ema_momentum", "ema_overwrite_frequency"):
       del config[name]
     return {**config, "patience": self.patience}
 

@@ -19,14 +19,15 @@ from trainers.errors import UserError
 flags.disclaim_key_flags()
 
 
-def define_flags(values: flags.FlagValues, output: str) -> None:
+def define_flags(values: flags.FlagValues, output: str | None = None) -> None:
   """Defines --output, and requires the --workdir of a run.
 
   Args:
     values: Where to define them.
-    output: What --help says of --output.
+    output: What --help says of --output; None for a program without.
   """
-  flags_lib.define_path("output", output, values)
+  if output:
+    flags_lib.define_path("output", output, values)
   flags.register_validator(
     "workdir",
     lambda path: path is not None,

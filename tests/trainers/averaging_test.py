@@ -92,6 +92,9 @@ class NonMonotonicSgdTest(tf.test.TestCase, parameterized.TestCase):
     copy = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     self.assertEqual((copy.patience, copy.momentum), (7, 0.5))
     self.assertTrue(copy.use_ema)
+    for patience in (0, 2.5):
+      with self.assertRaisesRegex(ValueError, f"patience.*{patience}"):
+        averaging.NonMonotonicSgd(patience=patience)
 
   def test_who_observes(self):
     _, optimizer = _make(tf.distribute.get_strategy())

@@ -131,6 +131,35 @@ class OverrideTest(tf.test.TestCase, parameterized.TestCase):
     with self.assertRaisesRegex(UserError, message):
       experiment.check_optimizer(config)
 
+  def test_nt_asgd_has_the_arguments_of_sgd_and_a_patience(self):
+    config = _load("pydoc.py:adam")
+    notes = _override(
+      config,
+      "--config.optimizer.name=nt_asgd",
+      "--config.optimizer.arguments.patience=3",
+      "--config.optimizer.arguments.momentum=.5",
+    )
+    self.assertEqual(
+      config.optimizer.arguments.to_dict(),
+      {
+        "global_clipnorm": 0.25,
+        "weight_decay": 1.2e-6,
+        "patience": 3,
+        "momentum": 0.5,
+      },
+    )
+    (note,) = notes
+    self.assertIn("learning_rate.peak stays", note)
+    experiment.check_optimizer(config)
+    (note, _) = _override(config, "--config.optimizer.name=sgd")
+    self.assertIn("optimizer.arguments.patience=3", note)
+    experiment.check_optimizer(config)
+    # These are what the optimizer sets by itself.
+    _override(config, "--config.optimizer.name=nt_asgd")
+    _override(config, "--config.optimizer.arguments.use_ema=false")
+    with self.assertRaisesRegex(UserError, "nt_asgd has no argument 'use_ema'"):
+      experiment.check_optimizer(config)
+
   def test_lookahead_and_no_lookahead(self):
     for words in ("sgd", "lookahead"):
       with self.assertRaisesRegex(UserError, "lookahead=None and .*period=3"):

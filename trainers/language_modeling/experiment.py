@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -10,7 +10,8 @@ import ml_collections
 import numpy as np
 import tensorflow as tf
 
-from trainers import devices, loop, optimizers
+from trainers import devices, initialization, loop, optimizers
+from trainers import workdir as workdir_lib
 from trainers.errors import UserError
 from trainers.experiment import (
   FRACTION,
@@ -19,12 +20,14 @@ from trainers.experiment import (
   SEED,
   check_jit_compile,
   check_learning_rate,
+  check_optimizer,
   check_ranges,
   read_learning_rate,
   read_optimizer,
 )
-from trainers.language_modeling import segments, sources
-from trainers.language_modeling.model import Architecture
+from trainers.experiment import of_record as config_of_record
+from trainers.language_modeling import segments, sources, vocabulary
+from trainers.language_modeling.model import Architecture, AwdLstm, make_model
 from trainers.language_modeling.plateau import RateFactors
 from trainers.language_modeling.regularization import (
   MAX_LAYERS,
@@ -147,8 +150,11 @@ def load(config: ml_collections.ConfigDict, run: devices.Runtime) -> Experiment:
       there or does not go with the config.
   """
   _check_fields(config, run.strategy)
-  texts = _load_texts(config.data, run.data_dir, run.fake_data)
-  return unpack(config, texts, run.strategy, run.profile_steps)
+  source = _load_source(config.data, run.data_dir, run.fake_data)
+  texts = _encode(source, _find_vocabulary(source, run))
+  experiment = unpack(config, texts, run.strategy, run.profile_steps)
+  records = initialization.record(experiment.records, run)
+  return dataclasses.replace(experiment, records=records)
 
 
 def source_to_compile(
@@ -164,7 +170,8 @@ def source_to_compile(
     UserError: as `load` does.
   """
   check_ranges(config, _RANGES)
-  return _load_texts(config.data, data_dir, fake_data)
+  source = _load_source(config.data, data_dir, fake_data)
+  return _encode(source, Vocabulary.of(source.train))
 
 
 def unpack(
@@ -256,16 +263,63 @@ def of_record(
   Raises:
     UserError: as `unpack` does.
   """
-  return unpack(ml_collections.ConfigDict(record), None, strategy)
+  return unpack(config_of_record(record), None, strategy)
 
 
-def _load_texts(data, data_dir, fake_data):
+def is_own(record: Mapping[str, Any]) -> bool:
+  """Whether the config.json of a run is that of this trainer."""
+  return "bptt" in record
+
+
+def make_model_and_slots(
+  experiment: Experiment,
+  vocabulary_size: int,
+  strategy: tf.distribute.Strategy,
+  prepare: Callable[[AwdLstm], None] = lambda model: None,
+) -> AwdLstm:
+  """Returns the model of an experiment, after building its optimizer.
+
+  Args:
+    experiment: What to train.
+    vocabulary_size: Number of words.
+    strategy: The strategy to train with.
+    prepare: Called with the model, before the optimizer is built.
+  """
+  with strategy.scope():
+    model = make_model(experiment.architecture, vocabulary_size)
+    prepare(model)
+    experiment.optimizer.build(model.trainable_variables)
+  return model
+
+
+def _load_source(data, data_dir, fake_data):
   if fake_data:
-    source = sources.made_up(data.made_up_words)
-  else:
-    named = {name: data[f"{name}_file"] for name in sources.SPLITS}
-    source = sources.load(sources.Data(data.name, named), data_dir)
-  words = Vocabulary.of(source.train)
+    return sources.made_up(data.made_up_words)
+  named = {name: data[f"{name}_file"] for name in sources.SPLITS}
+  return sources.load(sources.Data(data.name, named), data_dir)
+
+
+def _find_vocabulary(source, run):
+  """Returns the vocabulary of the training text, or of the run to start from.
+
+  A run that has started from another has the vocabulary in its own directory.
+  """
+  if not run.init_from:
+    return Vocabulary.of(source.train)
+  is_due = initialization.is_due(run)
+  directory = run.init_from if is_due else run.workdir
+  config = workdir_lib.read(directory, "config")
+  record = workdir_lib.read(directory, "vocabulary")
+  if config and record and is_own(config):
+    return vocabulary.load(directory, record)
+  if is_due:
+    raise UserError(
+      f"--init_from={run.init_from} holds no run of this trainer."
+    )
+  return Vocabulary.of(source.train)  # --workdir is refused later.
+
+
+def _encode(source, words):
   tokens = {
     name: words.encode(split)
     for name in sources.SPLITS
@@ -319,4 +373,4 @@ def _check_fields(config, strategy):
     )
   check_jit_compile(config, strategy)
   check_learning_rate(config)
-  optimizers.find_class(config.optimizer.name)
+  check_optimizer(config)

@@ -55,11 +55,13 @@ class Source:
     train: The split to train on.
     validation: The split to evaluate on during training.
     test: The split to evaluate on at its end, or None.
+    is_made_up: Whether nothing can be learned from it.
   """
 
   train: Split
   validation: Split
   test: Split | None
+  is_made_up: bool = False
 
   def describe(self) -> dict[str, Any]:
     """Returns what tells this source from another, JSON-like."""
@@ -133,7 +135,8 @@ def made_up(words: int) -> Source:
     *(
       _split(f"made up, {name}", functools.partial(read, count))
       for name, count in zip(SPLITS, (20 * words, 20_000, 20_000))
-    )
+    ),
+    is_made_up=True,
   )
 
 

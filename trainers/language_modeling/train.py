@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -16,42 +17,31 @@ from trainers import (
   averaging,
   errors,
   files,
+  initialization,
   loop,
   optimizers,
+  summary,
   trained,
 )
 from trainers import workdir as workdir_lib
 from trainers.checkpoints import Checkpoints
 from trainers.devices import Runtime
 from trainers.input import Input
-from trainers.language_modeling import segments
+from trainers.language_modeling import fine_tuning, segments, vocabulary
 from trainers.language_modeling import step as step_lib
 from trainers.language_modeling.carried_state import CarriedState
-from trainers.language_modeling.experiment import Experiment
-from trainers.language_modeling.model import AwdLstm, make_model
+from trainers.language_modeling.experiment import (
+  Experiment,
+  make_model_and_slots,
+)
+from trainers.language_modeling.model import AwdLstm
 from trainers.language_modeling.pipelines import (
   EvaluationPipeline,
   TrainingPipeline,
 )
-
-PROGRAM = "trainers.language_modeling"
-WORDS_FILE = "words.txt"
-
-
-class Progress(tf.Module):
-  """What a checkpoint holds beside model, optimizer and step.
-
-  Attributes:
-    carried: The state of the LSTM behind the last segment.
-    factors: Of the learning rate.
-  """
-
-  def __init__(self, experiment: Experiment, strategy: tf.distribute.Strategy):
-    super().__init__()
-    self.carried = CarriedState(
-      experiment.architecture.widths(), experiment.columns, strategy
-    )
-    self.factors = experiment.factors
+from trainers.language_modeling.progress import Progress
+from trainers.language_modeling.sources import SPLITS
+from trainers.language_modeling.trained import PROGRAM
 
 
 def train(experiment: Experiment, run: Runtime) -> None:
@@ -70,10 +60,19 @@ def train(experiment: Experiment, run: Runtime) -> None:
   Raises:
     UserError: for what the user can put right.
     Interrupted: after a SIGTERM.
+    KeyboardInterrupt: after a Ctrl-C, with a checkpoint if training had begun.
   """
-  strategy, texts = run.strategy, experiment.texts
+  strategy, words = run.strategy, experiment.texts.words
+  start = fine_tuning.Start(run) if initialization.is_due(run) else None
+
+  def prepare(model):
+    if start:
+      sentence = start.assign(model, experiment)
+      if run.is_chief:
+        print(sentence)
+
   keras.utils.set_random_seed(experiment.seed + 1)
-  model = make_model_and_slots(experiment, texts.words.size, strategy)
+  model = make_model_and_slots(experiment, words.size, strategy, prepare)
   progress = Progress(experiment, strategy)
   task = loop.Task(
     model=model,
@@ -87,6 +86,11 @@ def train(experiment: Experiment, run: Runtime) -> None:
     counts=("words",),
     state=progress,
     on_evaluation=_make_observer(experiment),
+    guessing_loss=math.log(words.size),
+    title="Language modeling",
+    facts=_facts(experiment, model),
+    unit="column",
+    jit_compile=experiment.jit_compile,
   )
   agreement.check_same_records(
     agreement.make_gather(strategy), experiment.records
@@ -96,23 +100,11 @@ def train(experiment: Experiment, run: Runtime) -> None:
       stack.enter_context(workdir_lib.locked(run.workdir))
       # Not before all processes agree: the workdir is this run's from now on.
       workdir_lib.claim(run.workdir, **experiment.records)
-      _write(run.workdir, WORDS_FILE, "\n".join(texts.words.words) + "\n")
+      vocabulary.save(words, run.workdir)
     loop.train(task, experiment.plan, run)
     with errors.interrupted_by_lost_hosts(strategy):
       agreement.wait_for_all(strategy)  # The last checkpoint is there.
       _finish(model, progress, experiment, run)
-
-
-def make_model_and_slots(
-  experiment: Experiment,
-  vocabulary_size: int,
-  strategy: tf.distribute.Strategy,
-) -> AwdLstm:
-  """Returns the model of an experiment, after building its optimizer."""
-  with strategy.scope():
-    model = make_model(experiment.architecture, vocabulary_size)
-    experiment.optimizer.build(model.trainable_variables)
-  return model
 
 
 def make_step(
@@ -243,8 +235,15 @@ def _finish(model, progress, experiment, run):
       **values,
     }
     text = json.dumps(results, indent=2) + "\n"
-    _write(run.workdir, "results.json", text)
-    print(f"{split}: perplexity {values['perplexity']:.2f} ({chosen})")
+    path = os.path.join(run.workdir, "results.json")
+    with files.writing(path):
+      files.write_whole(path, text)
+    told = f"{values['perplexity']:.2f} ({chosen})"
+    print(
+      _end_block(run.workdir, split, told)
+      if run.verbose
+      else f"{split}: perplexity {told}"
+    )
 
 
 def _save_model(model, workdir):
@@ -257,7 +256,61 @@ def _save_model(model, workdir):
     tf.io.gfile.rename(partial, path, overwrite=True)
 
 
-def _write(workdir, name, content):
-  path = os.path.join(workdir, name)
-  with files.writing(path):
-    files.write_whole(path, content)
+def _facts(experiment, model):
+  """Returns what is told of an experiment at its start."""
+  source = experiment.texts.source
+  kind = "made-up word" if source.is_made_up else "word"
+  facts = [
+    (
+      name,
+      f"{summary.counted(split.words, kind)} in "
+      f"{summary.counted(split.lines, 'line')}",
+    )
+    for name in SPLITS
+    if (split := getattr(source, name))
+  ]
+  return [
+    *facts,
+    ("vocabulary", summary.counted(experiment.texts.words.size, "word")),
+    ("model", summary.model("AWD-LSTM", model)),
+    *summary.optimizer(experiment.records["config"]),
+    *_plateau(experiment.records["config"]["plateau"]),
+  ]
+
+
+def _plateau(plateau):
+  """Returns a line on when the learning rate is made less, if ever."""
+  if not plateau["patience"]:
+    return []
+  evaluations = summary.counted(plateau["patience"], "evaluation")
+  factor = f"times {plateau['factor']:g}"
+  return [("plateau", f"{factor} after {evaluations} without a better loss")]
+
+
+def _end_block(workdir, split, perplexity):
+  """Returns what is told at the end of a run."""
+  programs = {
+    name: summary.command(
+      f"trainers.language_modeling.{name}", f"--workdir={workdir}", argument
+    )
+    for name, argument in (
+      ("generate", "--prompt=WORDS"),
+      ("evaluate", "--input=FILE"),
+    )
+  }
+  return summary.end(
+    f"Trained: {workdir}",
+    [
+      (f"{split} perplexity", perplexity),
+      *summary.outcome(workdir, "perplexity", is_least=True),
+      ("final model", os.path.join(workdir, "model.keras")),
+      ("scores", os.path.join(workdir, "results.json")),
+      *summary.files(workdir),
+      summary.going_on("num_epochs"),
+    ],
+    [
+      ("continue a text", programs["generate"]),
+      ("compute the perplexity of a text file", programs["evaluate"]),
+      summary.curves(workdir),
+    ],
+  )

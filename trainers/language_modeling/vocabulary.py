@@ -3,16 +3,20 @@
 import array
 import hashlib
 import itertools
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
+from trainers import files
 from trainers.errors import UserError
 from trainers.language_modeling.sources import Split
 
 END = "<eos>"  # Of a line.
 UNKNOWN = "<unk>"
+FILE_NAME = "words.txt"  # In the directory of a run.
 
 
 class Vocabulary:
@@ -80,9 +84,11 @@ class Vocabulary:
     if missing:
       raise UserError(
         f"{split.name}: {sum(missing.values()):,} of its {split.words:,} words "
-        f"do not occur in the training text ({len(missing):,} different ones, "
-        f"such as {next(iter(missing))!r}), and that text has no {UNKNOWN} to "
-        f"put in their place. Write {UNKNOWN} for rare words in all files."
+        f"are not in the vocabulary ({len(missing):,} different ones, such as "
+        f"{next(iter(missing))!r}), which has no {UNKNOWN} to put in their "
+        "place. The vocabulary is that of the training text, or that of the "
+        f"run which --init_from names: write {UNKNOWN} for rare words in all "
+        "files."
       )
     return np.frombuffer(numbers, np.int32)
 
@@ -95,3 +101,38 @@ class Vocabulary:
     line = " ".join(words)
     split = Split(repr(line), 1, len(line.split()), "", lambda: iter([line]))
     return self.encode(split)[:-1].tolist()
+
+
+def save(words: Vocabulary, workdir: str) -> None:
+  """Writes a vocabulary into the directory of a run, a word a line.
+
+  Raises:
+    UserError: if it cannot be written.
+  """
+  path = os.path.join(workdir, FILE_NAME)
+  with files.writing(path):
+    files.write_whole(path, "".join(f"{word}\n" for word in words.words))
+
+
+def load(workdir: str, record: Mapping[str, Any]) -> Vocabulary:
+  """Returns the vocabulary that a run was trained with.
+
+  Args:
+    workdir: Directory of the run.
+    record: The run's vocabulary.json.
+
+  Raises:
+    UserError: if the vocabulary is not there.
+  """
+  path = os.path.join(workdir, FILE_NAME)
+  try:
+    with tf.io.gfile.GFile(path) as file:
+      words = Vocabulary(file.read().split("\n")[:-1])
+  except (tf.errors.OpError, UnicodeDecodeError, UserError):
+    words = None
+  if words is None or words.describe() != record:
+    raise UserError(
+      f"{path} is not the vocabulary that this run was trained with, whose "
+      f"SHA-256 is {record['fingerprint']}: put it back."
+    )
+  return words

@@ -72,6 +72,11 @@ class SegmentsTest(tf.test.TestCase, parameterized.TestCase):
       starts, sizes = made.of_epoch(epoch)
       self.assertAllEqual(table.starts[part], starts)
       self.assertAllEqual(table.sizes[part], sizes)
+    # A run that is to be longer goes on from there.
+    longer = segments.Segments(1000, _LENGTHS, seed=0).table(5)
+    self.assertLen(longer.starts, 5 * steps)
+    self.assertAllEqual(longer.starts[: 3 * steps], table.starts)
+    self.assertAllEqual(longer.sizes[: 3 * steps], table.sizes)
 
 
 class ColumnsTest(tf.test.TestCase, parameterized.TestCase):

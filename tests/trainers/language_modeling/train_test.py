@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 import os
@@ -11,7 +12,9 @@ from absl.testing import parameterized
 from tests.trainers import contract
 from tests.trainers.language_modeling import small_run
 from tests.trainers.language_modeling.numpy_awd_lstm import NumpyAwdLstm
+from trainers.devices import Runtime
 from trainers.errors import UserError
+from trainers.language_modeling import experiment
 from trainers.language_modeling.__main__ import TRAINER
 
 
@@ -35,6 +38,7 @@ class TrainTest(
   )
   final_file = "results.json"
   steps = (4, 8, 12, 16)
+  longer_fields = {"num_epochs": 3.0}
   last_metrics = (
     "train/words",
     "train/learning_rate",
@@ -45,6 +49,18 @@ class TrainTest(
   )
   batch_shapes = ((), (), (), (1, 16))
   parameters = 8
+  told = (
+    ("train", "466 words in 90 lines"),
+    ("validation", "59 words in 12 lines"),
+    ("vocabulary", "21 words"),
+    ("plateau", "times 0.5 after 15 evaluations without a better loss"),
+  )
+  best = "perplexity"
+  next_programs = (
+    "trainers.language_modeling.generate",
+    "trainers.language_modeling.evaluate",
+    "tensorboard.main",
+  )
   diverging_fields = {
     "learning_rate.peak": 1e38,
     "optimizer.arguments.global_clipnorm": 1e30,
@@ -68,6 +84,25 @@ class TrainTest(
     ({"final_weights": "average"}, 1, "final_weights must be one of"),
     ({"learning_rate.schedule": "linear"}, 1, "Received: 'linear'"),
     ({"optimizer.name": "adan"}, 1, "optimizer.name must be"),
+    (
+      {"optimizer.arguments.patience": 5},
+      1,
+      "optimizer.arguments.patience: sgd has no argument 'patience'",
+    ),
+    (
+      {"optimizer.name": "nt_asgd"},
+      1,
+      "optimizer.name='nt_asgd' and lookahead exclude each other",
+    ),
+    (
+      {
+        "optimizer.name": "nt_asgd",
+        "optimizer.arguments.patience": 0,
+        "lookahead": None,
+      },
+      1,
+      "patience.* 1 or more. Received: 0",
+    ),
     ({"data.name": "ptb"}, 1, "data.name must be one of"),
     ({"data.train_file": "none"}, 1, "none is not a file"),
   )
@@ -151,6 +186,49 @@ class TrainTest(
       json.dump({**record, "size": 5}, file)
     with self.assertRaisesRegex(UserError, "vocabulary.size: 5 -> "):
       self.train(self.make_config(), self.workdir)
+
+  def test_starting_from_a_run_of_another_size(self):
+    config = self.make_config(**{"model.hidden_size": 9})
+    with self.assertRaisesRegex(
+      UserError, "another model: model.hidden_size is 12 there and 9 here"
+    ):
+      self.train(config, self.workdir, init_from=self.finished())
+    self.assertFalse(os.path.exists(self.workdir))
+
+  def test_the_vocabulary_of_the_run_to_start_from(self):
+    with open(os.path.join(self.finished(), "words.txt")) as file:
+      words = file.read().split()
+    text = {"train": reversed(small_run.lines(90, seed=0)), "valid": ["wolf"]}
+    paths = {}
+    for name, lines in text.items():
+      paths[name] = os.path.join(self.get_temp_dir(), f"other_{name}.txt")
+      with open(paths[name], "w") as file:
+        file.writelines(f"{line}\n" for line in lines)
+    config = self.make_config(
+      **{
+        "data.train_file": paths["train"],
+        "data.validation_file": paths["valid"],
+        "data.test_file": None,
+        "eval_batch_size": 1,
+      }
+    )
+    # A run that has started goes on without the other one.
+    started = shutil.copytree(self.finished(), self.workdir)
+    for workdir, init_from in (
+      (f"{self.workdir}_new", self.finished()),
+      (started, f"{self.workdir}_gone"),
+    ):
+      run = Runtime(
+        tf.distribute.OneDeviceStrategy("CPU:0"), workdir, init_from=init_from
+      )
+      texts = experiment.load(config, run).texts
+      self.assertEqual([*texts.words.words], words)
+      end, unknown = words.index("<eos>"), words.index("<unk>")
+      self.assertAllEqual(texts.tokens["validation"], [unknown, end])
+    run = dataclasses.replace(run, init_from=None)
+    own = experiment.load(config, run).texts.words.words
+    self.assertNotEqual([*own], words)
+    self.assertCountEqual(own, words)
 
   def test_resuming_within_an_epoch_is_exact(self):
     """With the carried state, lengths, masks, the rate and the averages."""
