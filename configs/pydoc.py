@@ -36,7 +36,8 @@ def get_config(text: str = "") -> ml_collections.ConfigDict:
   """Returns the experiment that the words in `text` choose."""
   chosen = WORDS.choose(text)
   config = language_modeling.get_config()
-  config.num_epochs = 20.0
-  config.plateau.patience = 3
+  config.num_epochs = 16.0
+  config.learning_rate.schedule = "cosine"
+  config.plateau.patience = 0
   language_modeling.choose_optimizer(config, chosen, adam=5e-3, sgd=10.0)
   return config
