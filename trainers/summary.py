@@ -23,6 +23,7 @@ Line = tuple[str, str]
 
 # The paper's k and alpha are told whatever they are by default.
 _ALWAYS = ("sync_period", "slow_step_size")
+_HUNDREDTHS = ("bleu", "perplexity")  # Metrics with two decimals.
 
 
 def block(title: str, lines: Sequence[Line]) -> str:
@@ -164,12 +165,12 @@ def figure(name: str, value: float) -> str:
   """Returns a metric for people: an accuracy is a percentage.
 
   Args:
-    name: Such as "accuracy", "bleu" or "loss".
+    name: Such as "accuracy", "bleu", "perplexity" or "loss".
     value: Its value.
   """
   if name.endswith("accuracy"):
     return f"{value:.2%}"
-  return f"{value:.2f}" if name == "bleu" else f"{value:.4g}"
+  return f"{value:.{'2f' if name in _HUNDREDTHS else '4g'}}"
 
 
 def figures(part: str, values: Mapping[str, float]) -> str:
