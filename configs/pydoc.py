@@ -11,10 +11,14 @@ WORDS, one of the first line, by default the first:
 adam, sgd, nt_asgd  the optimizer
 lookahead           Lookahead around adam or sgd: k = 5, alpha = .5
 
+Here is the perplexity of the validation and of the test split, from one run
+each on two cores with a load of 7 (2026-11-28): 169 seconds with Lookahead,
+and without it 189, in two parts.
+
 words           rate   here
---------------  -----  -------
-adam,lookahead  0.005  not run
-adam            0.005  not run
+--------------  -----  ----------
+adam,lookahead  0.005  58.8, 48.0
+adam            0.005  54.8, 42.7
 sgd,lookahead   10     not run
 sgd             10     not run
 nt_asgd         10     not run
@@ -39,5 +43,5 @@ def get_config(text: str = "") -> ml_collections.ConfigDict:
   config.num_epochs = 16.0
   config.learning_rate.schedule = "cosine"
   config.plateau.patience = 0
-  language_modeling.choose_optimizer(config, chosen, adam=5e-3, sgd=10.0)
+  language_modeling.choose_optimizer(config, chosen, adam=1e-2, sgd=10.0)
   return config
