@@ -17,8 +17,8 @@ and without it 189, in two parts.
 
 words           rate   here
 --------------  -----  ----------
-adam,lookahead  0.005  58.8, 48.0
-adam            0.005  54.8, 42.7
+adam,lookahead  0.01   58.8, 48.0
+adam            0.01   54.8, 42.7
 sgd,lookahead   10     not run
 sgd             10     not run
 nt_asgd         10     not run
