@@ -1,6 +1,7 @@
 """What is done with a trained run: evaluate a text, continue a text."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import os
@@ -12,6 +13,7 @@ from absl.testing import parameterized
 from tests import replicas
 from tests.trainers import command_line
 from tests.trainers.language_modeling import small_run, tiny
+from trainers import workdir as workdir_lib
 from trainers.devices import Runtime
 from trainers.errors import UserError
 from trainers.language_modeling import (
@@ -78,6 +80,27 @@ class TrainedTest(tf.test.TestCase):
       self.assertContainsSubset(texts[-1].split(), known)
     self.assertEqual(texts[0], texts[1])
     self.assertNotEqual(texts[0], texts[2])
+
+  def test_a_run_of_another_trainer(self):
+    workdir = os.path.join(self.text, "other")
+    workdir_lib.claim(
+      workdir,
+      config={"num_steps": 3},
+      vocabulary={"size": 3},
+      runtime={"precision": "float32"},
+    )
+    run = dataclasses.replace(self.run_, workdir=workdir)
+    with self.assertRaisesRegex(
+      UserError, f"--workdir={workdir} holds a run of another trainer"
+    ):
+      trained.load(run)
+    run = dataclasses.replace(
+      self.run_, workdir=f"{workdir}_new", init_from=workdir
+    )
+    with self.assertRaisesRegex(
+      UserError, f"--init_from={workdir} holds no run of this trainer"
+    ):
+      experiment.load(small_run.config(self.text), run)
 
   def test_other_words_are_refused(self):
     path = os.path.join(self.workdir, "words.txt")
