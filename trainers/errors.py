@@ -42,6 +42,11 @@ def ending_the_program() -> Iterator[None]:
       yield
     except UserError as error:
       sys.exit(f"Error: {error}")
+    except tf.errors.ResourceExhaustedError as error:
+      sys.exit(
+        f"Error: out of memory: {first_line(error)}. Make the batch, the "
+        "images or the model smaller."
+      )
     except Interrupted as stop:
       print(stop, file=sys.stderr)
       sys.exit(EXIT_STATUS)

@@ -145,6 +145,8 @@ def check(recipe: Recipe) -> None:
       )
     _check_name(field, known, recipe.name)
     _check_kind(field, value, known[name])
+    if name == "weight_decay" and value is not None and value < 0:
+      raise UserError(f"{field} must not be negative. Received: {value!r}")
   for name in recipe.lookahead or {}:
     _check_name(f"lookahead.{name}", LOOKAHEAD, "Lookahead")
 

@@ -70,6 +70,9 @@ def optimizer(config: Mapping[str, Any]) -> list[Line]:
   if rate["warmup"]:
     warmup = counted(rate["warmup"], rate["unit"].removesuffix("s"))
     schedule += f", after a warmup of {warmup}"
+    length = config.get(f"num_{rate['unit']}")
+    if length and rate["warmup"] >= length:
+      schedule += ", which the run does not outlast"
   if rate["schedule"] in ("step", "rsqrt"):
     places = ", ".join(f"{place:g}" for place in rate["decay_at"])
     schedule += f", less from {rate['unit']} {places} on"

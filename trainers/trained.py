@@ -55,13 +55,23 @@ def check_output(output: str | None) -> str:
   return path
 
 
-def check_output_file(output: str | None) -> str:
+def check_output_file(output: str | None, inputs: Sequence[str] = ()) -> str:
   """Returns the path of a file to write, which may be there already.
 
+  Args:
+    output: The path.
+    inputs: Paths of what is read, which must not be overwritten.
+
   Raises:
-    UserError: as `check_output` does, and if no file can be at that path.
+    UserError: as `check_output` does, if no file can be at that path, and if it
+      is one of the inputs.
   """
   path = check_output(output)
+  if os.path.realpath(path) in {os.path.realpath(one) for one in inputs}:
+    raise UserError(
+      f"--output={path} is what --input reads, and would be overwritten: give "
+      "another --output."
+    )
   directory = os.path.dirname(path) or "."
   if tf.io.gfile.isdir(path) or not tf.io.gfile.isdir(directory):
     raise UserError(
@@ -138,9 +148,10 @@ def restore_weights(
   else:
     paths = checkpoints.paths[-(count if which == "average" else 1) :]
   if not paths:
+    last = ", or take --weights=last" if checkpoints.paths else ""
     raise UserError(
       f"There is no {which} checkpoint in {checkpoints.workdir} yet: train "
-      f"there for longer, by python -m {program}."
+      f"there for longer, by python -m {program}{last}."
     )
   if which == "average" and len(paths) < count:
     raise UserError(

@@ -37,6 +37,10 @@ def locked(workdir: str) -> Iterator[None]:
   try:
     os.makedirs(workdir, exist_ok=True)
     file = open(os.path.join(workdir, "lock"), "a")  # noqa: SIM115
+  except (FileExistsError, NotADirectoryError) as error:
+    raise UserError(
+      f"--workdir={workdir} is, or is in, a file: give a directory."
+    ) from error
   except OSError as error:
     raise UserError(f"--workdir={workdir} cannot be used: {error}") from error
   with file:
@@ -96,6 +100,7 @@ def check(workdir: str, **records: Mapping[str, Any]) -> None:
     before = read(workdir, name)
     if before is not None:
       now = json.loads(_text(record))
+      _check_task(workdir, before, now)
       before, now = _flatten(before, name), _flatten(now, name)
       for length in _LENGTHS:
         if before.get(length, now.get(length, 0)) < now.get(length, 0):
@@ -106,6 +111,12 @@ def check(workdir: str, **records: Mapping[str, Any]) -> None:
       f"The data has changed since the run in {workdir} began (then -> now): "
       f"{'; '.join(differences)}. Put the data back, or choose another "
       "--workdir."
+    )
+  fields = {one.partition(":")[0] for one in differences}
+  if differences and fields <= {*_LENGTHS}:
+    raise UserError(
+      f"The run in {workdir} cannot become shorter (there -> now): "
+      f"{'; '.join(differences)}. Choose another --workdir."
     )
   if differences:
     raise UserError(
@@ -153,11 +164,29 @@ def _flatten(value, prefix):
   return fields
 
 
+def _check_task(workdir, before, now):
+  """Raises a UserError if two configs are of different trainers."""
+  models = [record.get("model") for record in (before, now)]
+  if all(isinstance(model, dict) for model in models) and not (
+    models[0].keys() & models[1].keys()
+  ):
+    raise UserError(
+      f"--workdir={workdir} holds a run of another trainer: choose another "
+      "--workdir."
+    )
+
+
 def _differences(before, now):
+  """Returns a text for each field that differs.
+
+  A group of fields on one side is None on the other: its fields are told.
+  """
+  fields = before.keys() | now.keys()
   return [
     _describe(field, before.get(field, "(none)"), now.get(field, "(none)"))
-    for field in sorted(before.keys() | now.keys())
+    for field in sorted(fields)
     if before.get(field, "(none)") != now.get(field, "(none)")
+    and not any(other.startswith(f"{field}.") for other in fields)
   ]
 
 

@@ -57,6 +57,16 @@ class EndingTest(tf.test.TestCase):
         self.assertEqual(written, line)
     self.assertIs(warnings.formatwarning, before)
 
+  def test_out_of_memory(self):
+    error = tf.errors.ResourceExhaustedError(None, None, "OOM for shape[9,9]\n")
+    with (
+      self.assertRaisesRegex(
+        SystemExit, r"^Error: out of memory.*shape\[9,9\]"
+      ),
+      errors.ending_the_program(),
+    ):
+      raise error
+
   def test_other_errors_stay(self):
     with self.assertRaises(ValueError), errors.ending_the_program():
       raise ValueError

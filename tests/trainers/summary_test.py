@@ -46,6 +46,11 @@ class SummaryTest(tf.test.TestCase, parameterized.TestCase):
         ("learning rate", "0.1, cosine, after a warmup of 1 epoch"),
       ],
     )
+    config.num_epochs = config.learning_rate.warmup
+    _, (_, rate) = summary.optimizer(config.to_dict())
+    self.assertEndsWith(
+      rate, "a warmup of 1 epoch, which the run does not outlast"
+    )
     config = multi30k.get_config("adam").to_dict()
     (_, optimizer), (_, rate) = summary.optimizer(config)
     self.assertStartsWith(optimizer, "Adam(")

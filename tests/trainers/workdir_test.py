@@ -79,10 +79,44 @@ class WorkdirTest(tf.test.TestCase):
       self.assertIn(f"{path} goes on", told.getvalue())
       self.assertIn(f"config.{name}: 3 -> 4", told.getvalue())
       self.assertEqual(workdir.read(path, "config")[name], 4)
-      for other in (_config(**{name: 3}), longer | {name: 5, "seed": 1}):
-        with self.assertRaisesRegex(UserError, "belongs to another run"):
+      for other, message in (
+        (
+          _config(**{name: 3}),
+          f"cannot become shorter .*config.{name}: 4 -> 3",
+        ),
+        (longer | {name: 5, "seed": 1}, "belongs to another run"),
+      ):
+        with self.assertRaisesRegex(UserError, message):
           workdir.claim(path, config=other)
       self.assertEqual(workdir.read(path, "config")[name], 4)
+
+  def test_a_group_that_is_set_on_one_side(self):
+    workdir.claim(self.path, config=_config(lookahead={"sync_period": 5}))
+    with self.assertRaises(UserError) as raised:
+      workdir.check(self.path, config=_config(lookahead=None, seed=1))
+    self.assertIn("config.lookahead.sync_period: 5", str(raised.exception))
+    self.assertNotIn("config.lookahead:", str(raised.exception))
+    self.assertIn("config.seed: 0 -> 1", str(raised.exception))
+
+  def test_a_run_of_another_trainer(self):
+    workdir.claim(self.path, config=_config(model={"width": 8}))
+    workdir.check(self.path, config=_config(model={"width": 8}))
+    with self.assertRaises(UserError) as raised:
+      workdir.check(self.path, config=_config(model={"d_model": 8}))
+    self.assertIn("a run of another trainer", str(raised.exception))
+    self.assertNotIn("d_model", str(raised.exception))
+
+  def test_a_workdir_that_is_a_file(self):
+    os.makedirs(os.path.dirname(self.path), exist_ok=True)
+    path = f"{self.path}.txt"
+    with open(path, "w"):
+      pass
+    for wrong in (path, f"{path}/run"):
+      with (
+        self.assertRaisesRegex(UserError, f"{wrong} is.* a file"),
+        workdir.locked(wrong),
+      ):
+        pass
 
   def test_damaged_record(self):
     workdir.claim(self.path, config=_config())
@@ -140,7 +174,7 @@ class WorkdirTest(tf.test.TestCase):
     with open(file, "w"):
       pass
     with (
-      self.assertRaisesRegex(UserError, "in_the_way/run cannot be used"),
+      self.assertRaisesRegex(UserError, "in_the_way/run is.* in, a file"),
       workdir.locked(os.path.join(file, "run")),
     ):
       pass

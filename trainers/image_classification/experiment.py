@@ -65,6 +65,11 @@ _RANGES = (
   ("data.std", lambda v: min(v) > 0, "positive"),
   ("model.name", lambda v: v in FEATURES, f"one of {[*FEATURES]}"),
   ("model.width", *POSITIVE),
+  (
+    "model.blocks_per_stage",
+    lambda v: all(blocks > 0 for blocks in v),
+    "positive for each stage",
+  ),
 )
 
 # Fields of one kind of pipeline alone: that kind, and their value for the
@@ -348,8 +353,8 @@ def _check_pipeline(data):
   if data.validation_fraction and data.name != "image_folder":
     raise UserError(
       f"data.validation_fraction={data.validation_fraction} goes with "
-      f"data.name='image_folder'. {data.name!r} has a validation split of its "
-      "own: leave data.validation_fraction out."
+      f"data.name='image_folder', not with {data.name!r}, whose validation "
+      "split is data.validation_split. Change one of the two."
     )
   for field, (kind, unused) in _FIELDS_OF_A_KIND.items():
     if data.pipeline != kind and data[field] != unused:
@@ -387,6 +392,11 @@ def _is_range(values, least, greatest):
 
 def _check_source(config, source, replicas):
   """Raises a UserError if the data does not go with the config."""
+  if len(source.class_names) < 2:
+    raise UserError(
+      f"data.name={config.data.name!r} has one class, "
+      f"{source.class_names[0]!r}: a classifier needs two or more."
+    )
   if config.global_batch_size > source.train.size:
     raise UserError(
       f"global_batch_size={config.global_batch_size} is more than the "

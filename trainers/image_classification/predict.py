@@ -189,7 +189,9 @@ def main(values: flags.FlagValues) -> None:
   """Classifies as the flags say."""
   if not values.input:
     raise UserError("--input must be a photo, or a folder of photos.")
-  output = values.output and shared.check_output_file(values.output)
+  output = values.output and shared.check_output_file(
+    values.output, _find(values.input)
+  )
   run = flags_lib.make_runtime(values)
   predictions = predict(run, values.input, weights=values.weights)
   if not run.is_chief:

@@ -38,7 +38,7 @@ def translate(
   Raises:
     UserError: for what the user can put right.
   """
-  output = shared.check_output_file(output)
+  output = shared.check_output_file(output, [input_path])
   sentences = list(text_files.read_lines(input_path))
   loaded = trained.load(run, weights, beam_size)
   translator = Translator(

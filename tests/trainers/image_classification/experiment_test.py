@@ -1,3 +1,4 @@
+import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -7,7 +8,7 @@ from tests.trainers.image_classification import small_run
 from trainers import loop
 from trainers.devices import Runtime
 from trainers.errors import UserError
-from trainers.image_classification import experiment, sources
+from trainers.image_classification import experiment, sources, splits
 from trainers.image_classification.model import Architecture
 from trainers.image_classification.pipelines import (
   Batching,
@@ -41,6 +42,14 @@ class LoadTest(tf.test.TestCase):
       config = small_run.config(**{"data.name": "image_folder", **fields})
       with self.assertRaisesRegex(UserError, message):
         _load(config, data_dir="/nowhere")
+
+  def test_one_class_is_not_enough(self):
+    one = splits.of_arrays(
+      np.zeros((200, 8, 8, 1), "uint8"), np.zeros(200, "int32")
+    )
+    source = Source(one, one, class_names=("cat",), channels=1)
+    with self.assertRaisesRegex(UserError, "one class, 'cat'.* two or more"):
+      experiment.unpack(small_run.config(), source, _one_device())
 
   def test_fields_become_plain_values(self):
     loaded = _load(

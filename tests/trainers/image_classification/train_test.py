@@ -52,6 +52,8 @@ class TrainTest(
   best = "accuracy"
   next_programs = ("trainers.image_classification.predict", "tensorboard.main")
   mistakes = (
+    ({"model.blocks_per_stage": (0,)}, 1, "model.blocks_per_stage .*positive"),
+    ({"optimizer.arguments.weight_decay": -1.0}, 1, "weight_decay .*: -1.0"),
     ({"global_batch_size": 63}, 2, "global_batch_size=63 .*replicas"),
     ({"global_batch_size": 2_000}, 1, "1437 training .*_batch_size=256"),
     ({"model.name": "vit"}, 1, "model.name .*Received: 'vit'"),

@@ -278,7 +278,7 @@ class TrainedTest(tf.test.TestCase, parameterized.TestCase):
     found = predict.predict(run, self.files[0])
     self.assertIn("has not finished", found.weights)
     shutil.rmtree(os.path.join(run.workdir, "best"))
-    with self.assertRaisesRegex(UserError, "no best checkpoint in .* yet"):
+    with self.assertRaisesRegex(UserError, "no best .* yet.*--weights=last"):
       predict.predict(run, self.files[0])
 
   def test_mistakes(self):
@@ -307,6 +307,23 @@ class TrainedTest(tf.test.TestCase, parameterized.TestCase):
     ):
       with self.assertRaisesRegex(UserError, message):
         predict.predict(where, path)
+
+  def test_a_photo_is_not_overwritten(self):
+    workdir = f"--workdir={self.runs['small_images'].workdir}"
+    with open(self.files[0], "rb") as file:
+      content = file.read()
+    for path in (self.files[0], self.validation):
+      status, text = command_line.last_words(
+        lambda path=path: command_line.run(
+          predict.main,
+          [workdir, f"--input={path}", f"--output={self.files[0]}"],
+          predict.define_flags,
+        )
+      )
+      self.assertEqual(status, 1)
+      self.assertIn(f"--output={self.files[0]} is what --input reads", text)
+    with open(self.files[0], "rb") as file:
+      self.assertEqual(file.read(), content)
 
   def test_command_lines(self):
     workdir = f"--workdir={self.runs['small_images'].workdir}"

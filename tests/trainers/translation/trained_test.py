@@ -198,6 +198,11 @@ class TrainedTest(tf.test.TestCase, parameterized.TestCase):
     ):
       with self.assertRaisesRegex(UserError, message):
         self._translate(b"3 hours\n", **arguments)
+    same = self._path("input")
+    with self.assertRaisesRegex(UserError, "input .*would be overwritten"):
+      self._translate(b"3 hours\n", output=f"{os.path.dirname(same)}/./input")
+    with open(same) as file:
+      self.assertEqual(file.read(), "3 hours\n")
     with self.assertRaisesRegex(UserError, "line 2: this is not UTF-8"):
       self._translate(b"3 hours\n\xff\n")
     self.assertFalse(os.path.exists(self._path("output")))
