@@ -2,13 +2,13 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from trainers import checkpoints
+from trainers import checkpoints, devices
 from trainers.devices import Runtime
 from trainers.errors import UserError
 
@@ -28,6 +28,18 @@ class Weights:
   which: str
   values: Sequence[np.ndarray]
   sizes: Mapping[str, Any]
+
+  @classmethod
+  def of(cls, run: Runtime, loaded: Any, sizes: Mapping[str, Any]) -> "Weights":
+    """Returns the weights of what `load_other` returned.
+
+    Args:
+      run: Of the new run.
+      loaded: Has a `model`, and `weights`, which says which these are.
+      sizes: As in `Weights`.
+    """
+    values = [np.array(variable) for variable in loaded.model.weights]
+    return cls(run.init_from, loaded.weights, values, sizes)
 
   def assign(
     self,
@@ -58,6 +70,25 @@ class Weights:
     for variable, value in zip(model.weights, self.values, strict=True):
       if id(variable) not in kept:
         variable.assign(value)
+
+
+def load_other(run: Runtime, load: Callable[[Runtime, str], Any]) -> Any:
+  """Returns the run that another one starts from, with its best weights.
+
+  The precision stays that of the new run.
+
+  Args:
+    run: Of the new run.
+    load: A trainer's `trained.load`.
+
+  Raises:
+    UserError: as `load` does.
+  """
+  before = devices.precision()
+  try:
+    return load(dataclasses.replace(run, workdir=run.init_from), "best")
+  finally:
+    devices.set_precision(before)
 
 
 def check(workdir: str, init_from: str | None) -> None:

@@ -1,11 +1,8 @@
 """Starting from the weights of another run of this trainer."""
 
-import dataclasses
-
 import keras
-import numpy as np
 
-from trainers import devices, initialization
+from trainers import initialization
 from trainers import workdir as workdir_lib
 from trainers.devices import Runtime
 from trainers.errors import UserError
@@ -29,16 +26,10 @@ class Start:
       raise UserError(
         f"--init_from={run.init_from} holds no run of this trainer."
       )
-    before = devices.precision()
-    other = dataclasses.replace(run, workdir=run.init_from)
-    loaded = trained.load(other, "best")
-    devices.set_precision(before)
+    loaded = initialization.load_other(run, trained.load)
     self._class_names = loaded.experiment.source.class_names
-    self._weights = initialization.Weights(
-      run.init_from,
-      loaded.weights,
-      [np.array(variable) for variable in loaded.model.weights],
-      _sizes(loaded.experiment),
+    self._weights = initialization.Weights.of(
+      run, loaded, _sizes(loaded.experiment)
     )
 
   def assign(self, model: keras.Model, experiment: Experiment) -> str:

@@ -3,9 +3,8 @@
 import dataclasses
 
 import keras
-import numpy as np
 
-from trainers import devices, initialization
+from trainers import initialization
 from trainers.devices import Runtime
 from trainers.language_modeling import trained
 from trainers.language_modeling.experiment import Experiment
@@ -24,16 +23,9 @@ class Start:
   """
 
   def __init__(self, run: Runtime):
-    before = devices.precision()
-    loaded = trained.load(
-      dataclasses.replace(run, workdir=run.init_from), "best"
-    )
-    devices.set_precision(before)
-    self._weights = initialization.Weights(
-      run.init_from,
-      loaded.weights,
-      [np.array(variable) for variable in loaded.model.weights],
-      _sizes(loaded.experiment),
+    loaded = initialization.load_other(run, trained.load)
+    self._weights = initialization.Weights.of(
+      run, loaded, _sizes(loaded.experiment)
     )
 
   def assign(self, model: keras.Model, experiment: Experiment) -> str:

@@ -1,11 +1,8 @@
 """Starting from the weights and the vocabulary of another run."""
 
-import dataclasses
-
 import keras
-import numpy as np
 
-from trainers import devices, initialization
+from trainers import initialization
 from trainers import workdir as workdir_lib
 from trainers.devices import Runtime
 from trainers.errors import UserError
@@ -30,17 +27,11 @@ class Start:
       raise UserError(
         f"--init_from={run.init_from} holds no run of this trainer."
       )
-    before = devices.precision()
-    other = dataclasses.replace(run, workdir=run.init_from)
-    loaded = trained.load(other, "best")
-    devices.set_precision(before)
+    loaded = initialization.load_other(run, trained.load)
     model = workdir_lib.read(run.init_from, "config")["model"]
     self.vocabulary = loaded.words.model  # A serialized SentencePiece model.
-    self._weights = initialization.Weights(
-      run.init_from,
-      loaded.weights,
-      [np.array(variable) for variable in loaded.model.weights],
-      {f"model.{name}": model[name] for name in _SIZES},
+    self._weights = initialization.Weights.of(
+      run, loaded, {f"model.{name}": model[name] for name in _SIZES}
     )
 
   def assign(self, model: keras.Model, experiment: Experiment) -> str:
