@@ -175,6 +175,14 @@ def _end_block(workdir):
           "--input=PHOTO_OR_FOLDER",
         ),
       ),
+      (
+        "export a saved model",
+        summary.command(
+          "trainers.image_classification.export",
+          f"--workdir={workdir}",
+          "--output=NEW_FOLDER",
+        ),
+      ),
       summary.curves(workdir),
     ],
   )

@@ -50,7 +50,11 @@ class TrainTest(
     ("classes", "10 classes: 0, 1, 2, 3, 4, ..."),
   )
   best = "accuracy"
-  next_programs = ("trainers.image_classification.predict", "tensorboard.main")
+  next_programs = (
+    "trainers.image_classification.predict",
+    "trainers.image_classification.export",
+    "tensorboard.main",
+  )
   mistakes = (
     ({"model.blocks_per_stage": (0,)}, 1, "model.blocks_per_stage .*positive"),
     ({"optimizer.arguments.weight_decay": -1.0}, 1, "weight_decay .*: -1.0"),
