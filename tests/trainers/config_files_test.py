@@ -11,7 +11,8 @@ from tests.trainers import command_line
 from trainers import config_files, experiment
 from trainers.errors import UserError
 
-_CONFIGS = command_line.ROOT / "configs"
+# Bazel links the files of a test: what a message names is where a file is.
+_CONFIGS = command_line.ROOT.joinpath("configs", "words.py").resolve().parent
 _OWN = """
 from configs import image_folder
 
