@@ -42,10 +42,13 @@ def left_out() -> Iterator[None]:
   Python's stack. With the variable SHOWN_BY in the environment nothing is kept
   off.
   """
+  file = None
   try:
     file = tempfile.TemporaryFile()  # noqa: SIM115 - closed below.
     stderr = os.dup(2)
   except OSError:  # No room for files, or stderr is closed.
+    if file:
+      file.close()
     yield
     return
   shows_all = SHOWN_BY in os.environ
