@@ -10,6 +10,7 @@ from trainers.language_modeling import evaluate, generate
 from trainers.language_modeling.__main__ import TRAINER
 
 _CONFIG = f"--config={command_line.ROOT}/configs/pydoc.py:adam"
+_INPUT = f"--input={__file__}"
 
 
 def _run(name, arguments):
@@ -32,14 +33,14 @@ class FlagsTest(tf.test.TestCase, parameterized.TestCase):
     ("train", [_CONFIG, "--fake_data", "--data_dir=d"], "--data_dir=d"),
     ("evaluate", [], "--input=FILE"),
     ("evaluate", ["--input=none"], "none is not a file"),
-    ("evaluate", ["--input=LICENSE"], "holds no run: train there"),
-    ("evaluate", ["--input=LICENSE", "--seed=1"], "seed"),
-    ("evaluate", ["--input=LICENSE", "--weights=average"], "best|last"),
+    ("evaluate", [_INPUT], "holds no run: train there"),
+    ("evaluate", [_INPUT, "--seed=1"], "seed"),
+    ("evaluate", [_INPUT, "--weights=average"], "best|last"),
     ("generate", [], "holds no run: train there"),
     ("generate", ["--temperature=0"], "--temperature"),
     ("generate", ["--words=0"], "words"),
     ("generate", ["--top_k=0"], "top_k"),
-    ("generate", ["--input=LICENSE"], "input"),
+    ("generate", [_INPUT], "input"),
   )
   def test_a_mistake_ends_with_one_sentence(self, name, arguments, message):
     workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
