@@ -91,6 +91,29 @@ def load_other(run: Runtime, load: Callable[[Runtime, str], Any]) -> Any:
     devices.set_precision(before)
 
 
+def make_prepare(
+  start: Any, experiment: Any, run: Runtime
+) -> Callable[[keras.Model], None]:
+  """Returns a function that gives a new model the weights to start from.
+
+  The function says in a sentence what it did. Without weights to start from it
+  does nothing.
+
+  Args:
+    start: A `fine_tuning.Start` of the trainer, or None.
+    experiment: The new run's.
+    run: The new run.
+  """
+
+  def prepare(model):
+    if start:
+      sentence = start.assign(model, experiment)
+      if run.is_chief:
+        print(sentence)
+
+  return prepare
+
+
 def check(workdir: str, init_from: str | None) -> None:
   """Raises a UserError if a run cannot be started from `init_from`."""
   if init_from and os.path.realpath(init_from) == os.path.realpath(workdir):

@@ -1,5 +1,6 @@
 """What is there after training, of any task: records, weights, saved models."""
 
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -204,3 +205,17 @@ def save_module(
   ):
     tf.saved_model.save(module, partial, signatures=signatures)
     tf.io.gfile.rename(partial, output)
+
+
+def save_keras_model(model: keras.Model, path: str) -> None:
+  """Writes a Keras file, whole or not at all.
+
+  Raises:
+    UserError: if it cannot be written.
+  """
+  partial = f"{path.removesuffix('.keras')}.partial.keras"
+  with files.writing(
+    path, on_error=functools.partial(tf.io.gfile.remove, partial)
+  ):
+    model.save(partial)
+    tf.io.gfile.rename(partial, path, overwrite=True)

@@ -7,15 +7,13 @@ writes a saved model, which needs TensorFlow alone. The Keras files that a run
 leaves, best.keras and model.keras, are made here too.
 """
 
-import functools
-
 import keras
 import numpy as np
 import tensorflow as tf
 from absl import flags
 from keras import layers, ops
 
-from trainers import devices, files
+from trainers import devices
 from trainers import flags as flags_lib
 from trainers import trained as shared
 from trainers.image_classification import trained
@@ -105,20 +103,6 @@ def _central_crop(images, cut: Cut):
     antialias=cut.antialias,
   )
   return ops.floor(images + 0.5)
-
-
-def save_keras_model(model: keras.Model, path: str) -> None:
-  """Writes a Keras file, whole or not at all.
-
-  Raises:
-    UserError: if it cannot be written.
-  """
-  partial = f"{path.removesuffix('.keras')}.partial.keras"
-  with files.writing(
-    path, on_error=functools.partial(tf.io.gfile.remove, partial)
-  ):
-    model.save(partial)
-    tf.io.gfile.rename(partial, path, overwrite=True)
 
 
 class Served(tf.Module):

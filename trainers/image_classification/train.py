@@ -44,20 +44,13 @@ def train(experiment: Experiment, run: Runtime) -> None:
     KeyboardInterrupt: after a Ctrl-C, with a checkpoint if training had begun.
   """
   strategy = run.strategy
-  start = None
-  if initialization.is_due(run):
-    start = fine_tuning.Start(run)
-
-  def prepare(model):
-    if start:
-      sentence = start.assign(model, experiment)
-      if run.is_chief:
-        print(sentence)
-
+  start = fine_tuning.Start(run) if initialization.is_due(run) else None
   # Not 0: TensorFlow reads a seed pair of zeros as none, and tests for it in a
   # way that fails where a dataset's seed is a tensor.
   keras.utils.set_random_seed(experiment.seed + 1)
-  model = make_model_and_slots(experiment, strategy, prepare)
+  model = make_model_and_slots(
+    experiment, strategy, initialization.make_prepare(start, experiment, run)
+  )
   task = loop.Task(
     model=model,
     optimizer=experiment.optimizer,
@@ -135,7 +128,7 @@ def _save_models(model, experiment, run):
     )
     if run.is_chief:
       path = os.path.join(run.workdir, name)
-      export.save_keras_model(export.make_keras_model(model, experiment), path)
+      trained.save_keras_model(export.make_keras_model(model, experiment), path)
 
 
 def _facts(experiment, model):

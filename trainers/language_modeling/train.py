@@ -65,14 +65,13 @@ def train(experiment: Experiment, run: Runtime) -> None:
   strategy, words = run.strategy, experiment.texts.words
   start = fine_tuning.Start(run) if initialization.is_due(run) else None
 
-  def prepare(model):
-    if start:
-      sentence = start.assign(model, experiment)
-      if run.is_chief:
-        print(sentence)
-
   keras.utils.set_random_seed(experiment.seed + 1)
-  model = make_model_and_slots(experiment, words.size, strategy, prepare)
+  model = make_model_and_slots(
+    experiment,
+    words.size,
+    strategy,
+    initialization.make_prepare(start, experiment, run),
+  )
   progress = Progress(experiment, strategy)
   task = loop.Task(
     model=model,
@@ -227,7 +226,7 @@ def _finish(model, progress, experiment, run):
   )
   values = make_perplexity(model, tokens[split], experiment, run.strategy)()
   if run.is_chief:
-    _save_model(model, run.workdir)
+    trained.save_keras_model(model, os.path.join(run.workdir, "model.keras"))
     results = {
       "split": split,
       "words": len(tokens[split]),
@@ -244,16 +243,6 @@ def _finish(model, progress, experiment, run):
       if run.verbose
       else f"{split}: perplexity {told}"
     )
-
-
-def _save_model(model, workdir):
-  path = os.path.join(workdir, "model.keras")
-  partial = os.path.join(workdir, "partial.keras")
-  with files.writing(
-    path, on_error=functools.partial(tf.io.gfile.remove, partial)
-  ):
-    model.save(partial)
-    tf.io.gfile.rename(partial, path, overwrite=True)
 
 
 def _facts(experiment, model):

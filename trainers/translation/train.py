@@ -60,12 +60,6 @@ def train(experiment: Experiment, run: Runtime) -> None:
     workdir_lib.check(run.workdir, **experiment.records)
     start = fine_tuning.Start(run) if initialization.is_due(run) else None
 
-    def prepare(model):
-      if start:
-        sentence = start.assign(model, experiment)
-        if run.is_chief:
-          print(sentence)
-
     # Not 0: TensorFlow reads a seed pair of zeros as none. Before the
     # vocabulary is made: setting a seed makes TensorFlow forget its kernels,
     # and with them the model of every tokenizer.
@@ -87,7 +81,12 @@ def train(experiment: Experiment, run: Runtime) -> None:
       run.is_chief,
     )
     plan = experiment.plan_on(len(rows.tokens))
-    model = make_model_and_slots(experiment, words.size, strategy, prepare)
+    model = make_model_and_slots(
+      experiment,
+      words.size,
+      strategy,
+      initialization.make_prepare(start, experiment, run),
+    )
     # Not before all processes agree: the workdir is this run's from now on.
     if run.is_chief:
       workdir_lib.claim(run.workdir, **records)
