@@ -96,6 +96,26 @@ def uses_xla(
   return on_cpu and backend.has_xla("CPU:0")
 
 
+def uses_xla_within(
+  jit_compile: bool | None, strategy: tf.distribute.Strategy
+) -> bool:
+  """Returns whether XLA compiles parts of a step that stays a graph.
+
+  This pays on CPUs, where oneDNN has the faster products and XLA the faster
+  passes over large tensors.
+
+  Args:
+    jit_compile: The config's field; None for what is fastest.
+    strategy: The strategy.
+  """
+  return (
+    jit_compile is None
+    and not isinstance(strategy, tf.distribute.TPUStrategy)
+    and not tf.config.list_logical_devices("GPU")
+    and backend.has_xla("CPU:0")
+  )
+
+
 def look_for_gpus() -> None:
   """Has TensorFlow look for GPUs now, without the log of that.
 

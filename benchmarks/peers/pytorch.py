@@ -214,6 +214,92 @@ def transformer(
   return {"bare": run}
 
 
+class _AwdLstm(nn.Module):
+  """The AWD-LSTM by `nn.LSTM`, one a layer, whose recurrent weights drop."""
+
+  def __init__(self, vocabulary_size, embedding_size, widths, rates):
+    super().__init__()
+    self.rates = rates
+    self.embedding = nn.Embedding(vocabulary_size, embedding_size)
+    nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+    self.bias = nn.Parameter(torch.zeros(vocabulary_size))
+    inputs = [embedding_size, *widths[:-1]]
+    self.layers = nn.ModuleList(map(nn.LSTM, inputs, widths))
+    # A layer computes with a masked copy of these.
+    self.recurrent = nn.ParameterList(
+      layer.weight_hh_l0.detach().clone() for layer in self.layers
+    )
+    for layer in self.layers:
+      del layer._parameters["weight_hh_l0"]
+
+  def _locked(self, x, rate):
+    """Returns `x`, (steps, rows, width), with one mask for all steps."""
+    return x * nn.functional.dropout(x.new_ones(1, *x.shape[1:]), rate)
+
+  def forward(self, tokens, state):
+    rates, table = self.rates, self.embedding.weight
+    kept = nn.functional.dropout(table.new_ones(len(table), 1), rates["words"])
+    x = nn.functional.embedding(tokens, table) * kept[tokens]
+    x, after = self._locked(x, rates["inputs"]), []
+    for i, (layer, weight) in enumerate(zip(self.layers, self.recurrent)):
+      layer.weight_hh_l0 = nn.functional.dropout(weight, rates["weights"])
+      outputs, behind = layer(x, state[i])
+      after.append(tuple(value.detach() for value in behind))
+      last = i == len(self.layers) - 1
+      x = self._locked(outputs, rates["outputs" if last else "hidden"])
+    logits = nn.functional.linear(x.flatten(0, 1), table, self.bias)
+    return logits, outputs, x, after
+
+
+def awd_lstm(
+  sizes: dict[str, int | list[int]],
+  rates: dict[str, float],
+  penalties: dict[str, float],
+  shape: tuple[int, int],
+  threads: int,
+) -> Runners:
+  """Returns a runner of training steps of an AWD-LSTM around `nn.LSTM`.
+
+  A step is that of the reference implementation: all dropouts and penalties,
+  the gradients clipped, SGD, and the state carried to the next step.
+
+  Args:
+    sizes: `vocabulary_size`, `embedding_size`, and `widths` of the layers.
+    rates: What is dropped: `words`, `inputs`, `hidden`, `outputs`, `weights`.
+    penalties: `activation` and `temporal`.
+    shape: Steps and rows of a segment.
+    threads: Threads that an operation may use.
+  """
+  _prepare(threads)
+  model = _AwdLstm(**sizes, rates=rates)
+  steps, rows = shape
+  text = torch.randint(sizes["vocabulary_size"], (steps + 1, rows))
+  state = [
+    (torch.zeros(1, rows, width), torch.zeros(1, rows, width))
+    for width in sizes["widths"]
+  ]
+  criterion = nn.CrossEntropyLoss()
+  optimizer = torch.optim.SGD(
+    model.parameters(), lr=0.01, weight_decay=1.2e-6, fused=True
+  )
+
+  def run(count):
+    nonlocal state
+    started = time.perf_counter()
+    for _ in range(count):
+      optimizer.zero_grad()
+      logits, outputs, dropped, state = model(text[:-1], state)
+      loss = criterion(logits, text[1:].flatten())
+      loss += penalties["activation"] * dropped.square().mean()
+      loss += penalties["temporal"] * outputs.diff(dim=0).square().mean()
+      loss.backward()
+      nn.utils.clip_grad_norm_(model.parameters(), 0.25)
+      optimizer.step()
+    return (time.perf_counter() - started) / count
+
+  return {"bare": run}
+
+
 def generation(
   sizes: dict[str, int],
   source_shape: tuple[int, int],

@@ -33,6 +33,7 @@ PEERS = {
   "timm": ("lookahead_optimizers", "timm", ("timm", "torch")),
   "classifier": ("pytorch", "classifier", ("torch",)),
   "transformer": ("pytorch", "transformer", ("torch",)),
+  "awd_lstm": ("pytorch", "awd_lstm", ("torch",)),
   "generation": ("pytorch", "generation", ("torch", "transformers")),
   "image_input": ("pytorch", "image_input", ("torch", "torchvision")),
 }

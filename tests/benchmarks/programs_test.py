@@ -63,10 +63,13 @@ class ProgramsTest(tf.test.TestCase):
       "--layers=1",
       "--subwords=20",
       "--length=5",
+      "--models=awd_lstm",
+      "--hidden_size=8",
+      "--words=50",
       f"--peers_python={shutil.which('false')}",
       charts=("_ratios.png", "_speeds.png"),
     )
-    resnet, transformer = results["time"]
+    resnet, transformer, lstm = results["time"]
     self.assertEqual(
       (resnet["model"], resnet["batch_size"], resnet["per_step"]),
       ("resnet18", 2, 2),
@@ -74,6 +77,7 @@ class ProgramsTest(tf.test.TestCase):
     self.assertEqual(
       (transformer["model"], transformer["per_step"]), ("transformer", 2 * 5)
     )
+    self.assertEqual((lstm["model"], lstm["per_step"]), ("awd_lstm", 2 * 70))
     for record in results["time"]:
       self.assertEqual(
         list(record["seconds_per_step"]),
@@ -151,6 +155,9 @@ class ProgramsTest(tf.test.TestCase):
       "--subwords=40",
       "--sentences=3",
       "--length=5",
+      "--models=awd_lstm",
+      "--hidden_size=8",
+      "--words=50",
       "--extra_length=2",
       "--beam_size=2",
     )

@@ -152,6 +152,13 @@ class UsesXlaTest(tf.test.TestCase):
     self.assertFalse(devices.uses_xla(None, _one_device(), on_cpu=False))
     self.assertTrue(devices.uses_xla(None, _one_device(), on_cpu=True))
 
+  def test_parts_of_a_graph_on_a_cpu_unless_the_config_decides(self):
+    for wanted in (False, True):
+      self.assertFalse(devices.uses_xla_within(wanted, _one_device()))
+    xla.require(self)
+    for strategy in (_one_device(), replicas.mirrored()):
+      self.assertTrue(devices.uses_xla_within(None, strategy))
+
 
 if __name__ == "__main__":
   tf.test.main()

@@ -117,6 +117,7 @@ class Experiment:
     eval_context: Words of context that each of these begins with.
     final_weights: Which weights are judged at the end, one of WEIGHTS.
     jit_compile: Whether XLA compiles one replica's step.
+    jit_compile_loss: Whether XLA compiles the loss alone.
     records: All that decides the result of the run, JSON-like dictionaries.
   """
 
@@ -135,6 +136,7 @@ class Experiment:
   eval_context: int
   final_weights: str
   jit_compile: bool
+  jit_compile_loss: bool
   records: Mapping[str, Mapping[str, Any]]
 
 
@@ -247,6 +249,7 @@ def unpack(
     eval_context=config.eval_context,
     final_weights=config.final_weights,
     jit_compile=devices.uses_xla(config.jit_compile, strategy, on_cpu=False),
+    jit_compile_loss=devices.uses_xla_within(config.jit_compile, strategy),
     records=records,
   )
 

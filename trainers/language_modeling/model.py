@@ -167,7 +167,9 @@ class AwdLstm(keras.Model):
       tf.cast(table, x.dtype),
       transpose_b=True,
     )
-    logits = tf.cast(logits, tf.float32) + tf.cast(self.bias.value, tf.float32)
+    logits = tf.nn.bias_add(  # As in `Lstm.run`.
+      tf.cast(logits, tf.float32), tf.cast(self.bias.value, tf.float32)
+    )
     return Outputs(logits, outputs, x, after)
 
 

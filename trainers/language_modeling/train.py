@@ -155,6 +155,7 @@ def make_perplexity(
     CarriedState(experiment.architecture.widths(), rows, strategy),
     strategy,
     jit_compile=experiment.jit_compile,
+    jit_compile_loss=experiment.jit_compile_loss,
   )
 
 
@@ -185,6 +186,7 @@ def _make_train_step(model, progress, experiment, strategy):
     experiment.lengths.fixed,
     replicas=strategy.num_replicas_in_sync,
     jit_compile=experiment.jit_compile,
+    jit_compile_loss=experiment.jit_compile_loss,
   )
 
 

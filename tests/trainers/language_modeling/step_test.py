@@ -24,6 +24,7 @@ def _train(
   sizes,
   rates=tiny.RATES,
   jit_compile=False,
+  jit_compile_loss=False,
   rate=0.5,
   lengths=(3, 7),
 ):
@@ -49,6 +50,7 @@ def _train(
     lengths,
     replicas=count,
     jit_compile=jit_compile,
+    jit_compile_loss=jit_compile_loss,
   )
   columns = segments.training_columns(
     np.concatenate([tiny.tokens(1, 4 * sum(sizes))[0], [0] * 3]), 4
@@ -148,14 +150,19 @@ class TrainStepTest(tf.test.TestCase, parameterized.TestCase):
   def test_xla_changes_nothing(self):
     xla.require(self)
     plain = _train(_ONE, (7, 4), rates=Rates())
-    compiled = _train(_ONE, (7, 4), rates=Rates(), jit_compile=True)
-    for metrics, others in zip(plain[0], compiled[0]):
-      self.assertAllClose(metrics, others, rtol=1e-5)
-    self.assertAllClose(plain[1], compiled[1], atol=1e-5)
+    for strategy, by_xla in (
+      (_ONE, {"jit_compile": True}),
+      (_ONE, {"jit_compile_loss": True}),
+      (replicas.mirrored(), {"jit_compile_loss": True}),
+    ):
+      compiled = _train(strategy, (7, 4), rates=Rates(), **by_xla)
+      for metrics, others in zip(plain[0], compiled[0]):
+        self.assertAllClose(metrics, others, rtol=1e-5)
+      self.assertAllClose(plain[1], compiled[1], atol=1e-5)
 
 
 class PerplexityTest(tf.test.TestCase, parameterized.TestCase):
-  def _perplexity(self, tokens, columns, context, strategy=_ONE, jit=False):
+  def _perplexity(self, tokens, columns, context, strategy=_ONE, **by_xla):
     with strategy.scope():
       model = tiny.model(scale=0.5)
     made = segments.evaluation_columns(tokens, columns, context)
@@ -165,9 +172,8 @@ class PerplexityTest(tf.test.TestCase, parameterized.TestCase):
       strategy,
     )
     state = CarriedState(_WIDTHS, -(-columns // count) * count, strategy)
-    evaluate = step_lib.make_perplexity(
-      model, text, state, strategy, jit_compile=jit
-    )
+    by_xla = {"jit_compile": False, "jit_compile_loss": False, **by_xla}
+    evaluate = step_lib.make_perplexity(model, text, state, strategy, **by_xla)
     first = evaluate()
     self.assertEqual(first, evaluate())  # It begins at 0 again.
     return first
@@ -197,8 +203,9 @@ class PerplexityTest(tf.test.TestCase, parameterized.TestCase):
     two = self._perplexity(tokens, 3, 4, replicas.mirrored())
     self.assertAllClose(one, two, rtol=1e-5)
     xla.require(self)
-    compiled = self._perplexity(tokens, 3, 4, jit=True)
-    self.assertAllClose(one, compiled, rtol=1e-5)
+    for by_xla in ("jit_compile", "jit_compile_loss"):
+      compiled = self._perplexity(tokens, 3, 4, **{by_xla: True})
+      self.assertAllClose(one, compiled, rtol=1e-5)
 
 
 if __name__ == "__main__":
