@@ -41,7 +41,7 @@ def define_flags(values: flags.FlagValues) -> None:
     0,
     "Of all random numbers.",
     lower_bound=0,
-    upper_bound=2**32 - 1,
+    upper_bound=2**31 - 1,
     flag_values=values,
   )
 
