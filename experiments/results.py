@@ -154,12 +154,13 @@ def describe_run(program: str) -> str:
   )
   cores = len(os.sched_getaffinity(0))
   return (
-    f"{datetime.date.today().isoformat()}, {_processor()}, {cores} cores, "
+    f"{datetime.date.today().isoformat()}, {processor()}, {cores} cores, "
     f"{platform.system()}:\n\n```\n{command}\n```"
   )
 
 
-def _processor():
+def processor() -> str:
+  """Returns the name of the processor of this machine."""
   with open("/proc/cpuinfo") as file:
     for line in file:
       if line.startswith("model name"):

@@ -330,11 +330,15 @@ def _draw_cases(cases):
 
 def _draw_runs(runs):
   figure, [[left, middle, right]] = style.panels(columns=3, width=4.0)
-  colors = style.colors(runs)
+  labels = {
+    name: name if name == "Adam" else f"Lookahead (Adam), {name}"
+    for name in runs
+  }
+  # The colour of Lookahead is that of its default.
+  colors = style.colors([labels["alpha = 0.5"], *labels.values()])
   updates = _PERIOD * _PERIODS_TO_EVALUATION
   for name, of_rule in runs.items():
-    label = name if name == "Adam" else f"Lookahead (Adam), {name}"
-    look = {"label": label, "color": colors[name]}
+    look = {"label": labels[name], "color": colors[labels[name]]}
     for axis, values in (
       (left, [run.losses for run in of_rule]),
       (middle, [run.accuracies for run in of_rule]),
@@ -347,7 +351,7 @@ def _draw_runs(runs):
         alphas,
         np.linspace(0, 1, 21),
         weights=np.full(len(alphas), 100 / len(alphas)),
-        color=colors[name],
+        color=look["color"],
         histtype="step",
         linewidth=2,
       )
