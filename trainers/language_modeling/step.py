@@ -150,8 +150,9 @@ def make_perplexity(
     made = model.run(tokens[:-1], before)
     state.write(made.state)
     targets = tf.reshape(tokens[1:], [-1])
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-      targets, made.logits
+    # TensorFlow's cross entropy computes its gradient too: three times as long.
+    losses = tf.reduce_logsumexp(made.logits, axis=-1) - tf.gather(
+      made.logits, targets, batch_dims=1
     )
     correct = metrics.is_correct(made.logits, targets)
     return losses, correct, tf.reshape(tf.transpose(batch["weights"]), [-1])

@@ -140,9 +140,11 @@ def make_perplexity(
     experiment: Whose model it is.
     strategy: The strategy that the model was made for.
   """
-  columns, weights = segments.evaluation_columns(
-    tokens, experiment.eval_columns, experiment.eval_context
+  context = experiment.eval_context
+  count = segments.evaluation_column_count(
+    len(tokens), experiment.eval_columns, context
   )
+  columns, weights = segments.evaluation_columns(tokens, count, context)
   replicas = strategy.num_replicas_in_sync
   rows = -(-len(columns) // replicas) * replicas
   length = min(experiment.lengths.longest, weights.shape[1])
