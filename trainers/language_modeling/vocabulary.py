@@ -92,6 +92,10 @@ class Vocabulary:
       )
     return np.frombuffer(numbers, np.int32)
 
+  def count_unknown(self, tokens: np.ndarray) -> int:
+    """Returns how many of the numbers that `encode` returns are UNKNOWN."""
+    return int(np.sum(tokens == self._numbers.get(UNKNOWN, -1)))
+
   def encode_words(self, words: Iterable[str]) -> list[int]:
     """Returns the numbers of some words.
 

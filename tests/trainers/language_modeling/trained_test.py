@@ -43,6 +43,8 @@ class TrainedTest(tf.test.TestCase):
     with open(os.path.join(self.workdir, "results.json")) as file:
       results = json.load(file)
     self.assertEqual(found["words"], results["words"])
+    with open(path) as file:
+      self.assertEqual(found["unknown"], file.read().count("<unk>"))
     self.assertEqual(found["weights"], results["weights"])
     self.assertAllClose(found["perplexity"], results["perplexity"])
     two = Runtime(replicas.mirrored(), self.workdir)
