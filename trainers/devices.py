@@ -74,6 +74,17 @@ def precision() -> str:
   return next(name for name, value in PRECISIONS.items() if value == policy)
 
 
+def set_seed(seed: int) -> None:
+  """Sets the seeds of Python, NumPy, TensorFlow and Keras.
+
+  Args:
+    seed: That of a config, in [0, 2**32 - 2].
+  """
+  # Not 0: TensorFlow reads a seed pair of zeros as none, and tests for it in a
+  # way that fails where a dataset's seed is a tensor.
+  keras.utils.set_random_seed(seed + 1)
+
+
 def uses_xla(
   jit_compile: bool | None, strategy: tf.distribute.Strategy, on_cpu: bool
 ) -> bool:

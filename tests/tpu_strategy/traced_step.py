@@ -1,26 +1,15 @@
-"""The image trainer's step, traced under a TPUStrategy of described hosts."""
+"""What a TPUStrategy of described hosts puts on one core."""
 
 import collections
 import dataclasses
-import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import tensorflow as tf
-from ml_collections import config_dict
 
-from configs import digits
-from lookahead_tf import AdaptiveStepSize
-from tests.tpu_strategy import described_host
-from trainers.image_classification import experiment as experiment_lib
-from trainers.image_classification import sources
-from trainers.image_classification import step as step_lib
+from tests.tpu_strategy import described_host, tpu_kernels
 
-INNER = {
-  "sgd": {"momentum": 0.9},
-  "adam": {},
-}
-REPLICA_BATCH = 2
 COLLECTIVES = (
   "AllToAll",
   "CollectivePermute",
@@ -70,84 +59,99 @@ class TracedStep:
         yield from operation.outputs
 
 
-class _NoOptimizer:
+class NoOptimizer:
   """Takes the place of an optimizer in a step without an update."""
 
-  def scale_loss(self, loss):
+  def scale_loss(self, loss: tf.Tensor) -> tf.Tensor:
+    """Returns the loss as it is."""
     return loss
 
-  def apply(self, gradients, variables):
-    pass
+  def apply(self, gradients: list[Any], variables: list[Any]) -> None:
+    """Does nothing."""
 
 
-@functools.cache
 def trace(
-  inner: str | None,
-  lookahead: str | None = None,
+  make: Callable[
+    [tf.distribute.Strategy],
+    tuple[
+      keras.Model,
+      keras.optimizers.Optimizer | None,
+      Callable[[Any], Any],
+      Any,
+    ],
+  ],
   *,
   hosts: int = 1,
   policy: str = "float32",
 ) -> TracedStep:
-  """Traces the step of the digits' CNN with its synchronized batch norm.
+  """Traces a step under a TPUStrategy.
 
   Args:
-    inner: A key of INNER, or None for the gradients alone, without update.
-    lookahead: "fixed" or "adaptive" for Lookahead of that step size, or None.
+    make: Returns a model, its optimizer or None, one replica's step, and specs
+      of that replica's batch, given the strategy.
     hosts: Hosts of 8 cores.
     policy: Keras' dtype policy for the layers.
   """
-  config = _config(inner, lookahead, hosts)
-  source = sources.load(config.data.name)
   before = keras.config.dtype_policy()
   with tf.Graph().as_default() as graph:
     strategy = tf.distribute.TPUStrategy(described_host.DescribedHosts(hosts))
     keras.config.set_dtype_policy(policy)
     try:
-      experiment = experiment_lib.unpack(config, source, strategy)
-      model = experiment_lib.make_model_and_slots(experiment, strategy)
-      step = step_lib.make_train_step(
-        model,
-        experiment.optimizer if inner else _NoOptimizer(),
-        experiment.objective,
-        experiment.clipping,
-        replicas=strategy.num_replicas_in_sync,
-        jit_compile=experiment.jit_compile,
+      model, optimizer, step, specs = make(strategy)
+      batch = tf.nest.map_structure(
+        lambda spec: tf.zeros(spec.shape, spec.dtype), specs
       )
-      size = config.data.image_size
-      strategy.run(
-        step,
-        args=(
-          (
-            tf.zeros((REPLICA_BATCH, size, size, source.channels), tf.uint8),
-            tf.zeros((REPLICA_BATCH,), tf.int32),
-          ),
-        ),
-      )
+      strategy.run(step, args=(batch,))
     finally:
       keras.config.set_dtype_policy(before)
   return TracedStep(
     model=model,
-    optimizer=experiment.optimizer if inner else None,
+    optimizer=optimizer,
     cores=strategy.num_replicas_in_sync,
     operations=tuple(_on_the_core(graph)),
   )
 
 
-def _config(inner, lookahead, hosts):
-  config = digits.get_config("lookahead")
-  config.model.width = 4
-  cores = hosts * described_host.CORES_PER_HOST
-  config.global_batch_size = REPLICA_BATCH * cores
-  config.optimizer.name = inner or "sgd"
-  config.optimizer.arguments = config_dict.create(**INNER[inner or "sgd"])
-  if lookahead is None:
-    config.lookahead = None
-  elif lookahead == "adaptive":
-    with config.ignore_type():
-      config.lookahead.slow_step_size = keras.saving.serialize_keras_object(
-        AdaptiveStepSize()
-      )
-  return config
+class StepTestCase(tf.test.TestCase):
+  """Assertions on what a core is given."""
+
+  def assertNone(self, found: list[Any], kind: str) -> None:
+    """Asserts that nothing of a kind was found."""
+    self.assertEmpty(found, f"{kind}: {found[:5]}")
+
+  def assertLacksWhatTpusLack(self, step: TracedStep) -> None:
+    """Asserts that no tensor is of a type or shape that TPUs do not have."""
+    tensors = list(step.tensors())
+    self.assertNone([t for t in tensors if t.dtype == tf.string], "strings")
+    self.assertNone(
+      [
+        t
+        for t in tensors
+        if t.dtype != tf.resource and not t.shape.is_fully_defined()
+      ],
+      "shapes that are known at run time only",
+    )
+    # Counters, which are int64 in Keras and in Lookahead; and the inner
+    # optimizer's `iterations`, which Keras has the first core send to all.
+    self.assertNone(
+      [
+        t
+        for t in tensors
+        if t.dtype == tf.int64
+        and t.shape.rank != 0
+        and "AllToAll" not in [t.op.type, *(op.type for op in t.consumers())]
+      ],
+      "int64, which a TPU computes in two halves",
+    )
+
+  def assertEveryOperationHasAKernel(self, step: TracedStep) -> None:
+    """Asserts that TensorFlow's compiler can put each operation on a TPU."""
+    missing = {
+      (operation.type, operation.node_def.attr["T"].type)
+      for operation in step.operations
+      if not tpu_kernels.has_kernel(operation)
+    }
+    self.assertEmpty(missing)
 
 
 def _on_the_core(graph):

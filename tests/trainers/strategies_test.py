@@ -4,6 +4,7 @@ import os
 import signal
 import time
 
+import keras
 import tensorflow as tf
 
 from tests.trainers import trainer_process
@@ -23,9 +24,10 @@ def _start(workdir, *arguments, **environment):
   )
 
 
-def _start_two(workdir):
+def _start_two(workdir, *arguments):
   return [
-    _start(workdir, TF_CONFIG=text) for text in trainer_process.tf_configs(2)
+    _start(workdir, *arguments, TF_CONFIG=text)
+    for text in trainer_process.tf_configs(2)
   ]
 
 
@@ -81,6 +83,23 @@ class StrategiesTest(tf.test.TestCase):
     self.assertNotEmpty(before)
     self.assertEqual(metrics.read(workdir)[: len(before)], before)
     self.assertEqualsOneDevice(workdir)
+
+  def test_two_processes_start_from_a_run(self):
+    workdir = self._path("started")
+    self.assertFinish(
+      *_start_two(
+        workdir,
+        f"--init_from={self.one_device}",
+        "--config.num_epochs=0.5",
+        "--config.learning_rate.peak=1e-12",
+      )
+    )
+    models = [
+      keras.models.load_model(os.path.join(directory, "best.keras"))
+      for directory in (self.one_device, workdir)
+    ]
+    for one, other in zip(*(model.trainable_variables for model in models)):
+      self.assertAllClose(one, other, atol=1e-6)
 
 
 if __name__ == "__main__":

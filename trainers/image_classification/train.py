@@ -6,13 +6,12 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from trainers import agreement, errors, initialization, loop, summary, trained
 from trainers import workdir as workdir_lib
 from trainers.checkpoints import Checkpoints
-from trainers.devices import Runtime
+from trainers.devices import Runtime, set_seed
 from trainers.image_classification import export, fine_tuning
 from trainers.image_classification import step as step_lib
 from trainers.image_classification.experiment import (
@@ -45,9 +44,7 @@ def train(experiment: Experiment, run: Runtime) -> None:
   """
   strategy = run.strategy
   start = fine_tuning.Start(run) if initialization.is_due(run) else None
-  # Not 0: TensorFlow reads a seed pair of zeros as none, and tests for it in a
-  # way that fails where a dataset's seed is a tensor.
-  keras.utils.set_random_seed(experiment.seed + 1)
+  set_seed(experiment.seed)
   model = make_model_and_slots(
     experiment, strategy, initialization.make_prepare(start, experiment, run)
   )

@@ -48,8 +48,10 @@ class CarriedState(tf.Module):
     for variable in self._states:
       value = tf.convert_to_tensor(variable)
       if self._replicas > 1:
-        value = value[replica() * self._rows :][: self._rows]
-        value.set_shape((self._rows, variable.shape[1]))
+        # Not by strides, whose result has no static shape: TPUs need one.
+        value = tf.slice(
+          value, [replica() * self._rows, 0], [self._rows, variable.shape[1]]
+        )
       values.append(value * keep)
     return [(tf.cast(h, dtype), c) for h, c in zip(values[::2], values[1::2])]
 

@@ -19,7 +19,8 @@ def evaluate(
 ) -> dict[str, float]:
   """Returns the loss, accuracy and perplexity of a text file.
 
-  The file is evaluated as the run's own splits are.
+  The file is evaluated as the run's own splits are. The result has the numbers
+  of all words and of those that count as `<unk>` too.
 
   Args:
     run: Where the trained run is, and what to use now.
@@ -35,7 +36,12 @@ def evaluate(
   values = train.make_perplexity(
     loaded.model, tokens, loaded.experiment, run.strategy
   )()
-  return {"words": len(tokens), "weights": loaded.weights, **values}
+  return {
+    "words": len(tokens),
+    "unknown": loaded.words.count_unknown(tokens),
+    "weights": loaded.weights,
+    **values,
+  }
 
 
 def define_flags(values: flags.FlagValues) -> None:

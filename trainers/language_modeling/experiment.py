@@ -113,7 +113,7 @@ class Experiment:
     factors: Of the learning rate.
     objective: What is minimized.
     plan: What the loop does at which step; None without a text.
-    eval_columns: How many columns a text is evaluated in.
+    eval_columns: How many columns a text is evaluated in, at most.
     eval_context: Words of context that each of these begins with.
     final_weights: Which weights are judged at the end, one of WEIGHTS.
     jit_compile: Whether XLA compiles one replica's step.

@@ -15,6 +15,8 @@ from trainers.language_modeling import trained
 from trainers.language_modeling.model import AwdLstm
 from trainers.language_modeling.vocabulary import END
 
+_LEAST_TEMPERATURE = 1e-30  # Less than that may be 0 in float32.
+
 
 def generate(
   model: AwdLstm,
@@ -67,8 +69,10 @@ def draw(
   if top_k and top_k < logits.shape[-1]:
     least = tf.math.top_k(logits, top_k).values[:, -1:]
     logits = tf.where(logits < least, float("-inf"), logits)
+  # So the division by a very low temperature overflows for no likeliest word.
+  logits -= tf.reduce_max(logits)
   drawn = tf.random.stateless_categorical(
-    logits / temperature, 1, seed, dtype=tf.int32
+    logits / max(temperature, _LEAST_TEMPERATURE), 1, seed, dtype=tf.int32
   )
   return drawn[0, 0]
 

@@ -180,6 +180,20 @@ def evaluation_columns(
   return before[rows].astype(np.int32), counts.astype(np.float32)
 
 
+def evaluation_column_count(words: int, columns: int, context: int) -> int:
+  """Returns how many columns to evaluate a text in.
+
+  A column is no shorter than its context: more columns would read more words of
+  context than words that count.
+
+  Args:
+    words: How many the text has.
+    columns: The most that there are to be.
+    context: Words before those that count.
+  """
+  return min(columns, max(1, words // context - 1)) if context else columns
+
+
 def check_columns(
   words: int, columns: int, bptt: int, name: str, field: str
 ) -> None:

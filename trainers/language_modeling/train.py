@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -25,7 +24,7 @@ from trainers import (
 )
 from trainers import workdir as workdir_lib
 from trainers.checkpoints import Checkpoints
-from trainers.devices import Runtime
+from trainers.devices import Runtime, set_seed
 from trainers.input import Input
 from trainers.language_modeling import fine_tuning, segments, vocabulary
 from trainers.language_modeling import step as step_lib
@@ -65,7 +64,7 @@ def train(experiment: Experiment, run: Runtime) -> None:
   strategy, words = run.strategy, experiment.texts.words
   start = fine_tuning.Start(run) if initialization.is_due(run) else None
 
-  keras.utils.set_random_seed(experiment.seed + 1)
+  set_seed(experiment.seed)
   model = make_model_and_slots(
     experiment,
     words.size,
@@ -140,9 +139,11 @@ def make_perplexity(
     experiment: Whose model it is.
     strategy: The strategy that the model was made for.
   """
-  columns, weights = segments.evaluation_columns(
-    tokens, experiment.eval_columns, experiment.eval_context
+  context = experiment.eval_context
+  count = segments.evaluation_column_count(
+    len(tokens), experiment.eval_columns, context
   )
+  columns, weights = segments.evaluation_columns(tokens, count, context)
   replicas = strategy.num_replicas_in_sync
   rows = -(-len(columns) // replicas) * replicas
   length = min(experiment.lengths.longest, weights.shape[1])
@@ -155,7 +156,6 @@ def make_perplexity(
     CarriedState(experiment.architecture.widths(), rows, strategy),
     strategy,
     jit_compile=experiment.jit_compile,
-    jit_compile_loss=experiment.jit_compile_loss,
   )
 
 

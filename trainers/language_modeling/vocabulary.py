@@ -4,6 +4,7 @@ import array
 import hashlib
 import itertools
 import os
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -82,15 +83,20 @@ class Vocabulary:
           numbers.append(number)
       numbers.append(self._numbers[END])
     if missing:
+      one = reprlib.repr(next(iter(missing)))  # Which may be of any length.
       raise UserError(
         f"{split.name}: {sum(missing.values()):,} of its {split.words:,} words "
         f"are not in the vocabulary ({len(missing):,} different ones, such as "
-        f"{next(iter(missing))!r}), which has no {UNKNOWN} to put in their "
+        f"{one}), which has no {UNKNOWN} to put in their "
         "place. The vocabulary is that of the training text, or that of the "
         f"run which --init_from names: write {UNKNOWN} for rare words in all "
         "files."
       )
     return np.frombuffer(numbers, np.int32)
+
+  def count_unknown(self, tokens: np.ndarray) -> int:
+    """Returns how many of the numbers that `encode` returns are UNKNOWN."""
+    return int(np.sum(tokens == self._numbers.get(UNKNOWN, -1)))
 
   def encode_words(self, words: Iterable[str]) -> list[int]:
     """Returns the numbers of some words.

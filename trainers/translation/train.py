@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from trainers import (
@@ -23,7 +22,7 @@ from trainers import (
 )
 from trainers import workdir as workdir_lib
 from trainers.checkpoints import Checkpoints
-from trainers.devices import Runtime
+from trainers.devices import Runtime, set_seed
 from trainers.input import Input
 from trainers.translation import fine_tuning, vocabulary
 from trainers.translation import rows as rows_lib
@@ -60,10 +59,9 @@ def train(experiment: Experiment, run: Runtime) -> None:
     workdir_lib.check(run.workdir, **experiment.records)
     start = fine_tuning.Start(run) if initialization.is_due(run) else None
 
-    # Not 0: TensorFlow reads a seed pair of zeros as none. Before the
-    # vocabulary is made: setting a seed makes TensorFlow forget its kernels,
-    # and with them the model of every tokenizer.
-    keras.utils.set_random_seed(experiment.seed + 1)
+    # Before the vocabulary is made: setting a seed makes TensorFlow forget its
+    # kernels, and with them the model of every tokenizer.
+    set_seed(experiment.seed)
     if run.init_from:
       words = fine_tuning.load_vocabulary(run, start)
     else:

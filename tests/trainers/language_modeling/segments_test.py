@@ -107,6 +107,19 @@ class ColumnsTest(tf.test.TestCase, parameterized.TestCase):
         self.assertLen(before, min(context, words - 1))
         self.assertTrue((before > 0).all())
 
+  @parameterized.parameters(
+    (5375, 5375, 200), (5375, 20, 200), (5375, 20, 0), (3, 20, 200), (1, 1, 1)
+  )
+  def test_the_context_is_no_longer_than_a_column(self, words, most, context):
+    tokens = np.arange(1, words + 1, dtype=np.int32)
+    count = segments.evaluation_column_count(words, most, context)
+    self.assertBetween(count, 1, most)
+    _, counts = segments.evaluation_columns(tokens, count, context)
+    # So reading the context takes no longer than reading the words.
+    self.assertLessEqual(counts.size, 2 * words + count)
+    if most == 20 and words > 3:
+      self.assertEqual(count, most)
+
   def test_too_many_columns(self):
     segments.check_columns(700, 10, 70, "a.txt", "global_batch_size")
     with self.assertRaisesRegex(

@@ -162,6 +162,7 @@ class TrainTest(
   @parameterized.parameters(
     ("valid", "", "valid.txt has no words"),
     ("valid", "new words here\n" * 9, "27 of its 27 words .*3 different"),
+    ("valid", f"{'long' * 999} word\n", "such as 'long.{0,25}'.* no <unk>"),
     ("train", f"{' '.join(small_run.WORDS)}\n", "less|more than .*train.txt"),
   )
   def test_texts_that_do_not_go(self, name, text, message):

@@ -43,6 +43,8 @@ class TrainedTest(tf.test.TestCase):
     with open(os.path.join(self.workdir, "results.json")) as file:
       results = json.load(file)
     self.assertEqual(found["words"], results["words"])
+    with open(path) as file:
+      self.assertEqual(found["unknown"], file.read().count("<unk>"))
     self.assertEqual(found["weights"], results["weights"])
     self.assertAllClose(found["perplexity"], results["perplexity"])
     two = Runtime(replicas.mirrored(), self.workdir)
@@ -128,7 +130,8 @@ class GenerateTest(tf.test.TestCase, parameterized.TestCase):
       logits = model(tf.constant([words]))
       words.append(int(np.argmax(logits[0, -1])))
     self.assertEqual(self._draw(6, top_k=1), words[3:])
-    self.assertEqual(self._draw(6, temperature=1e-4), words[3:])
+    for temperature in (1e-4, 1e-45, 1e-300):
+      self.assertEqual(self._draw(6, temperature=temperature), words[3:])
 
   def test_frequencies_are_the_probabilities(self):
     model = tiny.model()

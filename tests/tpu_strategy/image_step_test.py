@@ -1,12 +1,12 @@
-"""The training step as a TPUStrategy takes it: traced, not executed."""
+"""The image trainer's step as a TPUStrategy takes it: not executed."""
 
 import unittest
 
 import tensorflow as tf
 from absl.testing import parameterized
 
-from tests.tpu_strategy import described_host, tpu_kernels
-from tests.tpu_strategy.traced_step import trace
+from tests.tpu_strategy import described_host, traced_step
+from tests.tpu_strategy.image_step import trace
 
 _CASES = (
   {"inner": "sgd", "hosts": 1, "policy": "float32"},
@@ -20,10 +20,7 @@ _CASES = (
   described_host.is_tpu_build(),
   "this TensorFlow is not built for TPUs: see requirements-tpu.txt",
 )
-class TracedStepTest(tf.test.TestCase, parameterized.TestCase):
-  def assertNone(self, found, kind):
-    self.assertEmpty(found, f"{kind}: {found[:5]}")
-
+class ImageStepTest(traced_step.StepTestCase, parameterized.TestCase):
   @parameterized.parameters(*_CASES)
   def test_one_program_for_all_cores(self, **case):
     step = trace(**case, lookahead="fixed")
@@ -77,40 +74,14 @@ class TracedStepTest(tf.test.TestCase, parameterized.TestCase):
     {"inner": "adam", "lookahead": "adaptive"},
   )
   def test_what_tpus_lack_is_absent(self, **case):
-    tensors = list(trace(**case).tensors())
-    self.assertNone([t for t in tensors if t.dtype == tf.string], "strings")
-    self.assertNone(
-      [
-        t
-        for t in tensors
-        if t.dtype != tf.resource and not t.shape.is_fully_defined()
-      ],
-      "shapes that are known at run time only",
-    )
-    # Counters, which are int64 in Keras and in Lookahead; and the inner
-    # optimizer's `iterations`, which Keras has the first core send to all.
-    self.assertNone(
-      [
-        t
-        for t in tensors
-        if t.dtype == tf.int64
-        and t.shape.rank != 0
-        and "AllToAll" not in [t.op.type, *(op.type for op in t.consumers())]
-      ],
-      "int64, which a TPU computes in two halves",
-    )
+    self.assertLacksWhatTpusLack(trace(**case))
 
   @parameterized.parameters(
     *({**case, "lookahead": "fixed"} for case in _CASES),
     {"inner": "adam", "lookahead": "adaptive"},
   )
   def test_every_operation_has_a_tpu_kernel(self, **case):
-    missing = {
-      (operation.type, operation.node_def.attr["T"].type)
-      for operation in trace(**case).operations
-      if not tpu_kernels.has_kernel(operation)
-    }
-    self.assertEmpty(missing)
+    self.assertEveryOperationHasAKernel(trace(**case))
 
   def test_bfloat16_computes_in_it_but_stores_float32(self):
     step = trace("adam", "fixed", policy="mixed_bfloat16")
