@@ -34,6 +34,15 @@ class Score:
     """Returns what to show of `lines`, which metrics.read returned."""
     return [self.factor * v for v in metrics.column(lines, self.column)[1]]
 
+  @property
+  def metric(self) -> str:
+    """The name that an evaluation has for it, without "eval/"."""
+    return self.column.rpartition("/")[2]
+
+  def text(self, value: float) -> str:
+    """Returns a value of metrics.jsonl for people, such as "98.06 %"."""
+    return f"{self.factor * value:.2f} {self.unit}".strip()
+
 
 ACCURACY = Score("eval/accuracy", "accuracy", 100.0, "%", "validation_size")
 BLEU = Score("eval/bleu", "BLEU", 1.0, "")
