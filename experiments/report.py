@@ -5,11 +5,9 @@ import os
 import statistics
 from collections.abc import Mapping, Sequence
 
-import tabulate
-
-from experiments import figures
+from experiments import figures, results
 from experiments.score import Score
-from trainers import files, metrics, workdir
+from trainers import files, metrics, optimizers, workdir
 
 # Below a table.
 _DEVIATION = (
@@ -39,7 +37,8 @@ def write(
     score: To compare them by.
     directory: Gets results.md and curves.png, the curves of each name at its
       best rate, which the picture names; and learning_rates.png if any name has
-      several.
+      several. Figures call a run after its optimizer, where no other has the
+      same.
   """
   lines = {
     name: {
@@ -63,10 +62,11 @@ def write(
     name: score.best(by_rate, key=lambda rate: statistics.mean(by_rate[rate]))
     for name, by_rate in finals.items()
   }
+  labels = _label(runs)
   paths.append(os.path.join(directory, "curves.png"))
   figures.draw_curves(
     {
-      f"{name}, learning rate {rate:g}": lines[name][rate]
+      f"{labels[name]}, learning rate {rate:g}": lines[name][rate]
       for name, rate in best.items()
     },
     score,
@@ -74,8 +74,25 @@ def write(
   )
   if any(len(by_rate) > 1 for by_rate in finals.values()):
     paths.append(os.path.join(directory, "learning_rates.png"))
-    figures.draw_learning_rates(finals, score, paths[-1])
+    figures.draw_learning_rates(
+      {labels[name]: by_rate for name, by_rate in finals.items()},
+      score,
+      paths[-1],
+    )
   print(f"\n{table}\n" + "\n".join(f"Written: {path}" for path in paths))
+
+
+def _label(runs):
+  """Returns what figures call each name: its optimizer, if that is enough."""
+  labels = {}
+  for name, by_rate in runs.items():
+    (first, *_), *_ = by_rate.values()
+    config = workdir.read(first, "config") or {}
+    if "optimizer" in config:
+      kind = optimizers.find_class(config["optimizer"]["name"]).__name__
+      labels[name] = f"Lookahead ({kind})" if config["lookahead"] else kind
+  is_enough = len(set(labels.values())) == len(runs)
+  return labels if is_enough else {name: name for name in runs}
 
 
 def _count_examples(runs, score):
@@ -128,9 +145,7 @@ def make_table(
       )
       rows.append(row)
   # Cells are text: numbers keep the digits that they were given.
-  parts = [
-    tabulate.tabulate(rows, "keys", tablefmt="github", disable_numparse=True)
-  ]
+  parts = [results.make_table(rows)]
   if any(row["seeds"] != "1" for row in rows):
     parts.append(_DEVIATION)
   if examples:

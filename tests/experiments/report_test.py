@@ -4,7 +4,7 @@ from unittest import mock
 
 import tensorflow as tf
 
-from experiments import figures, report
+from experiments import figures, report, style
 from experiments.score import ACCURACY, BLEU, PERPLEXITY
 from trainers import metrics
 
@@ -71,9 +71,9 @@ class ReportTest(tf.test.TestCase):
     table = report.make_table({"a": {0.1: [lines]}}, PERPLEXITY)
     self.assertRegex(table, r"\| 40\.00 +\| 31\.50 +\|")
     path = os.path.join(self.get_temp_dir(), "perplexities.png")
-    with mock.patch.object(figures, "_finish") as finish:
+    with mock.patch.object(style, "save") as save:
       figures.draw_curves({"a": [lines]}, PERPLEXITY, path)
-    _, axis = finish.call_args.args[0].axes
+    _, axis = save.call_args.args[0].axes
     # From the best to the worst of the last two thirds.
     self.assertAllClose(axis.get_ylim(), (29.5, 42.0))
 
@@ -105,10 +105,10 @@ class ReportTest(tf.test.TestCase):
     image = tf.io.decode_png(
       tf.io.read_file(os.path.join(self.directory, "curves.png"))
     )
-    # Both curves are drawn, each in its color of matplotlib's cycle.
+    # Both curves are drawn, each in its colour.
     pixels = {tuple(p) for p in image.numpy()[..., :3].reshape(-1, 3)}
-    self.assertIn((0x1F, 0x77, 0xB4), pixels)
-    self.assertIn((0xFF, 0x7F, 0x0E), pixels)
+    for color in style.PALETTE[:2]:
+      self.assertIn(tuple(bytes.fromhex(color[1:])), pixels)
     self.assertNotIn("learning_rates.png", os.listdir(self.directory))
 
   def test_of_several_learning_rates_the_best_has_its_curves_drawn(self):
@@ -130,6 +130,28 @@ class ReportTest(tf.test.TestCase):
     self.assertEqual(list(curves.call_args.args[0]), ["a, learning rate 0.3"])
     self.assertIn("learning_rates.png", os.listdir(self.directory))
 
+  def test_figures_name_the_optimizer_where_that_is_enough(self):
+    def label(**configs):
+      for name, config in configs.items():
+        path = os.path.join(self.directory, name)
+        os.makedirs(path, exist_ok=True)
+        with open(os.path.join(path, "config.json"), "w") as file:
+          json.dump(config, file)
+      runs = {
+        name: {0.1: [os.path.join(self.directory, name)]} for name in configs
+      }
+      with (
+        mock.patch.object(report.metrics, "read", return_value=_lines([0.5])),
+        mock.patch.object(figures, "draw_curves") as curves,
+      ):
+        report.write(runs, ACCURACY, self.directory)
+      return [name.partition(", ")[0] for name in curves.call_args.args[0]]
+
+    sgd = {"optimizer": {"name": "sgd"}, "lookahead": None}
+    around = {**sgd, "lookahead": {"sync_period": 5}}
+    self.assertEqual(label(a=sgd, b=around), ["SGD", "Lookahead (SGD)"])
+    self.assertEqual(label(a=sgd, b=sgd), ["a", "b"])
+
   def test_runs_on_different_examples(self):
     runs = {
       name: {0.1: [self._write_run(name, accuracies=[0.5], examples=examples)]}
@@ -146,11 +168,11 @@ class ReportTest(tf.test.TestCase):
 
   def test_final_accuracies_over_the_learning_rate(self):
     path = self.directory + ".png"
-    with mock.patch.object(figures.plt, "close"):
+    with mock.patch.object(style, "save") as save:
       figures.draw_learning_rates(
         {"a": {0.3: [0.7, 0.9], 0.1: [0.5]}}, ACCURACY, path
       )
-      axis = figures.plt.gcf().axes[0]
+    (axis,) = save.call_args.args[0].axes
     (line,) = axis.get_lines()
     self.assertAllClose(line.get_xdata(), [0.1, 0.3])
     self.assertAllClose(line.get_ydata(), [50.0, 80.0])

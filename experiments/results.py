@@ -1,0 +1,157 @@
+"""What an experiment leaves in its work directory: results.md and figures."""
+
+import contextlib
+import datetime
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import tabulate
+from absl import app, flags
+from matplotlib.figure import Figure
+
+from experiments import style
+from trainers import devices, files, workdir
+from trainers import flags as flags_lib
+from trainers.errors import UserError
+
+_TABLE = "results.md"
+
+
+def define_flags(values: flags.FlagValues) -> None:
+  """Defines --workdir and --seed."""
+  flags_lib.define_path(
+    "workdir", f"Directory for {_TABLE} and the figures.", values
+  )
+  flags.register_validator(
+    "workdir",
+    lambda path: path is not None,
+    "--workdir must name a directory",
+    flag_values=values,
+  )
+  flags.DEFINE_integer(
+    "seed",
+    0,
+    "Of all random numbers.",
+    lower_bound=0,
+    upper_bound=2**32 - 1,
+    flag_values=values,
+  )
+
+
+def run(main: Callable[[flags.FlagValues], None], *define: flags_lib.Define):
+  """Parses the command line of an experiment and calls `main`.
+
+  Mistakes, Ctrl-C and SIGTERM end the program as they end a trainer.
+
+  Args:
+    main: A function of the parsed flags.
+    *define: Functions that define flags, beside those of `define_flags`.
+  """
+  for one in (define_flags, *define):
+    one(flags.FLAGS)
+  devices.look_for_gpus()
+  app.run(
+    lambda rest: flags_lib.call(main, rest, flags.FLAGS),
+    flags_parser=lambda arguments: flags_lib.parse(arguments, flags.FLAGS),
+  )
+
+
+class Results:
+  """The files of one experiment, which `writing` opens.
+
+  Args:
+    directory: Where the files go.
+    program: Name of the module in experiments/.
+  """
+
+  def __init__(self, directory: str, program: str):
+    self._directory = directory
+    self._program = program
+    self._paths = []
+
+  def save(self, figure: Figure, name: str) -> None:
+    """Writes a figure to PROGRAM_NAME.png."""
+    path = os.path.join(self._directory, f"{self._program}_{name}.png")
+    style.save(figure, path)
+    self._paths.append(path)
+
+  def write(self, *parts: str) -> None:
+    """Writes results.md, prints what is in it, and names all files.
+
+    Args:
+      *parts: Paragraphs and tables in Markdown. The date, the machine and the
+        command follow.
+    """
+    text = "\n\n".join(
+      [*(part.strip() for part in parts), describe_run(self._program)]
+    )
+    path = os.path.join(self._directory, _TABLE)
+    with files.writing(path, resumes=False):
+      files.write_whole(path, f"{text}\n")
+    print(f"\n{text}\n")
+    for written in [path, *self._paths]:
+      print(f"Written: {written}")
+
+
+@contextlib.contextmanager
+def writing(directory: str, program: str) -> Iterator[Results]:
+  """Returns a context manager that holds the work directory of an experiment.
+
+  Args:
+    directory: Is created if needed. Files of an earlier run of the same program
+      are replaced.
+    program: Name of the module in experiments/.
+
+  Raises:
+    UserError: if the directory cannot be created, is used by another process,
+      or has the results of another program.
+  """
+  with workdir.locked(directory):
+    path = os.path.join(directory, _TABLE)
+    if os.path.exists(path):
+      with open(path, errors="replace") as file:
+        is_own = f" -m experiments.{program} " in file.read()
+      if not is_own:
+        raise UserError(
+          f"--workdir={directory} has the {_TABLE} of another program than "
+          f"experiments.{program}: give another directory."
+        )
+    yield Results(directory, program)
+
+
+def make_table(rows: Sequence[Mapping[str, str]]) -> str:
+  """Returns a Markdown table, whose cells keep the digits they were given.
+
+  Args:
+    rows: Each maps the titles of the columns to the cells.
+  """
+  return tabulate.tabulate(
+    rows, "keys", tablefmt="github", disable_numparse=True
+  )
+
+
+def describe_run(program: str) -> str:
+  """Returns in Markdown the date, the machine and the command.
+
+  Args:
+    program: Name of the module in experiments/ that runs.
+  """
+  command = shlex.join(
+    ["python", "-m", f"experiments.{program}", *sys.argv[1:]]
+  )
+  cores = len(os.sched_getaffinity(0))
+  return (
+    f"{datetime.date.today().isoformat()}, {_processor()}, {cores} cores, "
+    f"{platform.system()}:\n\n```\n{command}\n```"
+  )
+
+
+def _processor():
+  with open("/proc/cpuinfo") as file:
+    for line in file:
+      if line.startswith("model name"):
+        return line.split(":", 1)[1].strip()
+  return platform.machine()

@@ -1,0 +1,88 @@
+import contextlib
+import datetime
+import io
+import os
+import shlex
+
+import tensorflow as tf
+from absl.testing import parameterized
+
+from experiments import results, style
+from tests.experiments import programs
+from tests.trainers import command_line
+
+
+def _main(values):
+  with results.writing(values.workdir, "an_example") as written:
+    figure, _ = style.panels()
+    written.save(figure, "one")
+    written.write("# A title", results.make_table([{"a": "1.50", "b": "é"}]))
+
+
+class ResultsTest(tf.test.TestCase, parameterized.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
+
+  def _run(self, *arguments):
+    with contextlib.redirect_stdout(io.StringIO()) as text:
+      programs.run(_main, [f"--workdir={self.workdir}", *arguments])
+    return text.getvalue()
+
+  def test_writes_what_was_found_and_how(self):
+    printed = self._run("--seed=3")
+    with open(os.path.join(self.workdir, "results.md")) as file:
+      text = file.read()
+    self.assertStartsWith(text, "# A title\n\n")
+    self.assertRegex(text, r"\| 1\.50 +\| é +\|")
+    self.assertIn(datetime.date.today().isoformat(), text)
+    command = shlex.join([f"--workdir={self.workdir}", "--seed=3"])
+    self.assertIn(f"python -m experiments.an_example {command}\n", text)
+    self.assertIn(text.strip(), printed)
+    for name in ("results.md", "an_example_one.png"):
+      path = os.path.join(self.workdir, name)
+      self.assertTrue(os.path.exists(path))
+      self.assertIn(f"Written: {path}\n", printed)
+
+  def test_the_same_program_replaces_its_own_files_alone(self):
+    self._run()
+    self._run()
+    path = os.path.join(self.workdir, "results.md")
+    with open(path, "w") as file:
+      file.write("of another")
+    status, message = command_line.last_words(self._run)
+    self.assertEqual(status, 1)
+    self.assertIn(f"--workdir={self.workdir}", message)
+    self.assertIn("experiments.an_example", message)
+    with open(path) as file:
+      self.assertEqual(file.read(), "of another")
+
+  @parameterized.parameters(
+    (["--seed=-1"], "--seed"),
+    (["--seed=x"], "Received: 'x'"),
+    (["--sed=1"], "Did you mean --seed?"),
+    (["more"], "['more']"),
+  )
+  def test_a_mistake_ends_with_one_sentence(self, arguments, message):
+    status, text = command_line.last_words(lambda: self._run(*arguments))
+    self.assertEqual(status, 1)
+    self.assertStartsWith(text, "Error: ")
+    self.assertIn(message, text)
+    self.assertLen(text.splitlines(), 1)
+    self.assertFalse(os.path.exists(self.workdir))
+
+  def test_no_workdir_and_one_that_is_a_file(self):
+    with open(self.workdir, "w"):
+      pass
+    for run, message in (
+      (self._run, f"--workdir={self.workdir}"),
+      (lambda: programs.run(_main, []), "--workdir must name a directory"),
+    ):
+      _, text = command_line.last_words(run)
+      self.assertStartsWith(text, "Error: ")
+      self.assertIn(message, text)
+      self.assertLen(text.splitlines(), 1)
+
+
+if __name__ == "__main__":
+  tf.test.main()
