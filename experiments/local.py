@@ -60,15 +60,7 @@ def run(
     KeyboardInterrupt: after a Ctrl-C, likewise.
     UserError: if the directory of a trial holds another run.
   """
-  for trial in trials:
-    outcomes.check_workdir(trial, sweep)
-  found = {trial.name: outcomes.read(trial, sweep) for trial in trials}
-  over = {
-    name: outcome
-    for name, outcome in found.items()
-    if outcome and outcome.status in stopping.over(rule)
-  }
-  waiting = [trial for trial in trials if trial.name not in over]
+  over, waiting = stopping.split(trials, sweep, rule)
   if waiting:
     judge = stopping.Judge(rule, trials[0].kind, over.values())
     most = processes or len(_gpus()) or count_cores()
@@ -169,8 +161,7 @@ class _Pool:
       trial, worker.trial = worker.trial, None
       self._finish(trial)
       return
-    epoch, values = message
-    reason = self._judge.reason_to_stop(worker.trial, epoch, values)
+    reason = self._judge.reason_to_stop(worker.trial, message)
     with contextlib.suppress(BrokenPipeError):
       worker.connection.send(reason)
 
@@ -191,7 +182,7 @@ class _Pool:
         how = f"by signal {signal.Signals(-status).name}"
         if status == -signal.SIGKILL:
           how += ", as where memory runs out"
-      outcomes.record(
+      outcomes.write(
         worker.trial,
         self._sweep,
         outcomes.FAILED,
@@ -226,9 +217,9 @@ def _work(link, sweep, setup, threads):
   tqdm.tqdm.set_lock(threading.RLock())
   strategy = setup.make_strategy(threads)
 
-  def ask(epoch: float, values: Mapping[str, float]) -> None:
+  def ask(scores: Sequence[float]) -> None:
     with contextlib.suppress(BrokenPipeError, EOFError, ConnectionResetError):
-      link.send((epoch, dict(values)))
+      link.send([*scores])
       if reason := link.recv():
         raise outcomes.StoppedEarly(reason)
 

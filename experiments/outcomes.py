@@ -24,7 +24,7 @@ DIVERGED = "diverged"  # The loss is not finite, say: a result too.
 STOPPED = "stopped early"
 FAILED = "failed"
 
-_RECORD = "trial"  # trial.json
+_RECORD = "trial.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,9 +101,7 @@ def train(
   sweep: str,
   strategy: tf.distribute.Strategy,
   data_dir: str | None = None,
-  on_evaluation: Callable[[float, Mapping[str, float]], None] = (
-    lambda epoch, values: None
-  ),
+  on_evaluation: Callable[[Sequence[float]], None] = lambda scores: None,
 ) -> None:
   """Trains a trial in this process, and records how it ended.
 
@@ -115,22 +113,29 @@ def train(
     sweep: Directory of the sweep.
     strategy: The one to train with.
     data_dir: As for the trainer.
-    on_evaluation: Called after each evaluation, with the epoch and the metrics.
-      A `StoppedEarly` that it raises stops the trial.
+    on_evaluation: Called after each evaluation, with the score of each so far,
+      as they are in metrics.jsonl. A `StoppedEarly` that it raises stops the
+      trial.
 
   Raises:
     Interrupted: after a SIGTERM, without a record: the trial is not over.
   """
   directory = trial.workdir(sweep)
-  run = devices.Runtime(
-    strategy, directory, data_dir, on_evaluation=on_evaluation
-  )
-  trainer = KINDS[trial.kind].trainer
+  kind = KINDS[trial.kind]
+
+  def report(epoch: float, values: Mapping[str, float]) -> None:
+    del epoch, values
+    on_evaluation(metrics.column(metrics.read(directory), kind.score.column)[1])
+
+  run = devices.Runtime(strategy, directory, data_dir, on_evaluation=report)
+  record = os.path.join(directory, _RECORD)
+  if os.path.exists(record):  # Of an end that is none any more.
+    os.remove(record)
   status, reason = FINISHED, ""
   with _output_in(directory):
     try:
       with config_files.explaining_missing_fields():
-        trainer.train(trainer.load(trial.config, run), run)
+        kind.trainer.train(kind.trainer.load(trial.config, run), run)
     except errors.Interrupted as stop:
       print(stop)
       raise
@@ -146,7 +151,7 @@ def train(
       reason = f"{type(error).__name__}: {errors.first_line(error)}"
     if reason:
       print(f"{status}: {reason}")
-  record(trial, sweep, status, reason)
+  write(trial, sweep, status, reason)
   # Neither names of layers nor memory are those of the trials before.
   keras.utils.clear_session()
   gc.collect()
@@ -156,13 +161,13 @@ class StoppedEarly(Exception):
   """The rule of early stopping stopped a trial; the message says why."""
 
 
-def record(trial: Trial, sweep: str, status: str, reason: str = "") -> None:
+def write(trial: Trial, sweep: str, status: str, reason: str = "") -> None:
   """Writes how a trial ended to its directory."""
   directory = trial.workdir(sweep)
   os.makedirs(directory, exist_ok=True)
   content = {"status": status, "reason": reason, "config": _plain(trial)}
   files.write_whole(
-    os.path.join(directory, f"{_RECORD}.json"),
+    os.path.join(directory, _RECORD),
     json.dumps(content, indent=2) + "\n",
   )
 
@@ -171,21 +176,18 @@ def read(trial: Trial, sweep: str) -> Outcome | None:
   """Returns how a trial ended; None if that config has not come to its end.
 
   Raises:
-    UserError: if a file of it cannot be read.
+    UserError: if a file of it cannot be read, and if another run has its
+      directory.
   """
   directory = trial.workdir(sweep)
-  found = workdir.read(directory, _RECORD)
+  workdir.check(directory, config=_plain(trial))
+  found = workdir.read(directory, _RECORD.removesuffix(".json"))
   if found is None or found["config"] != _plain(trial):
     return None
   lines = []
   if os.path.exists(os.path.join(directory, "metrics.jsonl")):
     lines = metrics.read(directory)
   return Outcome(trial, directory, found["status"], found["reason"], lines)
-
-
-def check_workdir(trial: Trial, sweep: str) -> None:
-  """Raises a UserError if the directory of a trial holds another run."""
-  workdir.check(trial.workdir(sweep), config=_plain(trial))
 
 
 def _plain(trial):

@@ -35,9 +35,9 @@ class Score:
     return [self.factor * v for v in metrics.column(lines, self.column)[1]]
 
   @property
-  def metric(self) -> str:
-    """The name that an evaluation has for it, without "eval/"."""
-    return self.column.rpartition("/")[2]
+  def label(self) -> str:
+    """What axes of figures call it, with its unit."""
+    return f"validation {self.name}" + (f", {self.unit}" if self.unit else "")
 
   def text(self, value: float) -> str:
     """Returns a value of metrics.jsonl for people, such as "98.06 %"."""

@@ -1,9 +1,10 @@
 """Rules that stop losing trials early. Optuna decides."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 
 from experiments import outcomes
 from experiments.outcomes import Outcome
+from experiments.score import Score
 from experiments.trials import KINDS, Trial
 from trainers import metrics
 from trainers.errors import UserError
@@ -14,14 +15,32 @@ HALVING = "halving"
 RULES = (NONE, MEDIAN, HALVING)
 
 
-def over(rule: str) -> tuple[str, ...]:
-  """Returns the statuses of trials that are not trained any further.
+def split(
+  trials: Sequence[Trial], sweep: str, rule: str
+) -> tuple[dict[str, Outcome], list[Trial]]:
+  """Returns the outcomes of the trials that are over, by name, and the others.
 
   A trial that was stopped early goes on where no rule holds any more. One that
   failed is tried again.
+
+  Args:
+    trials: All of the sweep.
+    sweep: Its directory.
+    rule: One of RULES.
+
+  Raises:
+    UserError: if the directory of a trial holds another run.
   """
-  final = (outcomes.FINISHED, outcomes.DIVERGED)
-  return final if rule == NONE else (*final, outcomes.STOPPED)
+  final = [outcomes.FINISHED, outcomes.DIVERGED]
+  if rule != NONE:
+    final.append(outcomes.STOPPED)
+  found = {trial.name: outcomes.read(trial, sweep) for trial in trials}
+  over = {
+    name: outcome
+    for name, outcome in found.items()
+    if outcome and outcome.status in final
+  }
+  return over, [trial for trial in trials if trial.name not in over]
 
 
 class Judge:
@@ -41,7 +60,7 @@ class Judge:
 
   def __init__(self, rule: str, kind: str, over: Iterable[Outcome]):
     self._rule, self._score = rule, KINDS[kind].score
-    self._trials = {}
+    self._asked = {}
     if rule == NONE:
       return
     self._optuna = _import_optuna()
@@ -70,42 +89,52 @@ class Judge:
       )
     )
 
-  def reason_to_stop(
-    self, trial: Trial, epoch: float, values: Mapping[str, float]
-  ) -> str | None:
+  def reason_to_stop(self, trial: Trial, scores: Sequence[float]) -> str | None:
     """Returns why to stop a trial after an evaluation, or None.
 
     Args:
       trial: The trial.
-      epoch: Of the evaluation.
-      values: Its metrics, by name.
+      scores: Of all its evaluations so far.
     """
     if self._rule == NONE:
       return None
-    if trial.name not in self._trials:
-      self._trials[trial.name] = (self._study.ask(), [])
-    asked, seen = self._trials[trial.name]
-    seen.append(values[self._score.metric])
-    asked.report(seen[-1], len(seen))
+    if trial.name not in self._asked:
+      self._asked[trial.name] = (self._study.ask(), set())
+    asked, reported = self._asked[trial.name]
+    for number, score in enumerate(scores, 1):
+      if number not in reported:
+        asked.report(score, number)
+        reported.add(number)
     if not asked.should_prune():
       return None
-    return (
-      f"The rule {self._rule} stopped it after epoch {epoch:g}, with "
-      f"{self._score.name} {self._score.text(seen[-1])}."
-    )
+    return describe(self._rule, self._score, scores)
 
   def finished(self, outcome: Outcome) -> None:
     """Tells Optuna that a trial is over."""
-    if outcome.trial.name not in self._trials:
+    if outcome.trial.name not in self._asked:
       return
-    asked, seen = self._trials.pop(outcome.trial.name)
+    asked, _ = self._asked.pop(outcome.trial.name)
     states = self._optuna.trial.TrialState
     if outcome.status == outcomes.FINISHED:
-      self._study.tell(asked, seen[-1])
+      self._study.tell(asked, outcome.final(self._score.column))
     elif outcome.status == outcomes.STOPPED:
       self._study.tell(asked, state=states.PRUNED)
     else:
       self._study.tell(asked, state=states.FAIL)
+
+
+def describe(rule: str, score: Score, scores: Sequence[float]) -> str:
+  """Returns a sentence on a trial that a rule has stopped.
+
+  Args:
+    rule: The rule.
+    score: What the rule compares.
+    scores: Of all evaluations of the trial.
+  """
+  return (
+    f"The rule {rule} stopped it after evaluation {len(scores)}, with "
+    f"{score.name} {score.text(scores[-1])}."
+  )
 
 
 def _import_optuna():
