@@ -8,6 +8,7 @@ whose process or machine was lost goes on from its last checkpoint.
 import functools
 import os
 import pathlib
+import shutil
 import socket
 from collections.abc import Sequence
 
@@ -25,6 +26,7 @@ LOCAL = "local"
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 # How often a trial is started again whose process or machine is lost.
 _RESTARTS = 10
+_RECORDS = "ray"  # Directory below that of the sweep, while Ray trains.
 _SCORES = "scores"  # What a trial reports.
 
 
@@ -109,7 +111,6 @@ def _import_ray():
   # What Ray reads when it is imported: no report to its makers, and a Ctrl-C
   # is the sweep's.
   os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-  os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
   os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
   try:
     import ray
@@ -219,7 +220,7 @@ def _tune(tune, trials, sweep, resources, setup, rule, progress):
       reuse_actors=True,
     ),
     run_config=tune.RunConfig(
-      name="ray",
+      name=_RECORDS,
       storage_path=sweep,
       failure_config=tune.FailureConfig(max_failures=_RESTARTS),
       callbacks=[Watch()],
@@ -227,6 +228,8 @@ def _tune(tune, trials, sweep, resources, setup, rule, progress):
     ),
   )
   tuner.fit()
+  # Ray's own records say nothing that the trials do not.
+  shutil.rmtree(os.path.join(sweep, _RECORDS), ignore_errors=True)
   return over
 
 
