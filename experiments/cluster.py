@@ -5,7 +5,9 @@ this machine does, in the same directory, which all machines see; so a trial
 whose process or machine was lost goes on from its last checkpoint.
 """
 
+import contextlib
 import functools
+import io
 import os
 import pathlib
 import shutil
@@ -194,10 +196,11 @@ def _tune(tune, trials, sweep, resources, setup, rule, progress):
       finish(trial, outcomes.STOPPED, _why(rule, score, trial.last_result))
 
     def on_trial_error(self, iteration, trials, trial, **info):
+      why = first_line(trial.get_error())
       finish(
         trial,
         outcomes.FAILED,
-        f"Ray lost its process or its machine {_RESTARTS + 1} times.",
+        f"Ray gave it up after {_RESTARTS} restarts: {why}",
       )
 
   def _of(trial):
@@ -227,7 +230,9 @@ def _tune(tune, trials, sweep, resources, setup, rule, progress):
       verbose=0,
     ),
   )
-  tuner.fit()
+  # Ray Tune prints what the progress bar shows already.
+  with contextlib.redirect_stdout(io.StringIO()):
+    tuner.fit()
   # Ray's own records say nothing that the trials do not.
   shutil.rmtree(os.path.join(sweep, _RECORDS), ignore_errors=True)
   return over
