@@ -113,6 +113,7 @@ def main(values: flags.FlagValues) -> None:
   """Trains as the flags say, then reports; fails if a trial has failed."""
   files.check_no_pattern(workdir=values.workdir)
   setup = make_setup(values)
+  resources = cluster.read_resources(values)
   # The trials have the GPUs, and this process checks and reports alone.
   tf.config.set_visible_devices([], "GPU")
   axes = trials.parse_grid(values.grid)
@@ -127,13 +128,13 @@ def main(values: flags.FlagValues) -> None:
   todo = trials.make(
     values.trainer, values.config, axes, values.seeds, values.override
   )
-  run = local.run
   options = {"setup": setup, "rule": values.stop_early}
   if values.cluster is None:
-    options["processes"] = values.processes
+    run = functools.partial(local.run, processes=values.processes)
   else:
-    run = functools.partial(cluster.run, address=values.cluster)
-    options["resources"] = cluster.read_resources(values)
+    run = functools.partial(
+      cluster.run, address=values.cluster, resources=resources
+    )
   check_workdir(values.workdir)
   with (
     errors.saying_how_to_go_on(),
