@@ -136,7 +136,7 @@ def _import_ray():
     from ray import tune
   except ImportError:
     raise UserError(
-      "--cluster needs Ray Tune: pip install 'lookahead-tf[cluster]'."
+      "--cluster needs Ray Tune: pip install -e '.[cluster]'."
     ) from None
   return ray, tune
 

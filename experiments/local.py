@@ -230,6 +230,7 @@ def _work(link, sweep, setup, threads):
     while True:
       outcomes.train(link.recv(), sweep, strategy, setup.data_dir, ask)
       link.send(None)
+  os._exit(0)  # All is written, and TensorFlow takes its time to end.
 
 
 def _end_with_parent():

@@ -142,7 +142,7 @@ def _import_optuna():
     import optuna
   except ImportError:
     raise UserError(
-      "--stop_early needs Optuna: pip install 'lookahead-tf[sweep]'."
+      "--stop_early needs Optuna: pip install -e '.[sweep]'."
     ) from None
   optuna.logging.set_verbosity(optuna.logging.WARNING)
   return optuna

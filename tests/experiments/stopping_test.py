@@ -46,7 +46,7 @@ class JudgeTest(tf.test.TestCase):
       self.assertRaises(UserError) as context,
     ):
       stopping.Judge(stopping.MEDIAN, "translation", [])
-    self.assertIn("lookahead-tf[sweep]", str(context.exception))
+    self.assertIn(".[sweep]", str(context.exception))
 
   @unittest.skipIf(optuna is None, "Optuna is not installed")
   def test_the_median_of_those_that_are_over(self):
