@@ -10,6 +10,7 @@ import dataclasses
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import connection
@@ -216,7 +217,10 @@ def _work(link, sweep, setup, threads):
   # tqdm's own is a semaphore, which would be left behind where this process is
   # killed.
   tqdm.tqdm.set_lock(threading.RLock())
-  strategy = setup.make_strategy(threads)
+  try:
+    strategy = setup.make_strategy(threads)
+  except errors.UserError as error:
+    sys.exit(f"Error: {error}")
 
   def ask(scores: Sequence[float]) -> None:
     with contextlib.suppress(BrokenPipeError, EOFError, ConnectionResetError):

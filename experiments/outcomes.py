@@ -162,14 +162,17 @@ class StoppedEarly(Exception):
 
 
 def write(trial: Trial, sweep: str, status: str, reason: str = "") -> None:
-  """Writes how a trial ended to its directory."""
+  """Writes how a trial ended to its directory.
+
+  Raises:
+    UserError: if it cannot be written.
+  """
   directory = trial.workdir(sweep)
-  os.makedirs(directory, exist_ok=True)
+  path = os.path.join(directory, _RECORD)
   content = {"status": status, "reason": reason, "config": _plain(trial)}
-  files.write_whole(
-    os.path.join(directory, _RECORD),
-    json.dumps(content, indent=2) + "\n",
-  )
+  with files.writing(path):
+    os.makedirs(directory, exist_ok=True)
+    files.write_whole(path, json.dumps(content, indent=2) + "\n")
 
 
 def read(trial: Trial, sweep: str) -> Outcome | None:

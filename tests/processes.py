@@ -62,7 +62,7 @@ class Program:
     return self._process.pid
 
   def wait_until(
-    self, condition: Callable[[], bool], timeout: float = 200
+    self, condition: Callable[[], bool], timeout: float = 300
   ) -> None:
     """Waits until a condition holds, while the process runs.
 

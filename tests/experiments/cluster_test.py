@@ -1,6 +1,7 @@
 """Sweeps on a real Ray cluster of this machine."""
 
 import os
+import signal
 import tempfile
 import unittest
 
@@ -37,6 +38,7 @@ class ClusterTest(tf.test.TestCase):
       for rate in ("0.1", "1000000000.0")
     )
     program = Program("experiments.sweep", arguments, {})
+    self.addCleanup(program.send_signal, signal.SIGKILL)
     self._kill_after(program, first, lines=3)
     status, text = program.wait()
     self.assertEqual(status, 0, text)

@@ -69,6 +69,11 @@ class OneProcessTest(tf.test.TestCase):
 class StoppedTest(tf.test.TestCase):
   """A sweep of two trials whose process is killed, and which is stopped."""
 
+  def _start(self, arguments):
+    program = Program("experiments.sweep", arguments, {})
+    self.addCleanup(program.send_signal, signal.SIGKILL)
+    return program
+
   def test_a_lost_process_a_ctrl_c_a_sigkill_and_the_rest(self):
     sweep = tempfile.mkdtemp()
     arguments = [
@@ -83,7 +88,7 @@ class StoppedTest(tf.test.TestCase):
       os.path.join(sweep, "digits_sgd", f"learning_rate.peak={rate}", "seed_0")
       for rate in (0.1, 0.2)
     )
-    program = Program("experiments.sweep", arguments, {})
+    program = self._start(arguments)
     program.wait_until(lambda: programs.count_lines(first) >= 3)
     (worker,) = _workers(program)
     worker.kill()
@@ -96,14 +101,14 @@ class StoppedTest(tf.test.TestCase):
     with open(outcomes.log_of(second)) as file:
       self.assertIn("with a checkpoint", file.read())
 
-    program = Program("experiments.sweep", arguments, {})
+    program = self._start(arguments)
     program.wait_until(lambda: programs.count_lines(first) >= 6)
     (worker,) = _workers(program)
     program.send_signal(signal.SIGKILL)
     program.wait()
     worker.wait(60)  # It ends with its parent.
 
-    program = Program("experiments.sweep", arguments, {})
+    program = self._start(arguments)
     status, text = program.wait()
     self.assertEqual(status, 0, text)
     for directory in (first, second):
