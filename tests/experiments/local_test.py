@@ -3,11 +3,12 @@
 import os
 import signal
 import tempfile
+from unittest import mock
 
 import psutil
 import tensorflow as tf
 
-from experiments import local, outcomes, trials
+from experiments import local, outcomes, stopping, trials
 from experiments.outcomes import Setup
 from tests.experiments import programs
 from tests.processes import Program
@@ -15,6 +16,13 @@ from tests.trainers import command_line
 from trainers import devices, metrics
 
 _DIGITS = f"{command_line.ROOT}/configs/digits.py"
+
+
+def _stop_one(judge, trial, scores):
+  """Stands in for `Judge.reason_to_stop`: stops the trials at one rate."""
+  del judge
+  at_rate = trial.values["learning_rate.peak"] == 0.2
+  return f"It had {len(scores)}." if at_rate else None
 
 
 class OneProcessTest(tf.test.TestCase):
@@ -29,29 +37,31 @@ class OneProcessTest(tf.test.TestCase):
       [f"{_DIGITS}:sgd"],
       {
         "global_batch_size": ["64", "2000"],  # Of 1,437 images.
-        "learning_rate.peak": ["1e9", "0.1"],
+        "learning_rate.peak": ["1e9", "0.2", "0.1"],
       },
       overrides=["num_epochs=1", "learning_rate.warmup=0"],
     )
-    cls.found = local.run(
-      cls.trials,
-      cls.sweep,
-      processes=1,
-      setup=Setup(strategy="one_device", deterministic=True),
-    )
+    with mock.patch.object(stopping.Judge, "reason_to_stop", _stop_one):
+      cls.found = local.run(
+        cls.trials,
+        cls.sweep,
+        processes=1,
+        setup=Setup(strategy="one_device", deterministic=True),
+      )
 
   def test_how_they_end(self):
     self.assertEqual(
       [one.status for one in self.found],
-      ["diverged", "finished", "failed", "failed"],
+      ["diverged", "stopped early", "finished", "failed", "failed", "failed"],
     )
-    self.assertIn("2000", self.found[2].reason)
-    with open(self.found[2].log) as file:
-      self.assertIn(self.found[2].reason, file.read())
+    self.assertEqual(self.found[1].reason, "It had 1.")
+    self.assertIn("2000", self.found[3].reason)
+    with open(self.found[3].log) as file:
+      self.assertIn(self.found[3].reason, file.read())
 
   def test_as_the_trainer_alone(self):
     # Whatever the process has trained before.
-    trial, found = self.trials[1], self.found[1]
+    trial, found = self.trials[2], self.found[2]
     run = devices.Runtime(
       tf.distribute.OneDeviceStrategy("/cpu:0"), tempfile.mkdtemp()
     )
@@ -62,8 +72,9 @@ class OneProcessTest(tf.test.TestCase):
       self.assertAllClose(found.final(name), line[name], rtol=1e-3)
 
   def test_trials_that_are_over_need_no_process(self):
-    again = local.run(self.trials[:2], self.sweep, processes=1)
-    self.assertEqual(again, self.found[:2])
+    over = [0, 2]
+    again = local.run([self.trials[i] for i in over], self.sweep)
+    self.assertEqual(again, [self.found[i] for i in over])
 
 
 class StoppedTest(tf.test.TestCase):
