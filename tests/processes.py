@@ -9,6 +9,8 @@ import os
 import runpy
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from multiprocessing import forkserver
 from unittest import mock
 
@@ -53,6 +55,30 @@ class Program:
       self._process.kill()
       self._process.join()
     return self._process.exitcode, self.stderr()
+
+  @property
+  def pid(self) -> int:
+    """The number of the process."""
+    return self._process.pid
+
+  def wait_until(
+    self, condition: Callable[[], bool], timeout: float = 300
+  ) -> None:
+    """Waits until a condition holds, while the process runs.
+
+    Args:
+      condition: Looked at again and again.
+      timeout: In seconds.
+
+    Raises:
+      AssertionError: with what the process wrote to stderr, if it ended before
+        or took longer.
+    """
+    end = time.monotonic() + timeout
+    while not condition():
+      if not self.is_running() or time.monotonic() > end:
+        raise AssertionError(self.stderr())
+      time.sleep(0.05)
 
   def is_running(self) -> bool:
     """Whether the process has not ended yet."""

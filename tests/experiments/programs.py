@@ -1,5 +1,6 @@
 """The programs in experiments/ in this process, as their command lines say."""
 
+import os
 import sys
 from collections.abc import Callable
 from unittest import mock
@@ -31,3 +32,12 @@ def run(
   argv = ["program", *arguments]
   with mock.patch.object(sys, "argv", argv):
     flags_lib.call(main, flags_lib.parse(argv, values), values)
+
+
+def count_lines(directory: str) -> int:
+  """Returns how many lines the metrics.jsonl of a run has; 0 without one."""
+  path = os.path.join(directory, "metrics.jsonl")
+  if not os.path.exists(path):
+    return 0
+  with open(path) as file:
+    return len(file.readlines())
