@@ -72,12 +72,12 @@ class Maintain:
     del inner_optimizer, owners, add_anchor
 
   def synchronized(self, alpha: Any) -> Iterator[tuple[Any, Any]]:
-    """Yields (variable, value) for each variable that is to be assigned."""
+    """Yields the assignments, (variable, value), of a synchronization."""
     del alpha
     yield from ()
 
-  def anchored(self) -> Iterator[tuple[Any, Any]]:
-    """Yields (anchor, slot) for each slot that has an anchor."""
+  def started(self) -> Iterator[tuple[Any, Any]]:
+    """Yields the assignments that start a period: (anchor, its slot)."""
     yield from ()
 
 
@@ -102,14 +102,14 @@ class Interpolate(Maintain):
     ]
 
   def synchronized(self, alpha: Any) -> Iterator[tuple[Any, Any]]:
-    """Yields (variable, value) for each variable that is to be assigned."""
+    """Yields the assignments, (variable, value), of a synchronization."""
     for anchor, slot in self._anchored:
-      value = synchronization.slow_update(anchor, slot, alpha)
+      value = synchronization.slow_step(anchor, slot, alpha)
       yield slot, value
       yield anchor, ops.convert_to_tensor(slot)
 
-  def anchored(self) -> Iterator[tuple[Any, Any]]:
-    """Yields (anchor, slot) for each slot that has an anchor."""
+  def started(self) -> Iterator[tuple[Any, Any]]:
+    """Yields the assignments that start a period: (anchor, its slot)."""
     yield from self._anchored
 
 
@@ -139,7 +139,7 @@ class Reset(Maintain):
     ]
 
   def synchronized(self, alpha: Any) -> Iterator[tuple[Any, Any]]:
-    """Yields (variable, value) for each variable that is to be assigned."""
+    """Yields the assignments, (variable, value), of a synchronization."""
     del alpha
     for variable, slot, value in self._slots:
       if value is None:

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 
 from lookahead_tf import models
+from lookahead_tf.evaluation import find_lookaheads
 from lookahead_tf.lookahead import Lookahead
-from lookahead_tf.slow_weights import find_lookaheads
 
 
 def wrap_optimizer(model: keras.Model, **arguments: Any) -> Lookahead:
@@ -70,7 +70,7 @@ def unwrap_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
       "unwrap_optimizer needs a model that one Lookahead trains. Received: a "
       f"model with optimizer={model.optimizer!r}"
     )
-  lookahead.return_slow_weights()
+  lookahead.finish_training()
   _recompile(model, lookahead.inner_optimizer)
   return lookahead.inner_optimizer
 

@@ -42,11 +42,11 @@ class FixedStepSize:
       due: Scalar boolean: whether the result will be used.
     """
     del update, due
-    return ops.convert_to_tensor(optimizer._slow_step_size)
+    return ops.convert_to_tensor(optimizer.last_step_size)
 
   def now(self, optimizer: Any) -> Any:
     """Returns what to show as the step size, a scalar."""
-    return optimizer._slow_step_size
+    return optimizer.last_step_size
 
   def serialized(self) -> dict[str, Any] | None:
     """Returns what `from_argument` restores; None for the number `now`."""
@@ -67,11 +67,11 @@ class ScheduledStepSize(FixedStepSize):
   def at(self, optimizer: Any, update: list[tuple[Any, Any]], due: Any) -> Any:
     """Returns the step size of a synchronization, a scalar."""
     del update, due
-    return self.after(optimizer._iterations)
+    return self.after(optimizer.periods_done)
 
   def now(self, optimizer: Any) -> Any:
     """Returns the step size of the period under way, a scalar."""
-    return self.after(optimizer._iterations)
+    return self.after(optimizer.periods_done)
 
   def serialized(self) -> dict[str, Any]:
     """Returns the schedule, serialized."""
@@ -124,7 +124,7 @@ class AdaptiveStepSize(FixedStepSize):
 
   def at(self, optimizer: Any, update: list[tuple[Any, Any]], due: Any) -> Any:
     """Returns the step size of a synchronization, a scalar."""
-    zero = ops.zeros((), optimizer._slow_step_size.dtype)
+    zero = ops.zeros((), optimizer.last_step_size.dtype)
     slope, curvature = ops.cond(
       due,
       lambda: _slope_and_curvature(optimizer, update, zero.dtype),
@@ -160,7 +160,7 @@ def _slope_and_curvature(optimizer, update, dtype):
   bias = 1.0 - ops.power(ops.cast(getattr(innermost, decay), dtype), updates)
   slope, curvature = ops.zeros((), dtype), ops.zeros((), dtype)
   for gradient, fast in update:
-    slow = optimizer.slow_weights[optimizer._get_variable_index(fast)]
+    slow = optimizer.slow_of(fast)
     if slow is None or gradient is None:
       continue
     # The inner optimizer may have been built before, in another order.

@@ -45,7 +45,7 @@ def wide(dtype: Any) -> str:
   return "float64" if dtype == "float64" else "float32"
 
 
-def slow_update(phi: Any, theta: Any, alpha: Any) -> Any:
+def slow_step(phi: Any, theta: Any, alpha: Any) -> Any:
   """Returns phi + alpha (theta - phi): Algorithm 1, by Eq. (2) above.
 
   Weights of less than 32 bits are interpolated in float32 and rounded once.

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import optimizers
 
+from lookahead_tf.evaluation import find_lookaheads
 from lookahead_tf.lookahead import Lookahead
-from lookahead_tf.slow_weights import find_lookaheads
 
 # For each kind of optimizer, the slots of tf.keras.optimizers.legacy and the
 # lists of Keras 3 that hold the same.

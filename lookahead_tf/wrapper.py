@@ -203,7 +203,8 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
     """Lets the inner optimizer set the final values (`use_ema`)."""
     self.inner_optimizer.finalize_variable_values(var_list)
 
-  def _add_scalar(self, name, value, dtype):
+  def add_scalar(self, name: str, value: Any, dtype: str) -> Any:
+    """Adds a scalar variable that starts at `value`."""
     return self.add_variable(
       shape=(),
       dtype=dtype,

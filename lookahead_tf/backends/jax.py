@@ -15,8 +15,8 @@ def run_untraced(function):
   function()
 
 
-def update_if(condition, updates, assign, variables, can_fuse, is_frequent):
-  """Makes `updates` if `condition` holds.
+def assign_if(condition, assignments, assign, variables, can_fuse, is_frequent):
+  """Makes assignments if `condition` holds.
 
   In a function that is being traced this is a loop of zero or one iterations
   over the values of `variables`, which outlive it as the loop's result.
@@ -24,13 +24,13 @@ def update_if(condition, updates, assign, variables, can_fuse, is_frequent):
   del can_fuse, is_frequent
   if not isinstance(condition, jax.core.Tracer):
     if condition:
-      for variable, value in updates():
+      for variable, value in assignments():
         assign(variable, value)
     return
 
   def body(state):
     with keras.StatelessScope(list(zip(variables, state[1]))) as scope:
-      loops.assign_all(updates(), assign, condition)
+      loops.assign_all(assignments(), assign, condition)
     return False, [scope.get_current_value(v) for v in variables]
 
   state = (condition, [v.value for v in variables])
@@ -47,7 +47,7 @@ def count_alone(counter):
   """Nothing: there are no strategies."""
 
 
-def beside(optimizer, variable):
+def beside(variable):
   """Nothing: Keras places variables by their layout."""
   return contextlib.nullcontext()
 
@@ -75,8 +75,8 @@ def refuse_to_run(message):
 class Marks:
   """No marks: gradients of JAX are zeros where there is none."""
 
-  def __init__(self, optimizer, variables):
-    del optimizer, variables
+  def __init__(self, variables):
+    del variables
 
   def set(self, indices):
     """Does nothing."""

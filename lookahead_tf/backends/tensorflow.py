@@ -29,45 +29,39 @@ def run_untraced(function: Callable[[], None]) -> None:
     executor.submit(function).result()
 
 
-def update_if(
+def assign_if(
   condition: Any,
-  updates: Callable[[], Iterable[tuple[Any, Any]]],
+  assignments: Callable[[], Iterable[tuple[Any, Any]]],
   assign: Callable[[Any, Any], None],
   variables: list[Any],
-  can_fuse: Callable[[], bool],
+  can_fuse: bool,
   is_frequent: bool,
 ) -> None:
-  """Makes `updates` if `condition` holds.
+  """Makes assignments if `condition` holds.
 
-  Compiled by XLA for CPUs, updates that can fuse select between the new value
-  and the old. A selection by one scalar becomes a branch of the kernel: nothing
-  is read or written if `condition` does not hold, and the new value is computed
-  in the kernel that computes what it starts from.
-
-  Anywhere else it is a loop of zero or one iterations. A conditional would make
-  XLA copy each buffer that passes through it; a loop carries its state in
-  place.
+  Compiled by XLA for CPUs, assignments that can fuse are a selection between
+  the new value and the old; anywhere else they are the body of a loop of zero
+  or one iterations: docs/design.md says why.
 
   Args:
     condition: Scalar boolean tensor.
-    updates: Yields (variable, value) pairs. A value may be computed from what
-      the pairs before it were assigned to, or be another variable to copy.
+    assignments: Yields (variable, value) pairs. A value may be computed from
+      what the pairs before it were assigned to, or be another variable to copy.
     assign: Takes a variable and its new value.
     variables: All variables that are read or assigned to.
-    can_fuse: Tells whether nothing else in the step uses what they start from.
-      It is asked while tracing for XLA only.
+    can_fuse: Whether nothing else in the step uses what they start from.
     is_frequent: Whether it will be called often enough to be worth compiling.
       Each elementwise operation of a graph is a pass over memory; XLA makes all
       of a formula one.
   """
-  if _is_compiled_for_cpus(variables) and can_fuse():
-    for variable, value in updates():
+  if can_fuse and _is_compiled_for_cpus(variables):
+    for variable, value in assignments():
       value = tf.cast(value, variable.dtype)
       assign(variable, tf.where(condition, value, variable))
     return
 
   def assign_all():
-    loops.assign_all(updates(), assign, condition)
+    loops.assign_all(assignments(), assign, condition)
 
   if is_frequent and _can_compile(variables):
     assign_all = tf.function(assign_all, autograph=False, jit_compile=True)
@@ -166,16 +160,17 @@ def count_alone(counter: Any) -> None:
   counter._initialize(0)
 
 
-def beside(
-  optimizer: keras.optimizers.Optimizer, variable: Any
-) -> contextlib.AbstractContextManager:
-  """Returns a scope in which `optimizer` adds variables where `variable` is.
+def beside(variable: Any) -> contextlib.AbstractContextManager:
+  """Returns a scope in which variables are created where `variable` is.
 
   Created there, a variable has the replicas of a `tf.distribute` strategy also
   outside the strategy's own scope.
   """
-  strategy = optimizer._distribution_strategy
-  return strategy.extended.colocate_vars_with(_native(variable))
+  variable = _native(variable)
+  strategy = getattr(
+    variable, "distribute_strategy", tf.distribute.get_strategy()
+  )
+  return strategy.extended.colocate_vars_with(variable)
 
 
 def unshared(value: Any) -> Any:
@@ -212,16 +207,13 @@ class Marks:
   A compiled step finds a mark that was set after it was traced.
 
   Args:
-    optimizer: That which trains the variables.
-    variables: The variables, at least one.
+    variables: The variables that are trained.
   """
 
-  def __init__(
-    self, optimizer: keras.optimizers.Optimizer, variables: list[Any]
-  ):
+  def __init__(self, variables: list[Any]):
     self._count = len(variables)
     self._marked: set[int] = set()
-    with beside(optimizer, variables[0]) if variables else run_now():
+    with beside(variables[0]) if variables else run_now():
       # Integers, since TPUs have no variables of booleans.
       self._values = tf.Variable(
         [0] * len(variables), trainable=False, dtype=tf.int32, name="marks"

@@ -141,7 +141,7 @@ class PrecisionTest(TestCase):
     weights = values(model.weights)
     model.train_on_batch(x * np.inf, y)
     self.assertEqual(int(lookahead.iterations), 1)
-    self.assertEqual(int(lookahead._updates_in_period.numpy()), 1)
+    self.assertEqual(int(lookahead.updates_in_period), 1)
     self.assertSame(model.weights, weights)
     for slow in lookahead.slow_weights:
       self.assertEqual(slow.dtype, "float32")
@@ -226,7 +226,7 @@ class CompositionTest(TestCase):
       fast, inner_slow, outer_slow = _nested_reference(steps, inner_k, outer_k)
       self.assertAllClose(variable, [fast])
       self.assertAllClose(outer.slow_weights[0], [outer_slow])
-      if inner._updates_in_period.numpy() > 0:
+      if inner.updates_in_period > 0:
         self.assertAllClose(inner.slow_weights[0], [inner_slow])
 
   def test_finalize_of_lookahead_of_lookahead(self):

@@ -147,7 +147,7 @@ class VariablesTest(TestCase):
     self.assertAllClose(variable, [0.95, 1.95])
 
 
-class ResetSlowWeightsTest(TestCase):
+class StartPeriodTest(TestCase):
   @parameterized.parameters("maintain", "interpolate", "reset")
   def test_goes_on_as_from_a_new_start(self, inner_state):
     # Moved away in the middle of a period: as a Lookahead that is made there
@@ -161,7 +161,7 @@ class ResetSlowWeightsTest(TestCase):
     train(other_inner, others, 2)
     for variable in variables + others:
       variable.assign(tf.ones_like(variable.value))
-    optimizer.reset_slow_weights()
+    optimizer.start_period()
     train(optimizer, variables, 7, first_step=2)
     other = Lookahead(other_inner, 3, 0.5, inner_state=inner_state)
     train(other, others, 7, first_step=2)
@@ -173,14 +173,14 @@ class ResetSlowWeightsTest(TestCase):
     optimizer = Lookahead(keras.optimizers.SGD(0.1), 2, 0.5)
     train(optimizer, [variable], 1)
     variable.assign([100.0])
-    optimizer.reset_slow_weights()
+    optimizer.start_period()
     for _ in range(2):
       optimizer.apply([tf.zeros(1)])
     self.assertAllEqual(variable, [100.0])
 
   def test_before_the_build(self):
-    with self.assertRaisesRegex(ValueError, "reset_slow_weights.*built"):
-      Lookahead("sgd").reset_slow_weights()
+    with self.assertRaisesRegex(ValueError, "start_period.*built"):
+      Lookahead("sgd").start_period()
 
 
 class InnerOptimizerTest(TestCase):

@@ -32,20 +32,14 @@ class Swap:
     self._lookahead = lookahead
     self._models = models.trained_by_keras(model)
     self._iterations = _number(lookahead.iterations)
-    kept = [*lookahead._counters()]
-    kept += [fast for fast, _ in lookahead._trained_pairs()]
+    kept = [*lookahead.counters()]
+    kept += [fast for fast, _ in lookahead.swapped()]
     self._restore = [backend.snapshot(variable) for variable in kept]
     self._restore_statistics = [
       backend.snapshot(variable) for variable in batch_norm.statistics(model)
     ]
-    lookahead._swap = self
     try:
-      if lookahead._is_period_to_start():
-        # The weights of the model are the slow weights.
-        lookahead._put_all(lookahead._start_period())
-      else:
-        lookahead._put_all(lookahead._trained_pairs())
-      lookahead._let_period_start()
+      lookahead.begin_evaluation(self)
       for trained in self._models:
         _Refusal.start(trained, lookahead)
     except BaseException:  # Ctrl-C too.
@@ -59,7 +53,7 @@ class Swap:
       RuntimeError: if there were updates meanwhile, by a compiled training step
         that could not be refused.
     """
-    if self._lookahead._swap is not self:
+    if self._lookahead.evaluation is not self:
       return
     for restore in self._restore + self._restore_statistics:
       restore()
@@ -87,17 +81,16 @@ class Swap:
 
   def _is_changed(self):
     return (
-      not self._lookahead._is_period_to_start()
+      not self._lookahead.is_period_to_start()
       or _number(self._lookahead.iterations) != self._iterations
       or not all(
-        _are_equal(fast, slow)
-        for fast, slow in self._lookahead._trained_pairs()
+        _are_equal(fast, slow) for fast, slow in self._lookahead.swapped()
       )
     )
 
   def keep(self) -> None:
     """Leaves in the model what it holds, and forgets the fast weights."""
-    self._lookahead._swap = None
+    self._lookahead.evaluation = None
     for trained in self._models:
       _Refusal.end(trained, self._lookahead)
 
@@ -168,7 +161,7 @@ def swap_in(
     )
   with contextlib.ExitStack() as undo:
     for lookahead in built:
-      if lookahead._swap is None:
+      if lookahead.evaluation is None:
         undo.callback(Swap(model, lookahead, is_by_callback).undo)
     return undo.pop_all()
 
