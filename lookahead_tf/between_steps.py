@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from lookahead_tf import arguments, names, nesting
+from lookahead_tf import arguments, keras_internals, names, nesting
 from lookahead_tf.backends import backend
 from lookahead_tf.period import Period
 from lookahead_tf.wrapper import OptimizerWrapper
@@ -37,7 +37,7 @@ class BetweenSteps(OptimizerWrapper):
     name: str | None,
   ):
     super().__init__(inner_optimizer, name=name)
-    backend.count_alone(self._iterations)
+    keras_internals.count_on_each_replica(self)
     self._period = Period(self, sync_period)
     self.evaluation: Any = None
     # Whether state was loaded since the last `fit` with SwapSlowWeights began.
@@ -197,11 +197,11 @@ class BetweenSteps(OptimizerWrapper):
   @property
   def periods_done(self) -> Any:
     """The number of periods done, an integer scalar variable."""
-    return self._iterations
+    return keras_internals.counter(self)
 
   def slow_of(self, variable: Any) -> Any:
     """Returns the slow weights of a variable, None if it is excluded."""
-    return self.slow_weights[self._get_variable_index(variable)]
+    return self.slow_weights[keras_internals.index_of(self, variable)]
 
   # Assignments, (variable, value) pairs, and what makes them.
 
@@ -212,8 +212,12 @@ class BetweenSteps(OptimizerWrapper):
     yield from self._inner_state_rule.started()
 
   def _restart(self):
-    """Yields what makes the next update start a period, of nested ones too."""
+    """Yields what makes the next update start a period, of those inside too."""
     yield self._period.restart()
+    yield from self._restart_nested()
+
+  def _restart_nested(self):
+    """Yields what makes each Lookahead inside this one start a period."""
     for nested in self._nested():
       yield from nested._restart()
 

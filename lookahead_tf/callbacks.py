@@ -8,7 +8,7 @@ import weakref
 import keras
 from keras import ops
 
-from lookahead_tf import arguments, evaluation, models
+from lookahead_tf import arguments, evaluation, keras_internals, models
 
 # Models in a `fit` with SwapSlowWeights, or in one that an exception has ended.
 _IN_FIT: weakref.WeakSet[keras.Model] = weakref.WeakSet()
@@ -47,7 +47,7 @@ class SwapSlowWeights(keras.callbacks.Callback):
 
   def _swap_in(self):
     if self._undo is None and _find_built(self.model):
-      _read_state(self.model)
+      keras_internals.read_state(self.model)
       self._undo = evaluation.swap_in(self.model, is_by_callback=True)
 
   def _swap_out(self):
@@ -148,7 +148,7 @@ class LogSlowWeights(keras.callbacks.Callback):
 
   def on_train_batch_end(self, batch, logs=None):
     if self._distance is None:
-      _read_state(self.model)
+      keras_internals.read_state(self.model)
       if all(_is_before_the_last_update(x) for x in _find_built(self.model)):
         self._distance = self._measure()
     self._batches += 1
@@ -174,7 +174,7 @@ class LogSlowWeights(keras.callbacks.Callback):
     return float(ops.sqrt(sum(squares)))
 
   def _write(self, step):
-    _read_state(self.model)
+    keras_internals.read_state(self.model)
     lookaheads = _find_built(self.model)
     if self._distance is None and all(map(_is_at_the_start, lookaheads)):
       warnings.warn(
@@ -222,9 +222,3 @@ def _is_at_the_start(lookahead):
 
 def _is_before_the_last_update(lookahead):
   return lookahead.updates_in_period == lookahead.sync_period - 1
-
-
-def _read_state(model):
-  """Brings the variables up to date: JAX's `fit` keeps values elsewhere."""
-  if hasattr(model, "jax_state_sync"):
-    model.jax_state_sync()

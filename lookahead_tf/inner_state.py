@@ -6,20 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from lookahead_tf import nesting, synchronization
-
-# Lists of a Keras optimizer that hold something else than the state of its
-# update rule: an average for evaluation (`use_ema`), gradients that wait for
-# the next update, and the slow weights of another Lookahead.
-_NOT_STATE = frozenset(
-  {
-    "_variables",
-    "_trainable_variables",
-    "_model_variables_moving_average",
-    "_accumulated_gradients",
-    "slow_weights",
-  }
-)
+from lookahead_tf import keras_internals, nesting, synchronization
 
 
 def is_float(variable: Any) -> bool:
@@ -44,18 +31,13 @@ def find_slots(
   Yields:
     A list of pairs (model variable, its slot of this kind).
   """
-  variables = optimizer._trainable_variables
-  for name, value in vars(optimizer).items():
-    if (
-      name not in _NOT_STATE
-      and isinstance(value, (list, tuple))
-      and len(value) == len(variables)
-    ):
-      yield [
-        (variable, slot)
-        for variable, slot in zip(variables, value)
-        if isinstance(slot, keras.Variable) and is_float(slot)
-      ]
+  variables = keras_internals.built_variables(optimizer)
+  for slots in keras_internals.slot_lists(optimizer):
+    yield [
+      (variable, slot)
+      for variable, slot in zip(variables, slots)
+      if isinstance(slot, keras.Variable) and is_float(slot)
+    ]
   for child in nesting.children(optimizer):
     yield from find_slots(child)
 
@@ -166,7 +148,7 @@ def _make_twin(optimizer):
   if "learning_rate" in config:
     config["learning_rate"] = 1.0
   twin = type(optimizer).from_config(config)
-  twin.build(optimizer._trainable_variables)
+  twin.build(keras_internals.built_variables(optimizer))
   return twin
 
 

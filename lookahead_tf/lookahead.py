@@ -12,6 +12,7 @@ from lookahead_tf import (
   arguments,
   exclusion,
   inner_state,
+  keras_internals,
   names,
   nesting,
   period,
@@ -159,8 +160,7 @@ class Lookahead(BetweenSteps):
         self._build(variables)
 
   def _build(self, variables):
-    if not self.inner_optimizer.built:
-      backend.join_strategy(self, variables)
+    backend.check_strategy(self, variables)
     self._build_inner_optimizer(variables)
     super().build(variables)
     included = self._exclusion.included(variables)
@@ -190,14 +190,14 @@ class Lookahead(BetweenSteps):
   def _add_copy(self, variable, dtype, name):
     """Adds a variable that starts at the present value of `variable`."""
     path = getattr(variable, "path", variable.name).replace("/", "_")
-    layout = getattr(variable, "_layout", None)  # Of keras.distribution.
     with backend.beside(variable):
-      return self.add_variable(
+      return keras_internals.add_copy(
+        self,
+        variable,
         shape=variable.shape,
         dtype=dtype,
         initializer=lambda shape, dtype: ops.cast(ops.copy(variable), dtype),
         name=f"{path}_{name}",
-        **({} if layout is None else {"layout": layout}),
       )
 
   def _may_fuse(self):
@@ -280,8 +280,7 @@ class Lookahead(BetweenSteps):
       yield second, ops.convert_to_tensor(first)
     yield from self._inner_state_rule.synchronized(alpha)
     yield self.last_step_size, alpha
-    for nested in self._nested():
-      yield from nested._restart()
+    yield from self._restart_nested()
 
   def _build_for(self, grads, variables):
     """Builds for the variables that `grads` are of, and returns them."""
@@ -294,7 +293,7 @@ class Lookahead(BetweenSteps):
         "`apply` needs `trainable_variables` in its first call, unless "
         "`build` was called before. Received: trainable_variables=None"
       )
-    variables = self._trainable_variables
+    variables = keras_internals.built_variables(self)
     if self.built and len(grads) != len(variables):
       raise ValueError(
         "`grads` must hold one gradient for each of the "
@@ -305,7 +304,7 @@ class Lookahead(BetweenSteps):
 
   def _mark_trained(self, last_update):
     self._pairs.mark_trained(
-      self._get_variable_index(variable)
+      keras_internals.index_of(self, variable)
       for gradient, variable in last_update
       if gradient is not None
     )
@@ -315,7 +314,7 @@ class Lookahead(BetweenSteps):
       condition,
       assignments,
       self._assign,
-      variables=self._trainable_variables + self.variables,
+      variables=keras_internals.built_variables(self) + self.variables,
       can_fuse=self._can_fuse,
       is_frequent=is_frequent,
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from lookahead_tf import models
+from lookahead_tf import keras_internals, models
 from lookahead_tf.evaluation import find_lookaheads
 from lookahead_tf.lookahead import Lookahead
 
@@ -94,6 +94,5 @@ def _recompile(model, optimizer):
   if isinstance(outer, keras.optimizers.LossScaleOptimizer):
     outer.inner_optimizer = optimizer
     optimizer = outer
-  # The arguments themselves: a loss of one's own need not be serializable.
-  arguments = model._compile_config.config | {"optimizer": optimizer}
-  model.compile(**arguments)
+  arguments = keras_internals.compile_arguments(model)
+  model.compile(**arguments | {"optimizer": optimizer})

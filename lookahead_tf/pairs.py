@@ -15,14 +15,12 @@ class Pairs:
   """
 
   def __init__(self, variables: list[Any], slow_weights: list[Any]):
-    self._variables, self._slow_weights = variables, slow_weights
+    self._fast, self._slow = variables, slow_weights
     self._trained = backend.Marks(variables)
 
   def indexed(self) -> Iterator[tuple[int, Any, Any]]:
     """Yields (index, fast, slow) for each variable that has slow weights."""
-    for index, (fast, slow) in enumerate(
-      zip(self._variables, self._slow_weights)
-    ):
+    for index, (fast, slow) in enumerate(zip(self._fast, self._slow)):
       if slow is not None:
         yield index, fast, slow
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from lookahead_tf import names, nesting
+from lookahead_tf import keras_internals, names, nesting
 
 # Attributes of Keras' optimizers for which they make variables as they build.
 _MAKE_VARIABLES = (
@@ -42,7 +42,9 @@ def _passed_on(name: str, default: Any) -> property:
   return property(get, set_, doc=f"`{name}` of the inner optimizer.")
 
 
-class OptimizerWrapper(keras.optimizers.Optimizer):
+class OptimizerWrapper(
+  keras_internals.ShowsInnerAverages, keras.optimizers.Optimizer
+):
   """Passes on to the inner optimizer all that is the inner optimizer's.
 
   The state of a wrapper is its own variables, then those of the inner
@@ -84,13 +86,14 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
       self.inner_optimizer.build(variables)
       return
     try:
-      self.inner_optimizer._check_variables_are_known(variables)
-    except ValueError as error:
+      for variable in variables:
+        keras_internals.index_of(self.inner_optimizer, variable)
+    except KeyError:
       raise ValueError(
         "`inner_optimizer` was built for the variables of another model: make "
         "a new optimizer for each model. Received: "
         f"inner_optimizer={self.inner_optimizer!r}"
-      ) from error
+      ) from None
 
   # Hyperparameters and steps.
 
@@ -182,11 +185,6 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
   loss_scale_factor = _passed_on("loss_scale_factor", None)
   gradient_accumulation_steps = _passed_on("gradient_accumulation_steps", None)
 
-  @property
-  def _model_variables_moving_average(self):
-    # For SwapEMAWeights, which looks one level into a LossScaleOptimizer.
-    return self.inner_optimizer._model_variables_moving_average
-
   def scale_loss(self, loss: Any) -> Any:
     """Scales `loss` as the inner optimizer does."""
     return self.inner_optimizer.scale_loss(loss)
@@ -215,9 +213,14 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
   # Saving and loading.
 
   @property
+  def own_variables(self) -> list[Any]:
+    """Those that are not the inner optimizer's."""
+    return super().variables
+
+  @property
   def variables(self) -> list[Any]:
     """Own variables, then those of the inner optimizer."""
-    return self._variables + self.inner_optimizer.variables
+    return self.own_variables + self.inner_optimizer.variables
 
   def set_weights(self, weights: list[Any]) -> None:
     """Assigns `weights`, arrays in the order of `variables`.
@@ -231,31 +234,31 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         f"`weights` must hold {len(self.variables)} arrays, one for each of "
         f"the optimizer's variables. Received: {len(weights)}"
       )
-    own = len(self._variables)
+    own = len(self.own_variables)
     super().set_weights(weights[:own])
     self.inner_optimizer.set_weights(weights[own:])
 
   def save_own_variables(self, store: Any) -> None:
     """Writes own variables. Keras saves the inner optimizer as a child."""
-    for i, variable in enumerate(self._variables):
+    for i, variable in enumerate(self.own_variables):
       store[str(i)] = ops.convert_to_numpy(variable)
 
   def load_own_variables(self, store: Any) -> None:
     """Reads own variables, as `save_own_variables` wrote them."""
     saved = [store[str(i)] for i in range(len(store.keys()))]
     if [np.shape(value) for value in saved] != [
-      tuple(variable.shape) for variable in self._variables
+      tuple(variable.shape) for variable in self.own_variables
     ]:
       warnings.warn(
         f"The state of optimizer '{self.name}' was not loaded: it has "
-        f"{len(self._variables)} variables, but {len(saved)} were saved, or "
+        f"{len(self.own_variables)} variables, but {len(saved)} were saved, or "
         "some of other shapes. Was the optimizer built with other arguments, "
         "or were weights saved without it? Its next update starts a period "
         "from the weights that the model then has.",
         stacklevel=2,
       )
       return
-    for variable, value in zip(self._variables, saved):
+    for variable, value in zip(self.own_variables, saved):
       variable.assign(value)
 
   def get_config(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import contextlib
 import jax
 import keras
 
+from lookahead_tf import keras_internals
 from lookahead_tf.backends import loops
 
 run_now = contextlib.nullcontext
@@ -39,11 +40,7 @@ def assign_if(condition, assignments, assign, variables, can_fuse, is_frequent):
     variable.assign(value)
 
 
-def join_strategy(optimizer, variables):
-  """Nothing: there are no strategies."""
-
-
-def count_alone(counter):
+def check_strategy(optimizer, variables):
   """Nothing: there are no strategies."""
 
 
@@ -64,7 +61,7 @@ def is_variable(value):
 
 def has_value(variable):
   """Returns False within `fit`, where Keras keeps the values elsewhere."""
-  return variable._value is not None
+  return keras_internals.has_value(variable)
 
 
 def refuse_to_run(message):

@@ -120,44 +120,36 @@ def has_xla(device: str) -> bool:
   return True
 
 
-def join_strategy(
+def check_strategy(
   optimizer: keras.optimizers.Optimizer, variables: list[Any]
 ) -> None:
-  """Takes an optimizer made outside a strategy into that of `variables`.
+  """Raises an error for an optimizer made outside the variables' strategy.
 
-  Its scalars were made for one device: each replica would count an update as
-  one of its own, and Keras refuses to add slots. They get replicas here.
+  Its scalars are for one device: each replica would count an update as one of
+  its own, and Keras would refuse to add slots.
 
   Args:
-    optimizer: An optimizer that is not built; those inside it join too.
+    optimizer: An optimizer that is not built.
     variables: The variables that it will be built for.
+
+  Raises:
+    ValueError: if it, or one inside it, was made outside.
   """
-  strategies = [
-    getattr(_native(variable), "distribute_strategy", None)
-    for variable in variables
-  ]
-  strategy = strategies[0] if strategies else None
-  if strategy is None or strategy is optimizer._distribution_strategy:
-    return
-  with strategy.scope():
-    for member in [optimizer, *nesting.descendants(optimizer)]:
-      member._distribution_strategy = strategy
-      for scalar in member._variables:
-        scalar._initialize(scalar.numpy())
+  for strategy in {_strategy(variable) for variable in variables}:
+    if strategy is None or strategy.num_replicas_in_sync == 1:
+      continue
+    for member in [*nesting.descendants(optimizer), optimizer]:
+      if any(_strategy(v) is not strategy for v in member.variables):
+        raise ValueError(
+          f"Optimizer '{member.name}' was made outside the `strategy.scope()` "
+          "of the variables that it is to train: make it, and the optimizer "
+          f"inside it, within the scope of {type(strategy).__name__}."
+        )
 
 
-def count_alone(counter: Any) -> None:
-  """Lets each replica update by itself a counter that was just created.
-
-  The first replica's `iterations` is what Keras sends to all others, although
-  they count the same. On TPUs that is an operation by which all cores meet, in
-  each step.
-
-  Args:
-    counter: `_iterations` of an optimizer that is being created.
-  """
-  counter._aggregation = "none"
-  counter._initialize(0)
+def _strategy(variable):
+  """Returns the strategy whose replicas a variable has copies on, or None."""
+  return getattr(_native(variable), "distribute_strategy", None)
 
 
 def beside(variable: Any) -> contextlib.AbstractContextManager:
@@ -166,11 +158,8 @@ def beside(variable: Any) -> contextlib.AbstractContextManager:
   Created there, a variable has the replicas of a `tf.distribute` strategy also
   outside the strategy's own scope.
   """
-  variable = _native(variable)
-  strategy = getattr(
-    variable, "distribute_strategy", tf.distribute.get_strategy()
-  )
-  return strategy.extended.colocate_vars_with(variable)
+  strategy = _strategy(variable) or tf.distribute.get_strategy()
+  return strategy.extended.colocate_vars_with(_native(variable))
 
 
 def unshared(value: Any) -> Any:

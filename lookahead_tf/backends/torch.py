@@ -22,11 +22,7 @@ def assign_if(condition, assignments, assign, variables, can_fuse, is_frequent):
         assign(variable, value)
 
 
-def join_strategy(optimizer, variables):
-  """Nothing: there are no strategies."""
-
-
-def count_alone(counter):
+def check_strategy(optimizer, variables):
   """Nothing: there are no strategies."""
 
 
