@@ -20,7 +20,8 @@ def assign_if(condition, assignments, assign, variables, can_fuse, is_frequent):
   """Makes assignments if `condition` holds.
 
   In a function that is being traced this is a loop of zero or one iterations
-  over the values of `variables`, which outlive it as the loop's result.
+  over the values of `variables`, which outlive it as the loop's result:
+  docs/design.md says why.
   """
   del can_fuse, is_frequent
   if not isinstance(condition, jax.core.Tracer):
