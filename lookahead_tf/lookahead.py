@@ -63,9 +63,9 @@ class Lookahead(BetweenSteps):
       optimizer in a period. It may be assigned to at any time, and then holds
       for the period under way.
     slow_step_size: Float in [0, 1], the paper's alpha. 1 is the inner optimizer
-      alone, to the bit; 0 returns to the initial weights after each period. It
-      may be assigned to at any time. Or a LearningRateSchedule over the periods
-      done, or an AdaptiveStepSize; these are not to be assigned to.
+      alone, 0 returns to the initial weights after each period, both to the
+      bit. It may be assigned to at any time. Or a LearningRateSchedule over the
+      periods done, or an AdaptiveStepSize; these are not to be assigned to.
     inner_state: What becomes of the inner optimizer's slots (momentum, moments)
       at a synchronization: "maintain" leaves them; "interpolate" moves them as
       the weights are moved, from where they were one period before; "reset"

@@ -41,6 +41,13 @@ def assign_if(condition, assignments, assign, variables, can_fuse, is_frequent):
     variable.assign(value)
 
 
+def either(condition, first, second):
+  """Returns one of two arrays, as a part of the kernel in a traced step."""
+  if isinstance(condition, jax.core.Tracer):
+    return jax.numpy.where(condition, first(), second())
+  return first() if condition else second()
+
+
 def check_strategy(optimizer, variables):
   """Nothing: there are no strategies."""
 

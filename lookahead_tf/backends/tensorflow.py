@@ -73,12 +73,33 @@ def assign_if(
   tf.while_loop(cond=lambda pending: pending, body=body, loop_vars=(condition,))
 
 
+def either(
+  condition: Any, first: Callable[[], Any], second: Callable[[], Any]
+) -> Any:
+  """Returns one of two tensors of one shape, without a pass over memory.
+
+  Args:
+    condition: Scalar boolean tensor.
+    first: Computes what is returned if `condition` holds.
+    second: Computes what is returned if not.
+  """
+  if tf.executing_eagerly():
+    return first() if condition else second()
+  if _is_compiled():
+    return tf.where(condition, first(), second())
+  return tf.cond(condition, first, second)
+
+
+def _is_compiled():
+  """Whether XLA will compile what is being traced."""
+  # There is no public way to ask.
+  graph = tf.compat.v1.get_default_graph()
+  return control_flow_util.GraphOrParentsInXlaContext(graph)
+
+
 def _is_compiled_for_cpus(variables):
   """Whether XLA will compile for CPUs what is being traced."""
-  # There is no public way to ask.
-  if not control_flow_util.GraphOrParentsInXlaContext(
-    tf.compat.v1.get_default_graph()
-  ):
+  if not _is_compiled():
     return False
   if tf.distribute.has_strategy():
     devices = tf.distribute.get_strategy().extended.worker_devices

@@ -22,6 +22,11 @@ def assign_if(condition, assignments, assign, variables, can_fuse, is_frequent):
         assign(variable, value)
 
 
+def either(condition, first, second):
+  """Returns one of two tensors."""
+  return first() if condition else second()
+
+
 def check_strategy(optimizer, variables):
   """Nothing: there are no strategies."""
 

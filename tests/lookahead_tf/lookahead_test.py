@@ -4,6 +4,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from lookahead_tf import Lookahead
+from tests import xla
 from tests.lookahead_tf import algorithm1, noisy_quadratic
 from tests.lookahead_tf.noisy_quadratic import train
 from tests.lookahead_tf.small_model import values
@@ -42,6 +43,53 @@ class UpdateTest(TestCase):
     self.assertAllClose(variable, [1.0 - 0.25 * 0.2])
     with self.assertRaisesRegex(ValueError, "sync_period=0"):
       optimizer.sync_period = 0
+
+
+def _initial(size):
+  return np.random.default_rng(0).normal(size=size).astype("float32")
+
+
+class EndsTest(TestCase):
+  """Step sizes of 0 and 1, over 200 periods."""
+
+  def _train(self, optimizer, way):
+    if way == "xla":
+      xla.require(self)
+    variable = keras.Variable(_initial(256))
+    optimizer.build([variable])
+    gradients = np.random.default_rng(1).normal(size=(200, 256))
+    gradients = tf.constant(gradients, "float32")
+
+    def train():
+      for i in tf.range(200):
+        optimizer.apply([gradients[i]])
+
+    if way != "eager":
+      train = tf.function(train, jit_compile=way == "xla")
+    train()
+    return variable
+
+  @parameterized.parameters(
+    ("eager", "maintain"),
+    ("graph", "maintain"),
+    ("xla", "maintain"),
+    ("graph", "interpolate"),
+  )
+  def test_0_returns_to_the_initial_weights(self, way, inner_state):
+    inner = keras.optimizers.SGD(0.1, momentum=0.9)
+    optimizer = Lookahead(inner, 1, 0.0, inner_state=inner_state)
+    variable = self._train(optimizer, way)
+    self.assertAllEqual(variable, _initial(256))
+    self.assertAllEqual(optimizer.slow_weights[0], _initial(256))
+    if inner_state == "interpolate":
+      self.assertAllEqual(inner.momentums[0], np.zeros(256))
+
+  @parameterized.parameters("graph", "xla")
+  def test_1_is_the_inner_optimizer_alone(self, way):
+    sgds = [keras.optimizers.SGD(0.1, momentum=0.9) for _ in range(2)]
+    expected = self._train(sgds[0], way)
+    found = self._train(Lookahead(sgds[1], 1, 1.0), way)
+    self.assertAllEqual(found, expected)
 
 
 class VariablesTest(TestCase):

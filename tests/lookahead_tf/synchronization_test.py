@@ -30,6 +30,21 @@ class SlowStepTest(tf.test.TestCase, parameterized.TestCase):
     actual = synchronization.slow_step(phi, theta, 1.0).numpy()
     self.assertAllEqual(actual, theta)
 
+  @parameterized.parameters(1e-3, 1.0, 1e4, np.inf)
+  def test_alpha_0_is_exact(self, scale):
+    phi, theta = _random(0), np.float32(scale) * _random(1)
+    actual = synchronization.slow_step(phi, theta, 0.0).numpy()
+    self.assertAllEqual(actual, phi)
+
+  @parameterized.parameters(0.0, 1.0)
+  def test_both_ends_are_exact_in_a_compiled_function(self, alpha):
+    xla.require(self)
+    phi, theta = 1e4 * _random(0), _random(1)
+    for jit_compile in (False, True):
+      step = tf.function(synchronization.slow_step, jit_compile=jit_compile)
+      actual = step(phi, theta, tf.constant(alpha))
+      self.assertAllEqual(actual, theta if alpha else phi)
+
   def test_a_weight_that_did_not_move_stays(self):
     phi = _random(0)
     for alpha in np.linspace(0, 1, 21):
