@@ -190,7 +190,7 @@ class Lookahead(BetweenSteps):
   def _add_copy(self, variable, dtype, name):
     """Adds a variable that starts at the present value of `variable`."""
     path = getattr(variable, "path", variable.name).replace("/", "_")
-    with backend.beside(variable):
+    with self.own_scope.entered(), backend.beside(variable):
       return keras_internals.add_copy(
         self,
         variable,

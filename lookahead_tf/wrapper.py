@@ -1,5 +1,6 @@
 """An optimizer around another, apart from what it is around it for."""
 
+import contextlib
 import copy
 import warnings
 from typing import Any
@@ -67,8 +68,11 @@ class OptimizerWrapper(
   def __init__(
     self, inner_optimizer: keras.optimizers.Optimizer, name: str | None
   ):
-    # A callable makes the base class create no learning rate of its own.
-    super().__init__(learning_rate=_inner_learning_rate, name=name)
+    scope = _Scope(inner_optimizer, name)
+    with scope.entered():
+      # A callable makes the base class create no learning rate of its own.
+      super().__init__(learning_rate=_inner_learning_rate, name=name)
+    self.own_scope = scope
     self.inner_optimizer = inner_optimizer
     self._is_base_class_at_work = False
 
@@ -203,12 +207,13 @@ class OptimizerWrapper(
 
   def add_scalar(self, name: str, value: Any, dtype: str) -> Any:
     """Adds a scalar variable that starts at `value`."""
-    return self.add_variable(
-      shape=(),
-      dtype=dtype,
-      initializer=keras.initializers.Constant(value),
-      name=name,
-    )
+    with self.own_scope.entered():
+      return self.add_variable(
+        shape=(),
+        dtype=dtype,
+        initializer=keras.initializers.Constant(value),
+        name=name,
+      )
 
   # Saving and loading.
 
@@ -285,6 +290,30 @@ class OptimizerWrapper(
         inner, custom_objects=custom_objects
       )
     return cls(**config)
+
+
+class _Scope:
+  """Keeps the paths of an optimizer's variables apart from those inside it.
+
+  OrbaxCheckpoint saves a model by paths, which begin with the name of the
+  optimizer: two of one name, as they are in files of 0.1.0, would clash.
+
+  Args:
+    inner_optimizer: The inner optimizer.
+    name: Name of the optimizer, None if Keras is to make one.
+  """
+
+  def __init__(
+    self, inner_optimizer: keras.optimizers.Optimizer, name: str | None
+  ):
+    inside = [inner_optimizer, *nesting.descendants(inner_optimizer)]
+    self._namesakes = sum(each.name == name for each in inside)
+
+  def entered(self) -> contextlib.AbstractContextManager:
+    """Returns a context manager in which to add variables."""
+    if self._namesakes == 0:
+      return contextlib.nullcontext()
+    return keras.name_scope(f"outer_{self._namesakes}")
 
 
 def _inner_learning_rate():
