@@ -92,6 +92,29 @@ class EndsTest(TestCase):
     self.assertAllEqual(found, expected)
 
 
+class GradientsTest(TestCase):
+  def test_without_variables_before_the_build(self):
+    with self.assertRaisesRegex(ValueError, "trainable_variables=None"):
+      Lookahead("sgd").apply([tf.ones(1)])
+
+  def test_too_many(self):
+    optimizer = Lookahead("sgd")
+    optimizer.build([keras.Variable([1.0])])
+    with self.assertRaisesRegex(ValueError, "`grads`.* 1 .*2 gradients"):
+      optimizer.apply([tf.ones(1), tf.ones(1)])
+
+  def test_go_to_the_variables_of_lookahead(self):
+    # Whose order need not be that of the inner optimizer.
+    first, second = keras.Variable([1.0]), keras.Variable([1.0])
+    inner = keras.optimizers.SGD(1.0)
+    inner.build([second, first])
+    optimizer = Lookahead(inner)
+    optimizer.build([first, second])
+    optimizer.apply([tf.constant([0.25]), tf.constant([0.5])])
+    self.assertAllEqual(first, [0.75])
+    self.assertAllEqual(second, [0.5])
+
+
 class VariablesTest(TestCase):
   def test_slow_weights_start_at_the_weights_also_within_a_trace(self):
     variables = noisy_quadratic.variables()
