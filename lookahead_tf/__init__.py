@@ -2,9 +2,9 @@
 
 from lookahead_tf.batch_norm import recompute_batch_norm
 from lookahead_tf.callbacks import LogSlowWeights, SwapSlowWeights
+from lookahead_tf.evaluation import slow_weights
 from lookahead_tf.lookahead import Lookahead
 from lookahead_tf.migration import unwrap_optimizer, wrap_optimizer
-from lookahead_tf.slow_weights import slow_weights
 from lookahead_tf.step_size import AdaptiveStepSize
 from lookahead_tf.tfa import load_tfa_checkpoint, lookahead_from_tfa
 from lookahead_tf.version import __version__

@@ -13,7 +13,7 @@ from lookahead_tf.backends import backend
 
 def statistics(model: Any) -> list[Any]:
   """Returns the moving means and variances of `model`, a list of variables."""
-  return [v for layer in _layers(model) for v in _moving(layer)]
+  return [v for layer in _norms(model) for v in _moving(layer)]
 
 
 def recompute_batch_norm(model: keras.Model, data: Iterable[Any]) -> None:
@@ -44,7 +44,7 @@ def recompute_batch_norm(model: keras.Model, data: Iterable[Any]) -> None:
     ValueError: if `data` holds no batch.
   """
   models.check(model)
-  layers = [layer for layer in _layers(model) if layer.trainable]
+  layers = [layer for layer in _norms(model) if layer.trainable]
   if not layers:
     return
   restore = [backend.snapshot(v) for layer in layers for v in _moving(layer)]
@@ -89,7 +89,7 @@ def _pool(sizes, moments):
   return mean, variance
 
 
-def _layers(model):
+def _norms(model):
   return [
     layer
     for layer in models.layers(model)

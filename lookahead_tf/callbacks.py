@@ -8,7 +8,7 @@ import weakref
 import keras
 from keras import ops
 
-from lookahead_tf import arguments, models, slow_weights
+from lookahead_tf import arguments, evaluation, keras_internals, models
 
 # Models in a `fit` with SwapSlowWeights, or in one that an exception has ended.
 _IN_FIT: weakref.WeakSet[keras.Model] = weakref.WeakSet()
@@ -47,8 +47,8 @@ class SwapSlowWeights(keras.callbacks.Callback):
 
   def _swap_in(self):
     if self._undo is None and _find_built(self.model):
-      _read_state(self.model)
-      self._undo = slow_weights.swap_in(self.model, is_by_callback=True)
+      keras_internals.read_state(self.model)
+      self._undo = evaluation.swap_in(self.model, is_by_callback=True)
 
   def _swap_out(self):
     if self._undo is not None:
@@ -64,7 +64,7 @@ class SwapSlowWeights(keras.callbacks.Callback):
 
   def on_train_begin(self, logs=None):
     for lookahead in _find_built(self.model):
-      lookahead._begin_fit(was_interrupted=self.model in _IN_FIT)
+      lookahead.begin_fit(was_interrupted=self.model in _IN_FIT)
     _IN_FIT.add(self.model)
     self._is_fitting = True
 
@@ -79,7 +79,7 @@ class SwapSlowWeights(keras.callbacks.Callback):
     self._undo = None
     _IN_FIT.discard(self.model)
     for lookahead in _find_built(self.model):
-      lookahead.return_slow_weights()  # Nothing, where Keras has made it do so.
+      lookahead.finish_training()  # Nothing, where Keras has made it do so.
 
   def on_test_begin(self, logs=None):
     self._swap_in()
@@ -148,7 +148,7 @@ class LogSlowWeights(keras.callbacks.Callback):
 
   def on_train_batch_end(self, batch, logs=None):
     if self._distance is None:
-      _read_state(self.model)
+      keras_internals.read_state(self.model)
       if all(_is_before_the_last_update(x) for x in _find_built(self.model)):
         self._distance = self._measure()
     self._batches += 1
@@ -169,12 +169,12 @@ class LogSlowWeights(keras.callbacks.Callback):
     squares = [
       ops.sum(ops.square(ops.cast(fast, "float32") - ops.cast(slow, "float32")))
       for lookahead in _find_built(self.model)
-      for fast, slow in lookahead._pairs()
+      for fast, slow in lookahead.fast_and_slow()
     ]
     return float(ops.sqrt(sum(squares)))
 
   def _write(self, step):
-    _read_state(self.model)
+    keras_internals.read_state(self.model)
     lookaheads = _find_built(self.model)
     if self._distance is None and all(map(_is_at_the_start, lookaheads)):
       warnings.warn(
@@ -213,19 +213,12 @@ def _find_built(model):
       optimizer = optimizer.inner_optimizer
     if hasattr(optimizer, "optimizers") and not optimizer.built:
       return []  # A MultiOptimizer finds its optimizers when it is built.
-  return [x for x in slow_weights.find_lookaheads(model) if x.built]
+  return [x for x in evaluation.find_lookaheads(model) if x.built]
 
 
 def _is_at_the_start(lookahead):
-  return int(ops.convert_to_numpy(lookahead._updates_in_period)) <= 0
+  return lookahead.updates_in_period == 0
 
 
 def _is_before_the_last_update(lookahead):
-  updates = int(ops.convert_to_numpy(lookahead._updates_in_period))
-  return updates == lookahead.sync_period - 1
-
-
-def _read_state(model):
-  """Brings the variables up to date: JAX's `fit` keeps values elsewhere."""
-  if hasattr(model, "jax_state_sync"):
-    model.jax_state_sync()
+  return lookahead.updates_in_period == lookahead.sync_period - 1

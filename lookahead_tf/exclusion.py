@@ -4,7 +4,7 @@ import re
 import warnings
 from typing import Any
 
-from lookahead_tf import inner_state
+from lookahead_tf import inner_state, keras_internals
 
 
 class Exclusion:
@@ -34,13 +34,13 @@ class Exclusion:
         warnings.warn(
           f"`exclude` holds {_as_pattern(pattern)!r}, which is found in no "
           "variable path, so it excludes nothing. The paths are: "
-          f"{[_path(variable) for variable in variables]}",
+          f"{[_path_of(variable) for variable in variables]}",
           stacklevel=4,
         )
     return [
       not any(matches[i] for matches in matched)
       and inner_state.is_float(variable)
-      and not getattr(variable, "overwrite_with_gradient", False)
+      and not keras_internals.is_set_by_gradient(variable)
       for i, variable in enumerate(variables)
     ]
 
@@ -49,17 +49,17 @@ class Exclusion:
     return [_as_pattern(pattern) for pattern in self._patterns] or None
 
 
-def _path(variable):
+def _path_of(variable):
   return getattr(variable, "path", variable.name)
 
 
 def _as_pattern(pattern):
   if isinstance(pattern, str):
     return pattern
-  return f"^{re.escape(_path(pattern))}$"
+  return f"^{re.escape(_path_of(pattern))}$"
 
 
 def _matches(pattern, variable):
   if isinstance(pattern, str):
-    return re.search(pattern, _path(variable)) is not None
+    return re.search(pattern, _path_of(variable)) is not None
   return pattern is variable

@@ -6,20 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from lookahead_tf import nesting, synchronization
-
-# Lists of a Keras optimizer that hold something else than the state of its
-# update rule: an average for evaluation (`use_ema`), gradients that wait for
-# the next update, and the slow weights of another Lookahead.
-_NOT_STATE = frozenset(
-  {
-    "_variables",
-    "_trainable_variables",
-    "_model_variables_moving_average",
-    "_accumulated_gradients",
-    "slow_weights",
-  }
-)
+from lookahead_tf import keras_internals, nesting, synchronization
 
 
 def is_float(variable: Any) -> bool:
@@ -44,18 +31,13 @@ def find_slots(
   Yields:
     A list of pairs (model variable, its slot of this kind).
   """
-  variables = optimizer._trainable_variables
-  for name, value in vars(optimizer).items():
-    if (
-      name not in _NOT_STATE
-      and isinstance(value, (list, tuple))
-      and len(value) == len(variables)
-    ):
-      yield [
-        (variable, slot)
-        for variable, slot in zip(variables, value)
-        if isinstance(slot, keras.Variable) and is_float(slot)
-      ]
+  variables = keras_internals.built_variables(optimizer)
+  for slots in keras_internals.slot_lists(optimizer):
+    yield [
+      (variable, slot)
+      for variable, slot in zip(variables, slots)
+      if isinstance(slot, keras.Variable) and is_float(slot)
+    ]
   for child in nesting.children(optimizer):
     yield from find_slots(child)
 
@@ -72,12 +54,12 @@ class Maintain:
     del inner_optimizer, owners, add_anchor
 
   def synchronized(self, alpha: Any) -> Iterator[tuple[Any, Any]]:
-    """Yields (variable, value) for each variable that is to be assigned."""
+    """Yields the assignments, (variable, value), of a synchronization."""
     del alpha
     yield from ()
 
-  def anchored(self) -> Iterator[tuple[Any, Any]]:
-    """Yields (anchor, slot) for each slot that has an anchor."""
+  def started(self) -> Iterator[tuple[Any, Any]]:
+    """Yields the assignments that start a period: (anchor, its slot)."""
     yield from ()
 
 
@@ -102,14 +84,14 @@ class Interpolate(Maintain):
     ]
 
   def synchronized(self, alpha: Any) -> Iterator[tuple[Any, Any]]:
-    """Yields (variable, value) for each variable that is to be assigned."""
+    """Yields the assignments, (variable, value), of a synchronization."""
     for anchor, slot in self._anchored:
-      value = synchronization.slow_update(anchor, slot, alpha)
+      value = synchronization.slow_step(anchor, slot, alpha)
       yield slot, value
       yield anchor, ops.convert_to_tensor(slot)
 
-  def anchored(self) -> Iterator[tuple[Any, Any]]:
-    """Yields (anchor, slot) for each slot that has an anchor."""
+  def started(self) -> Iterator[tuple[Any, Any]]:
+    """Yields the assignments that start a period: (anchor, its slot)."""
     yield from self._anchored
 
 
@@ -139,7 +121,7 @@ class Reset(Maintain):
     ]
 
   def synchronized(self, alpha: Any) -> Iterator[tuple[Any, Any]]:
-    """Yields (variable, value) for each variable that is to be assigned."""
+    """Yields the assignments, (variable, value), of a synchronization."""
     del alpha
     for variable, slot, value in self._slots:
       if value is None:
@@ -166,7 +148,7 @@ def _make_twin(optimizer):
   if "learning_rate" in config:
     config["learning_rate"] = 1.0
   twin = type(optimizer).from_config(config)
-  twin.build(optimizer._trainable_variables)
+  twin.build(keras_internals.built_variables(optimizer))
   return twin
 
 

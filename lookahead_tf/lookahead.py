@@ -1,6 +1,6 @@
-"""The Lookahead optimizer: variables, synchronization, config.
+"""The Lookahead optimizer: Algorithm 1 around any optimizer of Keras.
 
-`apply` is in periods.py.
+docs/design.md draws a period with its states.
 """
 
 from typing import Any
@@ -12,17 +12,26 @@ from lookahead_tf import (
   arguments,
   exclusion,
   inner_state,
+  keras_internals,
   names,
   nesting,
+  period,
   step_size,
   synchronization,
 )
 from lookahead_tf.backends import backend
-from lookahead_tf.periods import PeriodicOptimizer
+from lookahead_tf.between_steps import BetweenSteps
+from lookahead_tf.pairs import Pairs
+
+_NO_VALUES = (
+  "Optimizer '{name}' cannot start: the variables that it is to train get "
+  "their first values within the training step itself, from its data. Build "
+  "the model before training, by a call of it with a batch."
+)
 
 
 @keras.saving.register_keras_serializable(package="lookahead_tf")
-class Lookahead(PeriodicOptimizer):
+class Lookahead(BetweenSteps):
   """Lookahead: k steps forward, 1 step back, around any Keras optimizer.
 
   The inner optimizer moves the weights of the model, the *fast* weights. After
@@ -54,9 +63,9 @@ class Lookahead(PeriodicOptimizer):
       optimizer in a period. It may be assigned to at any time, and then holds
       for the period under way.
     slow_step_size: Float in [0, 1], the paper's alpha. 1 is the inner optimizer
-      alone, to the bit; 0 returns to the initial weights after each period. It
-      may be assigned to at any time. Or a LearningRateSchedule over the periods
-      done, or an AdaptiveStepSize; these are not to be assigned to.
+      alone, 0 returns to the initial weights after each period, both to the
+      bit. It may be assigned to at any time. Or a LearningRateSchedule over the
+      periods done, or an AdaptiveStepSize; these are not to be assigned to.
     inner_state: What becomes of the inner optimizer's slots (momentum, moments)
       at a synchronization: "maintain" leaves them; "interpolate" moves them as
       the weights are moved, from where they were one period before; "reset"
@@ -75,6 +84,8 @@ class Lookahead(PeriodicOptimizer):
     inner_optimizer: The inner optimizer, a Keras optimizer.
     slow_weights: List parallel to the variables that the optimizer was built
       with: a variable of the same shape, or None if it is excluded.
+    last_step_size: Scalar variable, the step size of the last synchronization,
+      or that which was assigned since.
 
   Raises:
     TypeError: if an argument is of a wrong type.
@@ -103,19 +114,23 @@ class Lookahead(PeriodicOptimizer):
     rule.check_inner_optimizer(inner_optimizer)
     super().__init__(
       inner_optimizer,
-      sync_period=arguments.sync_period(sync_period),
+      arguments.sync_period(sync_period),
       name=arguments.name(name),
     )
     self._step_size = rule
     self._inner_state = arguments.inner_state(inner_state)
     self._exclusion = exclusion.Exclusion(arguments.exclude(exclude))
     self._slow_dtype = arguments.slow_dtype(slow_dtype)
-    self.slow_weights: list[Any] = []
-    self._slow_step_size = self._add_scalar(
+    self.last_step_size = self.add_scalar(
       "slow_step_size",
       rule.initial,
       synchronization.wide(keras.config.floatx()),
     )
+    # Whether `build` was called for variables that had no values yet.
+    self._waits_for_values = False
+    # Whether XLA may make a slow step a part of the update before it; `build`
+    # knows.
+    self._can_fuse = False
     # A subclass may have attributes of its own.
     self._refuses_attributes = type(self) is Lookahead
 
@@ -145,21 +160,24 @@ class Lookahead(PeriodicOptimizer):
         self._build(variables)
 
   def _build(self, variables):
-    if not self.inner_optimizer.built:
-      backend.join_strategy(self, variables)
+    backend.check_strategy(self, variables)
     self._build_inner_optimizer(variables)
     super().build(variables)
-    self._trained = backend.Marks(self, variables)
     included = self._exclusion.included(variables)
     self.slow_weights = [
       self._add_slow_weights(variable) if use else None
       for variable, use in zip(variables, included)
     ]
+    self._pairs = Pairs(variables, self.slow_weights)
     self._inner_state_rule = inner_state.RULES[self._inner_state](
       self.inner_optimizer,
       owners=[v for v, use in zip(variables, included) if use],
       add_anchor=lambda slot: self._add_copy(slot, slot.dtype, "anchor"),
     )
+    # A MultiOptimizer has its members from its build on.
+    for nested in self._nested():
+      nested._can_fuse = False  # This one moves its weights too.
+    self._can_fuse = self._may_fuse()
 
   def _add_slow_weights(self, variable):
     dtype = variable.dtype
@@ -172,54 +190,87 @@ class Lookahead(PeriodicOptimizer):
   def _add_copy(self, variable, dtype, name):
     """Adds a variable that starts at the present value of `variable`."""
     path = getattr(variable, "path", variable.name).replace("/", "_")
-    layout = getattr(variable, "_layout", None)  # Of keras.distribution.
-    with backend.beside(self, variable):
-      return self.add_variable(
+    with self.own_scope.entered(), backend.beside(variable):
+      return keras_internals.add_copy(
+        self,
+        variable,
         shape=variable.shape,
         dtype=dtype,
         initializer=lambda shape, dtype: ops.cast(ops.copy(variable), dtype),
         name=f"{path}_{name}",
-        **({} if layout is None else {"layout": layout}),
       )
 
-  def _start_period(self):
-    """Yields what makes the weights of the model the slow weights, phi_0."""
-    for fast, slow in self._pairs():
-      yield slow, fast
-    yield from self._inner_state_rule.anchored()
+  def _may_fuse(self):
+    """Whether nothing but the update uses what a slow step starts from.
 
-  def _end_period(self, due, last_update):
-    self._trained.set(
-      self._get_variable_index(variable)
-      for gradient, variable in last_update
-      if gradient is not None
-    )
-    alpha = self._step_size.at(self, last_update, due)
-    self._update_if(due, lambda: self._synchronize(alpha), is_frequent=True)
-
-  def _can_fuse(self):
-    # Not slots, which the update of the weights uses; nor weights of which an
-    # average is kept or that another Lookahead moves; nor what is converted and
-    # back.
+    Slots are used by the update of the weights, weights by an average that is
+    kept of them and by another Lookahead, and what is converted is used twice:
+    docs/design.md says what XLA makes of that.
+    """
     return (
       self._inner_state == "maintain"
-      and not self._is_nested
       and not any(self._nested())
       and not any(inner.use_ema for inner in nesting.descendants(self))
       and all(
         slow.dtype == synchronization.wide(slow.dtype)
-        for _, slow in self._pairs()
+        for _, slow in self._pairs.all()
       )
     )
 
-  def _synchronize(self, alpha):
-    """Yields one outer step of Algorithm 1: weights, then slots."""
-    for index, fast, slow in self._indexed_pairs():
-      phi = synchronization.slow_update(slow, fast, alpha)
+  # Algorithm 1.
+
+  def apply(
+    self, grads: list[Any], trainable_variables: list[Any] | None = None
+  ) -> None:
+    """Makes one update of the inner optimizer, and a slow step if one is due.
+
+    Args:
+      grads: Gradients, one for each variable; as for the inner optimizer they
+        may be None or sparse.
+      trainable_variables: The variables, needed on the first call unless the
+        optimizer is built.
+
+    Raises:
+      RuntimeError: if the model holds its slow weights for evaluation.
+    """
+    self.check_that_it_can_train()
+    grads = list(grads)
+    if not grads:
+      return  # As Keras' optimizers do.
+    variables = self._build_for(grads, trainable_variables)
+    if not self.built:
+      backend.refuse_to_run(_NO_VALUES.format(name=self.name))
+      return
+
+    # phi = theta, where the update below is the first of a period.
+    self._assign_if(self._period.is_to_start(), self._start)
+
+    # theta = theta + A(L, theta, d), unless gradients are accumulated.
+    counts = period.read_counts(self.inner_optimizer)
+    self.inner_optimizer.apply(grads, variables)
+    updates = period.updates_since(counts, self.inner_optimizer)
+
+    # phi = phi + alpha (theta - phi); theta = phi, after the last of k updates.
+    due = self._period.count(updates)
+    last_update = list(zip(grads, variables))
+    self._mark_trained(last_update)
+    alpha = self._step_size.at(self, last_update, due)
+    self._assign_if(due, lambda: self._slow_step(alpha), is_frequent=True)
+    self.periods_done.assign_add(ops.cast(due, self.periods_done.dtype))
+
+  def _start(self):
+    """Yields the assignments that start a period."""
+    yield from self._copy_to_slow()
+    yield self._period.start()
+
+  def _slow_step(self, alpha):
+    """Yields the assignments that end a period: weights, then slots."""
+    for index, fast, slow in self._pairs.indexed():
+      phi = synchronization.slow_step(slow, fast, alpha)
       if fast.constraint is not None:
         # It holds for both ends, which says nothing of a point between.
         phi = fast.constraint(phi)
-      is_trained = self._trained.read(index)
+      is_trained = self._pairs.is_trained(index)
       if is_trained is not True:
         phi = ops.where(is_trained, phi, ops.cast(fast, phi.dtype))
       # The fast weights first, if that loses nothing: XLA can make their update
@@ -228,114 +279,45 @@ class Lookahead(PeriodicOptimizer):
       yield first, phi
       yield second, ops.convert_to_tensor(first)
     yield from self._inner_state_rule.synchronized(alpha)
-    yield self._slow_step_size, alpha
-    for nested in self._nested():
-      yield from nested._to_let_period_start()
+    yield self.last_step_size, alpha
+    yield from self._restart_nested()
 
-  def _indexed_pairs(self):
-    """Yields (index, fast, slow) for each variable that has slow weights."""
-    for index, (fast, slow) in enumerate(
-      zip(self._trainable_variables, self.slow_weights)
-    ):
-      if slow is not None:
-        yield index, fast, slow
-
-  def _pairs(self):
-    """Yields (fast, slow) for each variable that has slow weights."""
-    for _, fast, slow in self._indexed_pairs():
-      yield fast, slow
-
-  def _trained_pairs(self):
-    """Yields (fast, slow) for each variable that the inner optimizer moves.
-
-    A variable that never had a gradient is moved by something else: statistics
-    of batch normalization, a codebook that its layer averages, a counter. Its
-    slow weights hold its value of the last synchronization, and are not for the
-    model. Before the first step in a process gradients are not known; then
-    Keras' `trainable` decides.
-    """
-    for index, fast, slow in self._indexed_pairs():
-      is_trained = (
-        self._trained.is_set(index)
-        if self._trained.any()
-        else getattr(fast, "trainable", True)
-      )
-      if is_trained:
-        yield fast, slow
-
-  def reset_slow_weights(self) -> None:
-    """Makes the weights of the model the slow weights, and starts a period.
-
-    Call it after the weights were set by hand or loaded without the optimizer's
-    state in the middle of a period: otherwise the next synchronization goes
-    towards the weights that the model had before. Until the next update the
-    slow weights follow the model by themselves. It is for the host, not for use
-    in a training step.
-
-    Raises:
-      ValueError: if the optimizer is not built.
-    """
-    if not self.built:
+  def _build_for(self, grads, variables):
+    """Builds for the variables that `grads` are of, and returns them."""
+    if variables is not None:
+      variables = list(variables)
+      self.build(variables)
+      return variables
+    if not self.built and not self._waits_for_values:
       raise ValueError(
-        "reset_slow_weights needs an optimizer that is built; until then there "
-        "are no slow weights, and they start at the weights of the model."
+        "`apply` needs `trainable_variables` in its first call, unless "
+        "`build` was called before. Received: trainable_variables=None"
       )
-    if self._swap is not None:
-      self._swap.keep()
-    self._put_all(self._start_period())
-    self._let_period_start()
+    variables = keras_internals.built_variables(self)
+    if self.built and len(grads) != len(variables):
+      raise ValueError(
+        "`grads` must hold one gradient for each of the "
+        f"{len(variables)} variables that the optimizer was built for. "
+        f"Received: {len(grads)} gradients"
+      )
+    return variables
 
-  def finalize_variable_values(self, var_list: list[Any]) -> None:
-    """Leaves the slow weights in the model, as Algorithm 1 returns them.
+  def _mark_trained(self, last_update):
+    self._pairs.mark_trained(
+      keras_internals.index_of(self, variable)
+      for gradient, variable in last_update
+      if gradient is not None
+    )
 
-    Keras calls it at the end of `fit`. Further training starts a period from
-    the weights that the model then has. With `use_ema=True` in the inner
-    optimizer, these are its averages.
-    """
-    if not backend.has_value(self._updates_in_period):
-      return  # An error in `fit` on JAX, which calls this all the same.
-    if self.built and not self._is_period_to_start():
-      self._warn_if_no_period_was_completed()
-    self.return_slow_weights()
-    super().finalize_variable_values(var_list)
-
-  def restore_fast_weights(self) -> None:
-    """Puts the fast weights back after an evaluation that was interrupted.
-
-    A `slow_weights` block does it by itself; the SwapSlowWeights callback can
-    not where Keras leaves `evaluate` or `fit` by an exception. Where weights
-    were assigned to the model or a file was loaded since, these stay.
-    """
-    if self._swap is not None:
-      self._swap.undo_unless_changed()
-
-  def _begin_fit(self, was_interrupted):
-    """Deals with what a `fit` that was interrupted has left.
-
-    Its end would have started a period anew: after it, weights may have been
-    assigned to the model. State that was loaded since is gone on from.
-    """
-    if self._swap is not None and self._swap.is_by_callback:
-      self.restore_fast_weights()
-    elif (
-      was_interrupted
-      and not self._has_new_state
-      and not self._is_period_to_start()
-    ):
-      self.reset_slow_weights()
-    self._has_new_state = False
-
-  def return_slow_weights(self) -> None:
-    """Leaves the slow weights in the model; further training starts a period.
-
-    It does nothing where no update was made since the last period was started
-    or since weights were loaded: then those of the model are the slow weights.
-    """
-    if self._swap is not None:
-      self._swap.keep()
-    if self.built and not self._is_period_to_start():
-      self._put_all(self._trained_pairs())
-      self._let_period_start()
+  def _assign_if(self, condition, assignments, is_frequent=False):
+    backend.assign_if(
+      condition,
+      assignments,
+      self._assign,
+      variables=keras_internals.built_variables(self) + self.variables,
+      can_fuse=self._can_fuse,
+      is_frequent=is_frequent,
+    )
 
   @property
   def inner_state(self) -> str:
@@ -361,7 +343,7 @@ class Lookahead(PeriodicOptimizer):
       )
     only = "; a schedule or an AdaptiveStepSize needs a new optimizer"
     value = arguments.fraction("slow_step_size", value, or_else=only)
-    self._slow_step_size.assign(value)
+    self.last_step_size.assign(value)
 
   def get_config(self) -> dict[str, Any]:
     """Returns the arguments, with the inner optimizer serialized."""

@@ -4,9 +4,9 @@ from typing import Any
 
 import keras
 
-from lookahead_tf import models
+from lookahead_tf import keras_internals, models
+from lookahead_tf.evaluation import find_lookaheads
 from lookahead_tf.lookahead import Lookahead
-from lookahead_tf.slow_weights import find_lookaheads
 
 
 def wrap_optimizer(model: keras.Model, **arguments: Any) -> Lookahead:
@@ -70,7 +70,7 @@ def unwrap_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
       "unwrap_optimizer needs a model that one Lookahead trains. Received: a "
       f"model with optimizer={model.optimizer!r}"
     )
-  lookahead.return_slow_weights()
+  lookahead.finish_training()
   _recompile(model, lookahead.inner_optimizer)
   return lookahead.inner_optimizer
 
@@ -94,6 +94,5 @@ def _recompile(model, optimizer):
   if isinstance(outer, keras.optimizers.LossScaleOptimizer):
     outer.inner_optimizer = optimizer
     optimizer = outer
-  # The arguments themselves: a loss of one's own need not be serializable.
-  arguments = model._compile_config.config | {"optimizer": optimizer}
-  model.compile(**arguments)
+  arguments = keras_internals.compile_arguments(model)
+  model.compile(**arguments | {"optimizer": optimizer})

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from lookahead_tf import nesting
+from lookahead_tf import keras_internals, nesting
 from lookahead_tf.backends import backend
 
 
@@ -59,7 +59,7 @@ def layers(model: Any) -> list[keras.layers.Layer]:
     layer
     for part in _parts(model)
     if _is_layer(part)
-    for layer in part._flatten_layers()
+    for layer in keras_internals.all_layers(part)
   )
 
 

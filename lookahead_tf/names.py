@@ -1,7 +1,9 @@
 """Names that Lookahead does not have, and the names that are meant by them."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+import functools
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
@@ -56,6 +58,24 @@ _ELSEWHERE = {
 }
 _OURS = {theirs: ours for ours, names in _ELSEWHERE.items() for theirs in names}
 _OLD = {"lr": "learning_rate"}  # Of the inner optimizer.
+
+
+def renamed(old: str, method: Callable[..., Any]) -> Callable[..., Any]:
+  """Returns a method under its old name, which warns of the new one."""
+  new = method.__name__
+
+  @functools.wraps(method)
+  def call(self, *args, **kwargs):
+    warnings.warn(
+      f"`{old}` is called `{new}` now, and will go in a later release.",
+      DeprecationWarning,
+      stacklevel=2,
+    )
+    return getattr(self, new)(*args, **kwargs)
+
+  call.__name__ = old
+  call.__doc__ = f"Deprecated: the old name of `{new}`."
+  return call
 
 
 def refuse_arguments(

@@ -5,19 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from lookahead_tf import arguments, nesting
+from lookahead_tf import arguments, keras_internals, nesting
 from lookahead_tf.backends import backend
-
-# For each optimizer that keeps an exponential moving average of the squared
-# gradient: the list that holds it, and the attribute that is its decay.
-_SECOND_MOMENTS = {
-  "Adadelta": ("_accumulated_grads", "rho"),
-  "Adam": ("_velocities", "beta_2"),
-  "Lamb": ("_velocities", "beta_2"),
-  "Nadam": ("_velocities", "beta_2"),
-  "RMSprop": ("_velocities", "rho"),
-  "ScheduleFreeAdamW": ("_velocities", "beta_2"),
-}
 
 
 class FixedStepSize:
@@ -42,11 +31,11 @@ class FixedStepSize:
       due: Scalar boolean: whether the result will be used.
     """
     del update, due
-    return ops.convert_to_tensor(optimizer._slow_step_size)
+    return ops.convert_to_tensor(optimizer.last_step_size)
 
   def now(self, optimizer: Any) -> Any:
     """Returns what to show as the step size, a scalar."""
-    return optimizer._slow_step_size
+    return optimizer.last_step_size
 
   def serialized(self) -> dict[str, Any] | None:
     """Returns what `from_argument` restores; None for the number `now`."""
@@ -67,11 +56,11 @@ class ScheduledStepSize(FixedStepSize):
   def at(self, optimizer: Any, update: list[tuple[Any, Any]], due: Any) -> Any:
     """Returns the step size of a synchronization, a scalar."""
     del update, due
-    return self.after(optimizer._iterations)
+    return self.after(optimizer.periods_done)
 
   def now(self, optimizer: Any) -> Any:
     """Returns the step size of the period under way, a scalar."""
-    return self.after(optimizer._iterations)
+    return self.after(optimizer.periods_done)
 
   def serialized(self) -> dict[str, Any]:
     """Returns the schedule, serialized."""
@@ -114,17 +103,17 @@ class AdaptiveStepSize(FixedStepSize):
   def check_inner_optimizer(self, inner_optimizer):
     """Raises a ValueError if the optimizer has no second moment to use."""
     innermost = _innermost(inner_optimizer)
-    if _second_moment_of(innermost) is None:
+    if keras_internals.second_moment(innermost) is None:
       raise ValueError(
         "`slow_step_size=AdaptiveStepSize()` needs an inner optimizer with a "
         "second-moment estimate, one of "
-        f"{', '.join(sorted([*_SECOND_MOMENTS, 'AdamW']))}. "
+        f"{', '.join(keras_internals.SECOND_MOMENTS)}. "
         f"Received: inner_optimizer={innermost!r}"
       )
 
   def at(self, optimizer: Any, update: list[tuple[Any, Any]], due: Any) -> Any:
     """Returns the step size of a synchronization, a scalar."""
-    zero = ops.zeros((), optimizer._slow_step_size.dtype)
+    zero = ops.zeros((), optimizer.last_step_size.dtype)
     slope, curvature = ops.cond(
       due,
       lambda: _slope_and_curvature(optimizer, update, zero.dtype),
@@ -154,17 +143,16 @@ class AdaptiveStepSize(FixedStepSize):
 def _slope_and_curvature(optimizer, update, dtype):
   """Returns d' g and d' A d over all variables with slow weights."""
   innermost = _innermost(optimizer)
-  name, decay = _second_moment_of(innermost)
-  moments = getattr(innermost, name)
+  moments, decay = keras_internals.second_moment(innermost)
   updates = ops.cast(innermost.iterations, dtype)
-  bias = 1.0 - ops.power(ops.cast(getattr(innermost, decay), dtype), updates)
+  bias = 1.0 - ops.power(ops.cast(decay, dtype), updates)
   slope, curvature = ops.zeros((), dtype), ops.zeros((), dtype)
   for gradient, fast in update:
-    slow = optimizer.slow_weights[optimizer._get_variable_index(fast)]
+    slow = optimizer.slow_of(fast)
     if slow is None or gradient is None:
       continue
     # The inner optimizer may have been built before, in another order.
-    moment = moments[innermost._get_variable_index(fast)]
+    moment = moments[keras_internals.index_of(innermost, fast)]
     d = ops.cast(slow, dtype) - ops.cast(fast, dtype)
     gradient = ops.cast(ops.convert_to_tensor(gradient), dtype)
     slope += ops.sum(d * gradient)
@@ -179,13 +167,6 @@ def _innermost(optimizer):
     (optimizer,) = inner
     inner = list(nesting.children(optimizer))
   return optimizer
-
-
-def _second_moment_of(optimizer):
-  names = (base.__name__ for base in type(optimizer).__mro__)
-  return next(
-    (_SECOND_MOMENTS[name] for name in names if name in _SECOND_MOMENTS), None
-  )
 
 
 def from_argument(value: Any) -> FixedStepSize:

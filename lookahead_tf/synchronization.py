@@ -13,6 +13,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from lookahead_tf.backends import backend
+
 # Two nested loops stand in the paper:
 #
 #   for t = 1, 2, ...
@@ -35,8 +37,11 @@ from keras import ops
 #   phi + alpha (theta - phi) = theta + (alpha - 1) (theta - phi)            (2)
 #
 # which is theta to the bit for alpha = 1, leaves a weight that did not move
-# where it is, and takes as many passes over memory as (1). A choice between the
-# two by alpha would make alpha = 0 exact too, for a pass more.
+# where it is, and takes as many passes over memory as (1). For alpha = 0 (1) is
+# phi to the bit, and (2) rounds: over many periods weights would drift away
+# from the initial ones. So there phi itself is taken, by a choice that is no
+# pass over memory: XLA makes it a part of the kernel, and elsewhere one of the
+# two is not computed.
 
 
 def wide(dtype: Any) -> str:
@@ -45,7 +50,7 @@ def wide(dtype: Any) -> str:
   return "float64" if dtype == "float64" else "float32"
 
 
-def slow_update(phi: Any, theta: Any, alpha: Any) -> Any:
+def slow_step(phi: Any, theta: Any, alpha: Any) -> Any:
   """Returns phi + alpha (theta - phi): Algorithm 1, by Eq. (2) above.
 
   Weights of less than 32 bits are interpolated in float32 and rounded once.
@@ -58,10 +63,15 @@ def slow_update(phi: Any, theta: Any, alpha: Any) -> Any:
 
   Returns:
     Tensor of the shape and dtype of `phi`. Exactly `theta` where alpha is 1,
-    and where `phi` and `theta` are equal.
+    exactly `phi` where alpha is 0, and both where they are equal.
   """
   phi, theta = ops.convert_to_tensor(phi), ops.convert_to_tensor(theta)
   dtype = keras.backend.standardize_dtype(phi.dtype)
   phi, theta = ops.cast(phi, wide(dtype)), ops.cast(theta, wide(dtype))
   alpha = ops.convert_to_tensor(alpha, dtype=wide(dtype))
-  return ops.cast(theta + (alpha - 1.0) * (theta - phi), dtype)
+  point = backend.either(
+    ops.equal(alpha, 0.0),
+    lambda: phi,
+    lambda: theta + (alpha - 1.0) * (theta - phi),
+  )
+  return ops.cast(point, dtype)

@@ -8,32 +8,10 @@ import keras
 import numpy as np
 from keras import optimizers
 
+from lookahead_tf import keras_internals
+from lookahead_tf.evaluation import find_lookaheads
 from lookahead_tf.lookahead import Lookahead
-from lookahead_tf.slow_weights import find_lookaheads
 
-# For each kind of optimizer, the slots of tf.keras.optimizers.legacy and the
-# lists of Keras 3 that hold the same.
-_SLOTS = {
-  optimizers.Adadelta: {
-    "accum_grad": "_accumulated_grads",
-    "accum_var": "_accumulated_delta_vars",
-  },
-  optimizers.Adagrad: {"accumulator": "_accumulators"},
-  optimizers.Adam: {
-    "m": "_momentums",
-    "v": "_velocities",
-    "vhat": "_velocity_hats",
-  },
-  optimizers.Adamax: {"m": "_m", "v": "_u"},
-  optimizers.Ftrl: {"accumulator": "_accumulators", "linear": "_linears"},
-  optimizers.Lamb: {"m": "_momentums", "v": "_velocities"},
-  optimizers.RMSprop: {
-    "rms": "_velocities",
-    "momentum": "_momentums",
-    "mg": "_average_gradients",
-  },
-  optimizers.SGD: {"momentum": "momentums"},
-}
 # Parts of the keys of a checkpoint.
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _SLOT = "/.OPTIMIZER_SLOT/"
@@ -92,13 +70,13 @@ def _from_legacy_config(serialized):
       config["learning_rate"]
     )
   class_name = serialized["class_name"]
-  kinds = {kind.__name__: kind for kind in _SLOTS}
-  if class_name not in kinds:
+  if class_name not in keras_internals.LEGACY_OPTIMIZERS:
+    kinds = sorted(keras_internals.LEGACY_OPTIMIZERS)
     raise ValueError(
-      f"`optimizer` must be the config of one of {sorted(kinds)}; for others, "
+      f"`optimizer` must be the config of one of {kinds}; for others, "
       f"give a Keras 3 optimizer. Received: class_name={class_name!r}"
     )
-  return kinds[class_name](**config)
+  return getattr(optimizers, class_name)(**config)
 
 
 def load_tfa_checkpoint(
@@ -142,14 +120,14 @@ def load_tfa_checkpoint(
     ) from None
   owner = key.partition(_SLOT)[2].removesuffix("/slow")
   lists = {f"{owner}/slow": lookahead.slow_weights}
-  for slot, attribute in _slots_of(inner).items():
-    lists[f"{owner}/{_INNER}/{slot}"] = getattr(inner, attribute, None) or []
+  for slot, variables in _slots_of(inner).items():
+    lists[f"{owner}/{_INNER}/{slot}"] = variables
 
   assignments = _assignments(values, model, lookahead, lists, owner)
   for variable, value in assignments:
     variable.assign(value)
   updates = int(values[f"{owner}/iter"])
-  inner._iterations.assign(updates)
+  keras_internals.counter(inner).assign(updates)
   lookahead.set_updates(updates)
   prefix = f"{owner}/{_INNER}/"
   hyperparameters = {
@@ -157,7 +135,7 @@ def load_tfa_checkpoint(
     for key, value in values.items()
     if key.startswith(prefix) and np.ndim(value) == 0
   }
-  if isinstance(inner._learning_rate, keras.Variable):
+  if isinstance(inner.learning_rate, keras.Variable):
     inner.learning_rate = hyperparameters["learning_rate"]
   return hyperparameters
 
@@ -171,7 +149,7 @@ def _assignments(values, model, lookahead, lists, owner):
       continue  # Hyperparameters, counts and metrics.
     variable = _find_variable(model, weight)
     if variable is not None and slot:
-      index = lookahead._get_variable_index(variable)
+      index = keras_internals.index_of(lookahead, variable)
       variable = dict(enumerate(lists.get(slot, []))).get(index)
     if variable is None:
       kind = type(lookahead.inner_optimizer).__name__
@@ -205,10 +183,10 @@ def _read(path):
 
 
 def _slots_of(inner):
-  for kind, slots in _SLOTS.items():
-    if isinstance(inner, kind):
-      return slots
-  kinds = sorted(kind.__name__ for kind in _SLOTS)
+  slots = keras_internals.legacy_slots(inner)
+  if slots is not None:
+    return slots
+  kinds = sorted(keras_internals.LEGACY_OPTIMIZERS)
   raise ValueError(
     f"The inner optimizer must be one of {kinds}, whose slots mean what they "
     f"meant in TensorFlow Addons. Received: inner_optimizer={inner!r}"

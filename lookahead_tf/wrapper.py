@@ -1,5 +1,6 @@
 """An optimizer around another, apart from what it is around it for."""
 
+import contextlib
 import copy
 import warnings
 from typing import Any
@@ -8,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from lookahead_tf import names, nesting
+from lookahead_tf import keras_internals, names, nesting
 
 # Attributes of Keras' optimizers for which they make variables as they build.
 _MAKE_VARIABLES = (
@@ -42,7 +43,9 @@ def _passed_on(name: str, default: Any) -> property:
   return property(get, set_, doc=f"`{name}` of the inner optimizer.")
 
 
-class OptimizerWrapper(keras.optimizers.Optimizer):
+class OptimizerWrapper(
+  keras_internals.ShowsInnerAverages, keras.optimizers.Optimizer
+):
   """Passes on to the inner optimizer all that is the inner optimizer's.
 
   The state of a wrapper is its own variables, then those of the inner
@@ -65,8 +68,11 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
   def __init__(
     self, inner_optimizer: keras.optimizers.Optimizer, name: str | None
   ):
-    # A callable makes the base class create no learning rate of its own.
-    super().__init__(learning_rate=_inner_learning_rate, name=name)
+    scope = _Scope(inner_optimizer, name)
+    with scope.entered():
+      # A callable makes the base class create no learning rate of its own.
+      super().__init__(learning_rate=_inner_learning_rate, name=name)
+    self.own_scope = scope
     self.inner_optimizer = inner_optimizer
     self._is_base_class_at_work = False
 
@@ -84,13 +90,14 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
       self.inner_optimizer.build(variables)
       return
     try:
-      self.inner_optimizer._check_variables_are_known(variables)
-    except ValueError as error:
+      for variable in variables:
+        keras_internals.index_of(self.inner_optimizer, variable)
+    except KeyError:
       raise ValueError(
         "`inner_optimizer` was built for the variables of another model: make "
         "a new optimizer for each model. Received: "
         f"inner_optimizer={self.inner_optimizer!r}"
-      ) from error
+      ) from None
 
   # Hyperparameters and steps.
 
@@ -182,11 +189,6 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
   loss_scale_factor = _passed_on("loss_scale_factor", None)
   gradient_accumulation_steps = _passed_on("gradient_accumulation_steps", None)
 
-  @property
-  def _model_variables_moving_average(self):
-    # For SwapEMAWeights, which looks one level into a LossScaleOptimizer.
-    return self.inner_optimizer._model_variables_moving_average
-
   def scale_loss(self, loss: Any) -> Any:
     """Scales `loss` as the inner optimizer does."""
     return self.inner_optimizer.scale_loss(loss)
@@ -203,20 +205,27 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
     """Lets the inner optimizer set the final values (`use_ema`)."""
     self.inner_optimizer.finalize_variable_values(var_list)
 
-  def _add_scalar(self, name, value, dtype):
-    return self.add_variable(
-      shape=(),
-      dtype=dtype,
-      initializer=keras.initializers.Constant(value),
-      name=name,
-    )
+  def add_scalar(self, name: str, value: Any, dtype: str) -> Any:
+    """Adds a scalar variable that starts at `value`."""
+    with self.own_scope.entered():
+      return self.add_variable(
+        shape=(),
+        dtype=dtype,
+        initializer=keras.initializers.Constant(value),
+        name=name,
+      )
 
   # Saving and loading.
 
   @property
+  def own_variables(self) -> list[Any]:
+    """Those that are not the inner optimizer's."""
+    return super().variables
+
+  @property
   def variables(self) -> list[Any]:
     """Own variables, then those of the inner optimizer."""
-    return self._variables + self.inner_optimizer.variables
+    return self.own_variables + self.inner_optimizer.variables
 
   def set_weights(self, weights: list[Any]) -> None:
     """Assigns `weights`, arrays in the order of `variables`.
@@ -230,31 +239,31 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         f"`weights` must hold {len(self.variables)} arrays, one for each of "
         f"the optimizer's variables. Received: {len(weights)}"
       )
-    own = len(self._variables)
+    own = len(self.own_variables)
     super().set_weights(weights[:own])
     self.inner_optimizer.set_weights(weights[own:])
 
   def save_own_variables(self, store: Any) -> None:
     """Writes own variables. Keras saves the inner optimizer as a child."""
-    for i, variable in enumerate(self._variables):
+    for i, variable in enumerate(self.own_variables):
       store[str(i)] = ops.convert_to_numpy(variable)
 
   def load_own_variables(self, store: Any) -> None:
     """Reads own variables, as `save_own_variables` wrote them."""
     saved = [store[str(i)] for i in range(len(store.keys()))]
     if [np.shape(value) for value in saved] != [
-      tuple(variable.shape) for variable in self._variables
+      tuple(variable.shape) for variable in self.own_variables
     ]:
       warnings.warn(
         f"The state of optimizer '{self.name}' was not loaded: it has "
-        f"{len(self._variables)} variables, but {len(saved)} were saved, or "
+        f"{len(self.own_variables)} variables, but {len(saved)} were saved, or "
         "some of other shapes. Was the optimizer built with other arguments, "
         "or were weights saved without it? Its next update starts a period "
         "from the weights that the model then has.",
         stacklevel=2,
       )
       return
-    for variable, value in zip(self._variables, saved):
+    for variable, value in zip(self.own_variables, saved):
       variable.assign(value)
 
   def get_config(self) -> dict[str, Any]:
@@ -281,6 +290,30 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         inner, custom_objects=custom_objects
       )
     return cls(**config)
+
+
+class _Scope:
+  """Keeps the paths of an optimizer's variables apart from those inside it.
+
+  OrbaxCheckpoint saves a model by paths, which begin with the name of the
+  optimizer: two of one name, as they are in files of 0.1.0, would clash.
+
+  Args:
+    inner_optimizer: The inner optimizer.
+    name: Name of the optimizer, None if Keras is to make one.
+  """
+
+  def __init__(
+    self, inner_optimizer: keras.optimizers.Optimizer, name: str | None
+  ):
+    inside = [inner_optimizer, *nesting.descendants(inner_optimizer)]
+    self._namesakes = sum(each.name == name for each in inside)
+
+  def entered(self) -> contextlib.AbstractContextManager:
+    """Returns a context manager in which to add variables."""
+    if self._namesakes == 0:
+      return contextlib.nullcontext()
+    return keras.name_scope(f"outer_{self._namesakes}")
 
 
 def _inner_learning_rate():

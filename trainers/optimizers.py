@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from lookahead_tf import Lookahead, slow_weights
+from lookahead_tf import Lookahead, keras_internals, slow_weights
 from lookahead_tf.backends import backend
 from trainers import devices
 from trainers.averaging import NonMonotonicSgd
@@ -286,7 +286,8 @@ def _moving_averages(optimizer):
   averages = [
     (variable, average)
     for variable, average in zip(
-      optimizer._trainable_variables, optimizer._model_variables_moving_average
+      keras_internals.built_variables(optimizer),
+      keras_internals.moving_averages(optimizer),
     )
     if average is not None
   ]

@@ -5,6 +5,7 @@ import contextlib
 import jax
 import keras
 
+from lookahead_tf import keras_internals
 from lookahead_tf.backends import loops
 
 run_now = contextlib.nullcontext
@@ -15,22 +16,23 @@ def run_untraced(function):
   function()
 
 
-def update_if(condition, updates, assign, variables, can_fuse, is_frequent):
-  """Makes `updates` if `condition` holds.
+def assign_if(condition, assignments, assign, variables, can_fuse, is_frequent):
+  """Makes assignments if `condition` holds.
 
   In a function that is being traced this is a loop of zero or one iterations
-  over the values of `variables`, which outlive it as the loop's result.
+  over the values of `variables`, which outlive it as the loop's result:
+  docs/design.md says why.
   """
   del can_fuse, is_frequent
   if not isinstance(condition, jax.core.Tracer):
     if condition:
-      for variable, value in updates():
+      for variable, value in assignments():
         assign(variable, value)
     return
 
   def body(state):
     with keras.StatelessScope(list(zip(variables, state[1]))) as scope:
-      loops.assign_all(updates(), assign, condition)
+      loops.assign_all(assignments(), assign, condition)
     return False, [scope.get_current_value(v) for v in variables]
 
   state = (condition, [v.value for v in variables])
@@ -39,15 +41,18 @@ def update_if(condition, updates, assign, variables, can_fuse, is_frequent):
     variable.assign(value)
 
 
-def join_strategy(optimizer, variables):
+def either(condition, first, second):
+  """Returns one of two arrays, as a part of the kernel in a traced step."""
+  if isinstance(condition, jax.core.Tracer):
+    return jax.numpy.where(condition, first(), second())
+  return first() if condition else second()
+
+
+def check_strategy(optimizer, variables):
   """Nothing: there are no strategies."""
 
 
-def count_alone(counter):
-  """Nothing: there are no strategies."""
-
-
-def beside(optimizer, variable):
+def beside(variable):
   """Nothing: Keras places variables by their layout."""
   return contextlib.nullcontext()
 
@@ -64,7 +69,7 @@ def is_variable(value):
 
 def has_value(variable):
   """Returns False within `fit`, where Keras keeps the values elsewhere."""
-  return variable._value is not None
+  return keras_internals.has_value(variable)
 
 
 def refuse_to_run(message):
@@ -75,8 +80,8 @@ def refuse_to_run(message):
 class Marks:
   """No marks: gradients of JAX are zeros where there is none."""
 
-  def __init__(self, optimizer, variables):
-    del optimizer, variables
+  def __init__(self, variables):
+    del variables
 
   def set(self, indices):
     """Does nothing."""

@@ -8,21 +8,20 @@ from keras import ops
 
 
 def assign_all(
-  updates: Iterable[tuple[Any, Any]],
+  assignments: Iterable[tuple[Any, Any]],
   assign: Callable[[Any, Any], None],
   condition: Any,
 ) -> None:
-  """Makes `updates` in the body of a loop.
+  """Makes assignments in the body of a loop.
 
   Args:
-    updates: (variable, value) pairs, as of `update_if`.
+    assignments: (variable, value) pairs, as of `assign_if`.
     assign: Takes a variable and its new value.
     condition: Scalar boolean tensor, that of the loop, which is true wherever
-      its body runs. Selecting by it leaves a variable that is copied as it is,
-      but as far as XLA can tell writes it: a loop that only read it would make
-      XLA copy it wherever it is overwritten later.
+      its body runs. Selecting by it writes a variable that is copied, as far as
+      XLA can tell, and leaves it as it is: docs/design.md says why.
   """
-  for variable, value in updates:
+  for variable, value in assignments:
     if not isinstance(value, keras.Variable):
       assign(variable, value)
       continue

@@ -29,45 +29,39 @@ def run_untraced(function: Callable[[], None]) -> None:
     executor.submit(function).result()
 
 
-def update_if(
+def assign_if(
   condition: Any,
-  updates: Callable[[], Iterable[tuple[Any, Any]]],
+  assignments: Callable[[], Iterable[tuple[Any, Any]]],
   assign: Callable[[Any, Any], None],
   variables: list[Any],
-  can_fuse: Callable[[], bool],
+  can_fuse: bool,
   is_frequent: bool,
 ) -> None:
-  """Makes `updates` if `condition` holds.
+  """Makes assignments if `condition` holds.
 
-  Compiled by XLA for CPUs, updates that can fuse select between the new value
-  and the old. A selection by one scalar becomes a branch of the kernel: nothing
-  is read or written if `condition` does not hold, and the new value is computed
-  in the kernel that computes what it starts from.
-
-  Anywhere else it is a loop of zero or one iterations. A conditional would make
-  XLA copy each buffer that passes through it; a loop carries its state in
-  place.
+  Compiled by XLA for CPUs, assignments that can fuse are a selection between
+  the new value and the old; anywhere else they are the body of a loop of zero
+  or one iterations: docs/design.md says why.
 
   Args:
     condition: Scalar boolean tensor.
-    updates: Yields (variable, value) pairs. A value may be computed from what
-      the pairs before it were assigned to, or be another variable to copy.
+    assignments: Yields (variable, value) pairs. A value may be computed from
+      what the pairs before it were assigned to, or be another variable to copy.
     assign: Takes a variable and its new value.
     variables: All variables that are read or assigned to.
-    can_fuse: Tells whether nothing else in the step uses what they start from.
-      It is asked while tracing for XLA only.
+    can_fuse: Whether nothing else in the step uses what they start from.
     is_frequent: Whether it will be called often enough to be worth compiling.
       Each elementwise operation of a graph is a pass over memory; XLA makes all
       of a formula one.
   """
-  if _is_compiled_for_cpus(variables) and can_fuse():
-    for variable, value in updates():
+  if can_fuse and _is_compiled_for_cpus(variables):
+    for variable, value in assignments():
       value = tf.cast(value, variable.dtype)
       assign(variable, tf.where(condition, value, variable))
     return
 
   def assign_all():
-    loops.assign_all(updates(), assign, condition)
+    loops.assign_all(assignments(), assign, condition)
 
   if is_frequent and _can_compile(variables):
     assign_all = tf.function(assign_all, autograph=False, jit_compile=True)
@@ -79,12 +73,33 @@ def update_if(
   tf.while_loop(cond=lambda pending: pending, body=body, loop_vars=(condition,))
 
 
+def either(
+  condition: Any, first: Callable[[], Any], second: Callable[[], Any]
+) -> Any:
+  """Returns one of two tensors of one shape, without a pass over memory.
+
+  Args:
+    condition: Scalar boolean tensor.
+    first: Computes what is returned if `condition` holds.
+    second: Computes what is returned if not.
+  """
+  if tf.executing_eagerly():
+    return first() if condition else second()
+  if _is_compiled():
+    return tf.where(condition, first(), second())
+  return tf.cond(condition, first, second)
+
+
+def _is_compiled():
+  """Whether XLA will compile what is being traced."""
+  # There is no public way to ask.
+  graph = tf.compat.v1.get_default_graph()
+  return control_flow_util.GraphOrParentsInXlaContext(graph)
+
+
 def _is_compiled_for_cpus(variables):
   """Whether XLA will compile for CPUs what is being traced."""
-  # There is no public way to ask.
-  if not control_flow_util.GraphOrParentsInXlaContext(
-    tf.compat.v1.get_default_graph()
-  ):
+  if not _is_compiled():
     return False
   if tf.distribute.has_strategy():
     devices = tf.distribute.get_strategy().extended.worker_devices
@@ -126,55 +141,45 @@ def has_xla(device: str) -> bool:
   return True
 
 
-def join_strategy(
+def check_strategy(
   optimizer: keras.optimizers.Optimizer, variables: list[Any]
 ) -> None:
-  """Takes an optimizer made outside a strategy into that of `variables`.
+  """Raises an error for an optimizer made outside the variables' strategy.
 
-  Its scalars were made for one device: each replica would count an update as
-  one of its own, and Keras refuses to add slots. They get replicas here.
+  Its scalars are for one device: each replica would count an update as one of
+  its own, and Keras would refuse to add slots.
 
   Args:
-    optimizer: An optimizer that is not built; those inside it join too.
+    optimizer: An optimizer that is not built.
     variables: The variables that it will be built for.
+
+  Raises:
+    ValueError: if it, or one inside it, was made outside.
   """
-  strategies = [
-    getattr(_native(variable), "distribute_strategy", None)
-    for variable in variables
-  ]
-  strategy = strategies[0] if strategies else None
-  if strategy is None or strategy is optimizer._distribution_strategy:
-    return
-  with strategy.scope():
-    for member in [optimizer, *nesting.descendants(optimizer)]:
-      member._distribution_strategy = strategy
-      for scalar in member._variables:
-        scalar._initialize(scalar.numpy())
+  for strategy in {_strategy(variable) for variable in variables}:
+    if strategy is None or strategy.num_replicas_in_sync == 1:
+      continue
+    for member in [*nesting.descendants(optimizer), optimizer]:
+      if any(_strategy(v) is not strategy for v in member.variables):
+        raise ValueError(
+          f"Optimizer '{member.name}' was made outside the `strategy.scope()` "
+          "of the variables that it is to train: make it, and the optimizer "
+          f"inside it, within the scope of {type(strategy).__name__}."
+        )
 
 
-def count_alone(counter: Any) -> None:
-  """Lets each replica update by itself a counter that was just created.
-
-  The first replica's `iterations` is what Keras sends to all others, although
-  they count the same. On TPUs that is an operation by which all cores meet, in
-  each step.
-
-  Args:
-    counter: `_iterations` of an optimizer that is being created.
-  """
-  counter._aggregation = "none"
-  counter._initialize(0)
+def _strategy(variable):
+  """Returns the strategy whose replicas a variable has copies on, or None."""
+  return getattr(_native(variable), "distribute_strategy", None)
 
 
-def beside(
-  optimizer: keras.optimizers.Optimizer, variable: Any
-) -> contextlib.AbstractContextManager:
-  """Returns a scope in which `optimizer` adds variables where `variable` is.
+def beside(variable: Any) -> contextlib.AbstractContextManager:
+  """Returns a scope in which variables are created where `variable` is.
 
   Created there, a variable has the replicas of a `tf.distribute` strategy also
   outside the strategy's own scope.
   """
-  strategy = optimizer._distribution_strategy
+  strategy = _strategy(variable) or tf.distribute.get_strategy()
   return strategy.extended.colocate_vars_with(_native(variable))
 
 
@@ -212,16 +217,13 @@ class Marks:
   A compiled step finds a mark that was set after it was traced.
 
   Args:
-    optimizer: That which trains the variables.
-    variables: The variables, at least one.
+    variables: The variables that are trained.
   """
 
-  def __init__(
-    self, optimizer: keras.optimizers.Optimizer, variables: list[Any]
-  ):
+  def __init__(self, variables: list[Any]):
     self._count = len(variables)
     self._marked: set[int] = set()
-    with beside(optimizer, variables[0]) if variables else run_now():
+    with beside(variables[0]) if variables else run_now():
       # Integers, since TPUs have no variables of booleans.
       self._values = tf.Variable(
         [0] * len(variables), trainable=False, dtype=tf.int32, name="marks"

@@ -13,24 +13,25 @@ def run_untraced(function):
   function()
 
 
-def update_if(condition, updates, assign, variables, can_fuse, is_frequent):
-  """Makes `updates` if `condition` holds."""
+def assign_if(condition, assignments, assign, variables, can_fuse, is_frequent):
+  """Makes assignments if `condition` holds."""
   del variables, can_fuse, is_frequent
   if condition:
     with torch.no_grad():
-      for variable, value in updates():
+      for variable, value in assignments():
         assign(variable, value)
 
 
-def join_strategy(optimizer, variables):
+def either(condition, first, second):
+  """Returns one of two tensors."""
+  return first() if condition else second()
+
+
+def check_strategy(optimizer, variables):
   """Nothing: there are no strategies."""
 
 
-def count_alone(counter):
-  """Nothing: there are no strategies."""
-
-
-def beside(optimizer, variable):
+def beside(variable):
   """Nothing: Keras has one default device."""
   return contextlib.nullcontext()
 
@@ -58,8 +59,8 @@ def refuse_to_run(message):
 class Marks:
   """A mark for each of some variables."""
 
-  def __init__(self, optimizer, variables):
-    del optimizer, variables
+  def __init__(self, variables):
+    del variables
     self._marked = set()
 
   def set(self, indices):

@@ -145,10 +145,10 @@ class SwapSlowWeightsTest(TestCase):
 
     with self.assertRaises(KeyboardInterrupt):
       _fit(model, [SwapSlowWeights(), Interrupt()], validate=True)
-    with self.assertRaisesRegex(RuntimeError, "restore_fast_weights"):
+    with self.assertRaisesRegex(RuntimeError, "end_evaluation"):
       model.train_on_batch(X, Y)
     if by_hand:
-      model.optimizer.restore_fast_weights()
+      model.optimizer.end_evaluation()
     else:
       again = SwapSlowWeights()
       again.set_model(model)

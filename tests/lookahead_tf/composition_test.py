@@ -141,7 +141,7 @@ class PrecisionTest(TestCase):
     weights = values(model.weights)
     model.train_on_batch(x * np.inf, y)
     self.assertEqual(int(lookahead.iterations), 1)
-    self.assertEqual(int(lookahead._updates_in_period.numpy()), 1)
+    self.assertEqual(int(lookahead.updates_in_period), 1)
     self.assertSame(model.weights, weights)
     for slow in lookahead.slow_weights:
       self.assertEqual(slow.dtype, "float32")
@@ -226,7 +226,7 @@ class CompositionTest(TestCase):
       fast, inner_slow, outer_slow = _nested_reference(steps, inner_k, outer_k)
       self.assertAllClose(variable, [fast])
       self.assertAllClose(outer.slow_weights[0], [outer_slow])
-      if inner._updates_in_period.numpy() > 0:
+      if inner.updates_in_period > 0:
         self.assertAllClose(inner.slow_weights[0], [inner_slow])
 
   def test_finalize_of_lookahead_of_lookahead(self):
@@ -261,14 +261,13 @@ class DistributionTest(TestCase):
   """Two replicas with half of each batch against one device."""
 
   @parameterized.parameters(
-    ({}, "inside"),
-    ({}, "outside"),
-    ({"inner_state": "interpolate"}, "inside"),
-    ({"inner_state": "reset"}, "inside"),
-    ({"slow_step_size": lookahead_tf.AdaptiveStepSize(0.1)}, "inside"),
-    ({"slow_dtype": "float64"}, "outside"),
+    {},
+    {"inner_state": "interpolate"},
+    {"inner_state": "reset"},
+    {"slow_step_size": lookahead_tf.AdaptiveStepSize(0.1)},
+    {"slow_dtype": "float64"},
   )
-  def test_mirrored_equals_one_device(self, arguments, place):
+  def test_mirrored_equals_one_device(self, **arguments):
     strategy = replicas.mirrored()
 
     def lookahead():
@@ -277,10 +276,8 @@ class DistributionTest(TestCase):
     expected, one_device = make(), lookahead()
     steps = 2 * K + 1
     apply(expected, one_device, 0, steps)
-    optimizer = lookahead() if place == "outside" else None
     with strategy.scope():
-      model = make()
-      optimizer = optimizer or lookahead()
+      model, optimizer = make(), lookahead()
       optimizer.build(model.trainable_variables)
 
     def replica_step(x, y):
@@ -306,6 +303,20 @@ class DistributionTest(TestCase):
       optimizer.slow_step_size, one_device.slow_step_size, 1e-3, 1e-3
     )
     self.assertCopiesAgree(strategy, model.weights + optimizer.slow_weights)
+
+  @parameterized.parameters("adam", "lookahead")
+  def test_made_outside_the_scope(self, outside):
+    strategy = replicas.mirrored()
+    made = [keras.optimizers.Adam(), Lookahead("sgd")]
+    with strategy.scope():
+      model = make()
+      optimizer = Lookahead(made[0])
+      if outside == "lookahead":
+        optimizer, made[1].inner_optimizer = made[1], keras.optimizers.SGD()
+      message = f"'{outside}.*outside.*scope.*MirroredStrategy"
+      with self.assertRaisesRegex(ValueError, message):
+        optimizer.build(model.trainable_variables)
+    self.assertFalse(optimizer.built)
 
 
 class ExclusionTest(TestCase):

@@ -45,7 +45,7 @@ class ExportsTest(TestCase):
 
   def test_lora_after_training_and_compiled_again(self):
     model = _trained()
-    model.optimizer.return_slow_weights()
+    model.optimizer.finish_training()
     layer = model.layers[-1]
     kernel = np.array(layer._kernel)
     layer.enable_lora(1)

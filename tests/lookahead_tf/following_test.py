@@ -42,7 +42,7 @@ class FollowingTest(TestCase):
     model = make(_lookahead())
     train(model, 0, steps)
     model.set_weights([w + 3 for w in model.get_weights()])
-    model.optimizer.reset_slow_weights()
+    model.optimizer.start_period()
     self.assertSame(model.optimizer.slow_weights, model.weights)
     self.assertGoesOnFromHere(model)
 

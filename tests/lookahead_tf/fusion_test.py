@@ -9,6 +9,7 @@ from absl.testing import parameterized
 
 from lookahead_tf import Lookahead
 from tests import xla
+from tests.lookahead_tf import keras_optimizers
 
 _SHAPE = (512, 256)
 _WEIGHTS = re.compile(r"= \w+\[512,256\]\S* (fusion|copy|call)\(")
@@ -88,6 +89,14 @@ class FusionTest(tf.test.TestCase, parameterized.TestCase):
     sgd = keras.optimizers.SGD(**_SGD)
     nested = Lookahead(Lookahead(sgd, name="inner"), name="outer")
     self.assertEqual(_copies(_compiled_step(nested)), 0)
+
+  def test_no_copy_by_lookahead_of_several_lookaheads(self):
+    # Which a MultiOptimizer has from its build on.
+    keras_optimizers.require(self, "MultiOptimizer")
+    several = keras.optimizers.MultiOptimizer(
+      lambda variable: Lookahead(keras.optimizers.SGD(**_SGD))
+    )
+    self.assertEqual(_copies(_compiled_step(Lookahead(several))), 0)
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def _weights_of_other(anew):
   model = _model(_momentum())
   train(model, 0, 3)
   if anew:
-    model.optimizer.reset_slow_weights()
+    model.optimizer.start_period()
   _fit(model, epochs=2, validate=True)
   return values(model.trainable_variables)
 
@@ -126,7 +126,7 @@ class InterruptedFitTest(TestCase):
     model = _model()
     self._interrupt(model, "train_batch_end")
     change(model, self.new_path("others"))
-    model.optimizer.reset_slow_weights()
+    model.optimizer.start_period()
     weights = values(model.trainable_variables)
     model.optimizer.learning_rate = 0.0
     small_model.fit(model, EPOCH)
@@ -162,7 +162,7 @@ class InterruptedFitTest(TestCase):
     # Without: 16 steps in one go, of which 3 periods and a step.
     for _ in range(2):
       train(other, 0, EPOCH)
-    other.optimizer.return_slow_weights()
+    other.optimizer.finish_training()
     self.assertSame(model.trainable_variables, other.trainable_variables)
 
   @parameterized.parameters("train_batch_end", "test_batch_end")
@@ -176,7 +176,7 @@ class InterruptedFitTest(TestCase):
         callbacks=[callback, Interrupt(event)],
         validate=True,
       )
-    model.optimizer.restore_fast_weights()
+    model.optimizer.end_evaluation()
     fast = values(model.trainable_variables)
     with lookahead_tf.slow_weights(model):
       expected = model.evaluate(X, Y, verbose=0)
@@ -220,11 +220,11 @@ class InterruptedFitTest(TestCase):
   def test_weights_that_were_not_finite(self):
     model = _model()
     self._interrupt(model, "test_batch_end")
-    model.optimizer.restore_fast_weights()
+    model.optimizer.end_evaluation()
     model.trainable_variables[0].assign(np.full((4, 2), np.nan))
-    model.optimizer.reset_slow_weights()
+    model.optimizer.start_period()
     self._interrupt(model, "test_batch_end")
-    model.optimizer.restore_fast_weights()
+    model.optimizer.end_evaluation()
     self.assertTrue(np.isnan(values(model.weights)[0]).all())
     model.train_on_batch(X, Y)  # Not refused.
 

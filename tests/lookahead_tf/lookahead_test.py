@@ -4,6 +4,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from lookahead_tf import Lookahead
+from tests import xla
 from tests.lookahead_tf import algorithm1, noisy_quadratic
 from tests.lookahead_tf.noisy_quadratic import train
 from tests.lookahead_tf.small_model import values
@@ -42,6 +43,76 @@ class UpdateTest(TestCase):
     self.assertAllClose(variable, [1.0 - 0.25 * 0.2])
     with self.assertRaisesRegex(ValueError, "sync_period=0"):
       optimizer.sync_period = 0
+
+
+def _initial(size):
+  return np.random.default_rng(0).normal(size=size).astype("float32")
+
+
+class EndsTest(TestCase):
+  """Step sizes of 0 and 1, over 200 periods."""
+
+  def _train(self, optimizer, way):
+    if way == "xla":
+      xla.require(self)
+    variable = keras.Variable(_initial(256))
+    optimizer.build([variable])
+    gradients = np.random.default_rng(1).normal(size=(200, 256))
+    gradients = tf.constant(gradients, "float32")
+
+    def train():
+      for i in tf.range(200):
+        optimizer.apply([gradients[i]])
+
+    if way != "eager":
+      train = tf.function(train, jit_compile=way == "xla")
+    train()
+    return variable
+
+  @parameterized.parameters(
+    ("eager", "maintain"),
+    ("graph", "maintain"),
+    ("xla", "maintain"),
+    ("graph", "interpolate"),
+  )
+  def test_0_returns_to_the_initial_weights(self, way, inner_state):
+    inner = keras.optimizers.SGD(0.1, momentum=0.9)
+    optimizer = Lookahead(inner, 1, 0.0, inner_state=inner_state)
+    variable = self._train(optimizer, way)
+    self.assertAllEqual(variable, _initial(256))
+    self.assertAllEqual(optimizer.slow_weights[0], _initial(256))
+    if inner_state == "interpolate":
+      self.assertAllEqual(inner.momentums[0], np.zeros(256))
+
+  @parameterized.parameters("graph", "xla")
+  def test_1_is_the_inner_optimizer_alone(self, way):
+    sgds = [keras.optimizers.SGD(0.1, momentum=0.9) for _ in range(2)]
+    expected = self._train(sgds[0], way)
+    found = self._train(Lookahead(sgds[1], 1, 1.0), way)
+    self.assertAllEqual(found, expected)
+
+
+class GradientsTest(TestCase):
+  def test_without_variables_before_the_build(self):
+    with self.assertRaisesRegex(ValueError, "trainable_variables=None"):
+      Lookahead("sgd").apply([tf.ones(1)])
+
+  def test_too_many(self):
+    optimizer = Lookahead("sgd")
+    optimizer.build([keras.Variable([1.0])])
+    with self.assertRaisesRegex(ValueError, "`grads`.* 1 .*2 gradients"):
+      optimizer.apply([tf.ones(1), tf.ones(1)])
+
+  def test_go_to_the_variables_of_lookahead(self):
+    # Whose order need not be that of the inner optimizer.
+    first, second = keras.Variable([1.0]), keras.Variable([1.0])
+    inner = keras.optimizers.SGD(1.0)
+    inner.build([second, first])
+    optimizer = Lookahead(inner)
+    optimizer.build([first, second])
+    optimizer.apply([tf.constant([0.25]), tf.constant([0.5])])
+    self.assertAllEqual(first, [0.75])
+    self.assertAllEqual(second, [0.5])
 
 
 class VariablesTest(TestCase):
@@ -147,7 +218,7 @@ class VariablesTest(TestCase):
     self.assertAllClose(variable, [0.95, 1.95])
 
 
-class ResetSlowWeightsTest(TestCase):
+class StartPeriodTest(TestCase):
   @parameterized.parameters("maintain", "interpolate", "reset")
   def test_goes_on_as_from_a_new_start(self, inner_state):
     # Moved away in the middle of a period: as a Lookahead that is made there
@@ -161,7 +232,7 @@ class ResetSlowWeightsTest(TestCase):
     train(other_inner, others, 2)
     for variable in variables + others:
       variable.assign(tf.ones_like(variable.value))
-    optimizer.reset_slow_weights()
+    optimizer.start_period()
     train(optimizer, variables, 7, first_step=2)
     other = Lookahead(other_inner, 3, 0.5, inner_state=inner_state)
     train(other, others, 7, first_step=2)
@@ -173,14 +244,14 @@ class ResetSlowWeightsTest(TestCase):
     optimizer = Lookahead(keras.optimizers.SGD(0.1), 2, 0.5)
     train(optimizer, [variable], 1)
     variable.assign([100.0])
-    optimizer.reset_slow_weights()
+    optimizer.start_period()
     for _ in range(2):
       optimizer.apply([tf.zeros(1)])
     self.assertAllEqual(variable, [100.0])
 
   def test_before_the_build(self):
-    with self.assertRaisesRegex(ValueError, "reset_slow_weights.*built"):
-      Lookahead("sgd").reset_slow_weights()
+    with self.assertRaisesRegex(ValueError, "start_period.*built"):
+      Lookahead("sgd").start_period()
 
 
 class InnerOptimizerTest(TestCase):

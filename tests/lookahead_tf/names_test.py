@@ -170,5 +170,24 @@ class AttributesTest(tf.test.TestCase, parameterized.TestCase):
     self.assertEqual(optimizer.inner_optimizer.momentum, 0.0)
 
 
+class RenamedTest(parameterized.TestCase):
+  @parameterized.parameters(
+    ("reset_slow_weights", "start_period"),
+    ("return_slow_weights", "finish_training"),
+    ("restore_fast_weights", "end_evaluation"),
+  )
+  def test_methods_of_0_1_0_go_on_working(self, old, new):
+    called = []
+
+    class Subclass(Lookahead):
+      pass
+
+    setattr(Subclass, new, lambda self: called.append(self))
+    optimizer = Subclass("sgd")
+    with self.assertWarnsRegex(DeprecationWarning, f"`{old}`.*`{new}`"):
+      getattr(optimizer, old)()
+    self.assertEqual(called, [optimizer])
+
+
 if __name__ == "__main__":
   tf.test.main()

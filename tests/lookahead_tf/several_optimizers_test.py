@@ -265,9 +265,14 @@ class NamesTest(TestCase):
     self.assertEqual(optimizer.name, "mine")
     self.assertEqual(optimizer.get_config()["name"], "mine")
 
-  def test_paths_of_a_nested_pair(self):
+  @parameterized.parameters(None, "lookahead")
+  def test_paths_of_nested_ones(self, name):
     # OrbaxCheckpoint saves a model's state by paths.
-    model = make(Lookahead(Lookahead(keras.optimizers.Adam()), 2))
+    optimizer = keras.optimizers.Adam()
+    for _ in range(3):
+      optimizer = Lookahead(optimizer, 2, name=name)
+    model = make(optimizer)
+    self.assertIn(name, (None, model.optimizer.name))
     model.train_on_batch(X, Y)
     paths = [v.path for v in model.optimizer.variables]
     self.assertLen(set(paths), len(paths))

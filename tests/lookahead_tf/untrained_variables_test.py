@@ -72,7 +72,7 @@ class UntrainedVariablesTest(TestCase):
     before = np.array(model.layers[0].moving_mean)
     with lookahead_tf.slow_weights(model):
       self.assertAllEqual(model.layers[0].moving_mean, before)
-    model.optimizer.return_slow_weights()
+    model.optimizer.finish_training()
     self.assertAllEqual(model.layers[0].moving_mean, before)
 
   @parameterized.parameters(False, True)

@@ -73,7 +73,7 @@ class WaysToMakeTest(TestCase):
     model, optimizer = _make(way), Lookahead(INNER[inner](), K, ALPHA)
     ways_to_run.WAYS[way_to_train](model, optimizer)
     if not way_to_train.startswith("fit"):
-      optimizer.return_slow_weights()
+      optimizer.finish_training()
     expected = _expected(way, inner)
     self.assertNear(model.trainable_variables, expected, 2e-5)
     self.assertEqual(int(optimizer.iterations), ways_to_run.STEPS)

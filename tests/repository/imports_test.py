@@ -45,6 +45,17 @@ class ImportsTest(parameterized.TestCase):
         allowed.append(path.stem)  # Its own framework.
       self.assertImportsOnly(path, *allowed)
 
+  def test_the_optimizer_works_without_tensorflow(self):
+    # With another backend of Keras. What needs it imports it when called.
+    users = [
+      path.name
+      for path in _files("lookahead_tf")
+      for node in ast.parse(path.read_text()).body
+      if isinstance(node, ast.Import)
+      and any(_is_of(alias.name, "tensorflow") for alias in node.names)
+    ]
+    self.assertEqual(users, ["tensorflow.py"])
+
   def test_configs_import_ml_collections_and_each_other(self):
     for path in _files("configs"):
       self.assertImportsOnly(path, "ml_collections", "configs")

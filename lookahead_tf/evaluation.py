@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from lookahead_tf import batch_norm, models, nesting
+from lookahead_tf import batch_norm, keras_internals, models, nesting
 from lookahead_tf.backends import backend
 from lookahead_tf.lookahead import Lookahead
 
@@ -31,21 +31,15 @@ class Swap:
     self.is_by_callback = is_by_callback
     self._lookahead = lookahead
     self._models = models.trained_by_keras(model)
-    self._iterations = _number(lookahead.iterations)
-    kept = [*lookahead._counters()]
-    kept += [fast for fast, _ in lookahead._trained_pairs()]
+    self._updates = _number(lookahead.iterations)
+    kept = [*lookahead.counters()]
+    kept += [fast for fast, _ in lookahead.swapped()]
     self._restore = [backend.snapshot(variable) for variable in kept]
     self._restore_statistics = [
       backend.snapshot(variable) for variable in batch_norm.statistics(model)
     ]
-    lookahead._swap = self
     try:
-      if lookahead._is_period_to_start():
-        # The weights of the model are the slow weights.
-        lookahead._put_all(lookahead._start_period())
-      else:
-        lookahead._put_all(lookahead._trained_pairs())
-      lookahead._let_period_start()
+      lookahead.begin_evaluation(self)
       for trained in self._models:
         _Refusal.start(trained, lookahead)
     except BaseException:  # Ctrl-C too.
@@ -59,15 +53,15 @@ class Swap:
       RuntimeError: if there were updates meanwhile, by a compiled training step
         that could not be refused.
     """
-    if self._lookahead._swap is not self:
+    if self._lookahead.evaluation is not self:
       return
     for restore in self._restore + self._restore_statistics:
       restore()
     self.keep()
     now = _number(self._lookahead.iterations)
-    if now != self._iterations:
+    if now != self._updates:
       raise RuntimeError(
-        f"Optimizer '{self._lookahead.name}' made {now - self._iterations} "
+        f"Optimizer '{self._lookahead.name}' made {now - self._updates} "
         "updates while the model held its slow weights. They were undone in "
         "the weights, but not in the inner optimizer's state: train outside "
         "the `slow_weights` block."
@@ -87,30 +81,29 @@ class Swap:
 
   def _is_changed(self):
     return (
-      not self._lookahead._is_period_to_start()
-      or _number(self._lookahead.iterations) != self._iterations
+      not self._lookahead.is_period_to_start()
+      or _number(self._lookahead.iterations) != self._updates
       or not all(
-        _are_equal(fast, slow)
-        for fast, slow in self._lookahead._trained_pairs()
+        _are_equal(fast, slow) for fast, slow in self._lookahead.swapped()
       )
     )
 
   def keep(self) -> None:
     """Leaves in the model what it holds, and forgets the fast weights."""
-    self._lookahead._swap = None
+    self._lookahead.evaluation = None
     for trained in self._models:
       _Refusal.end(trained, self._lookahead)
 
 
 class _Refusal:
-  """Stands in for the `train_function` of a model that must not train.
+  """Stands in for what runs the training steps of a model that must not train.
 
   Args:
-    train_function: That of the model before.
+    function: What ran them before.
   """
 
-  def __init__(self, train_function: Any):
-    self._train_function = train_function
+  def __init__(self, function: Any):
+    self._function = function
     self._lookaheads: list[Lookahead] = []
 
   def __call__(self, *args, **kwargs):
@@ -121,19 +114,21 @@ class _Refusal:
   @classmethod
   def start(cls, model: keras.Model, lookahead: Lookahead) -> None:
     """Lets `model` refuse to train for the sake of `lookahead`."""
-    if not isinstance(model.train_function, cls):
-      model.train_function = cls(model.train_function)
-    model.train_function._lookaheads.append(lookahead)
+    refusal = keras_internals.training_function(model)
+    if not isinstance(refusal, cls):
+      refusal = cls(refusal)
+      keras_internals.set_training_function(model, refusal)
+    refusal._lookaheads.append(lookahead)
 
   @classmethod
   def end(cls, model: keras.Model, lookahead: Lookahead) -> None:
     """Lets `model` train again, unless others have reasons why it must not."""
-    refusal = model.train_function
+    refusal = keras_internals.training_function(model)
     if not isinstance(refusal, cls):
       return  # The model was compiled anew.
     refusal._lookaheads = [x for x in refusal._lookaheads if x is not lookahead]
     if not refusal._lookaheads:
-      model.train_function = refusal._train_function
+      keras_internals.set_training_function(model, refusal._function)
 
 
 def _number(scalar):
@@ -168,7 +163,7 @@ def swap_in(
     )
   with contextlib.ExitStack() as undo:
     for lookahead in built:
-      if lookahead._swap is None:
+      if lookahead.evaluation is None:
         undo.callback(Swap(model, lookahead, is_by_callback).undo)
     return undo.pop_all()
 
@@ -253,7 +248,7 @@ def find_lookaheads(model: Any, optimizer: Any = None) -> list[Lookahead]:
     lookahead
     for lookahead in lookaheads
     if not lookahead.built
-    or any(id(v) in variables for v in lookahead._trainable_variables)
+    or variables & set(map(id, keras_internals.built_variables(lookahead)))
   ]
   if not related:
     raise ValueError(

@@ -143,7 +143,7 @@ class SlowWeightsTest(TestCase):
     _train(model)
     with lookahead_tf.slow_weights(model):
       slow = values(model.weights)
-      model.optimizer.reset_slow_weights()
+      model.optimizer.start_period()
     self.assertAllEqual(model.weights[0], slow[0])
     _train(model)
 
