@@ -76,7 +76,10 @@ def assign_if(
 def either(
   condition: Any, first: Callable[[], Any], second: Callable[[], Any]
 ) -> Any:
-  """Returns one of two tensors of one shape, without a pass over memory.
+  """Returns one of two tensors of one shape.
+
+  That is no pass over memory but in a graph that XLA does not compile, where a
+  conditional for each variable would double the time to trace a step.
 
   Args:
     condition: Scalar boolean tensor.
@@ -85,9 +88,7 @@ def either(
   """
   if tf.executing_eagerly():
     return first() if condition else second()
-  if _is_compiled():
-    return tf.where(condition, first(), second())
-  return tf.cond(condition, first, second)
+  return tf.where(condition, first(), second())
 
 
 def _is_compiled():
