@@ -15,25 +15,12 @@ its learning rate, and learning_rates.png shows what comes of which rate. With
 import os
 import sys
 
-import ml_collections
 from absl import flags
 
-from experiments import report, score
+from experiments import report, trials
 from trainers import config_files, devices, errors, files
 from trainers import flags as flags_lib
-from trainers import overrides as overrides_lib
 from trainers.errors import UserError
-from trainers.image_classification import __main__ as image_classification
-from trainers.language_modeling import __main__ as language_modeling
-from trainers.translation import __main__ as translation
-
-# Each trainer, and what its runs are compared by.
-_TRAINERS = {
-  "image_classification": (image_classification.TRAINER, score.ACCURACY),
-  "language_modeling": (language_modeling.TRAINER, score.PERPLEXITY),
-  "translation": (translation.TRAINER, score.BLEU),
-}
-_PREFIX = "--override="  # Of a field, on the command line.
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -41,7 +28,7 @@ def define_flags(values: flags.FlagValues) -> None:
   flags.DEFINE_enum(
     "trainer",
     "image_classification",
-    list(_TRAINERS),
+    list(trials.KINDS),
     "Whose the configs are.",
     flag_values=values,
   )
@@ -86,18 +73,19 @@ def main(values: flags.FlagValues) -> None:
   # Mistakes are told before anything is trained.
   notes = []
   for experiment in values.config:
-    files.check_no_pattern(config=name_of(experiment))  # A directory.
-    notes += load_config(experiment, values.override)[1]
+    notes += trials.load_config(experiment, values.override)[1]
   for note in dict.fromkeys(notes):
     print(note, file=sys.stderr)
   factors = [_parse_factor(text) for text in values.learning_rate_factors]
   run = flags_lib.make_runtime(values)
   with errors.saying_how_to_go_on():
     runs = {
-      name_of(experiment): _run_all(experiment, factors, run.strategy, values)
+      trials.name_of(experiment): _run_all(
+        experiment, factors, run.strategy, values
+      )
       for experiment in values.config
     }
-    report.write(runs, _TRAINERS[values.trainer][1], values.workdir)
+    report.write(runs, trials.KINDS[values.trainer].score, values.workdir)
 
 
 def _parse_factor(text):
@@ -113,24 +101,17 @@ def _parse_factor(text):
   return factor
 
 
-def name_of(experiment: str) -> str:
-  """Returns what the runs of a value of --config are called."""
-  path, _, text = experiment.partition(":")
-  words = sorted(word.strip() for word in text.split(",") if word.strip())
-  return "_".join([os.path.splitext(os.path.basename(path))[0], *words])
-
-
 def _run_all(experiment, factors, strategy, values):
   """Trains the config of a value of --config at each learning rate and seed.
 
   Returns:
     For each learning rate the work directories of its runs, by seed.
   """
-  trainer, _ = _TRAINERS[values.trainer]
+  trainer = trials.KINDS[values.trainer].trainer
   workdirs = {}
   for factor in factors:
     for seed in range(values.seeds):
-      config, _ = load_config(experiment, values.override)
+      config, _ = trials.load_config(experiment, values.override)
       with config_files.explaining_missing_fields():
         config.seed = seed
         # Without the digits that a product of floats has at its end.
@@ -138,7 +119,7 @@ def _run_all(experiment, factors, strategy, values):
         config.learning_rate.peak = rate
         workdir = os.path.join(
           values.workdir,
-          name_of(experiment),
+          trials.name_of(experiment),
           f"learning_rate_{rate:g}",
           f"seed_{seed}",
         )
@@ -146,33 +127,6 @@ def _run_all(experiment, factors, strategy, values):
         trainer.train(trainer.load(config, run), run)
       workdirs.setdefault(rate, []).append(workdir)
   return workdirs
-
-
-def load_config(
-  experiment: str, overrides: list[str]
-) -> tuple[ml_collections.ConfigDict, list[str]]:
-  """Returns the config of a value of --config, with all of --override.
-
-  Args:
-    experiment: A file and words.
-    overrides: Each FIELD=VALUE.
-
-  Returns:
-    The config, and the sentences of `overrides.override`.
-
-  Raises:
-    UserError: if there is no such config or field, or for a wrong value.
-  """
-  config = config_files.load(experiment)
-  parts = [one.partition("=") for one in overrides]
-  notes = overrides_lib.override(
-    config,
-    [
-      overrides_lib.Override(field, value if equals else None, _PREFIX)
-      for field, equals, value in parts
-    ],
-  )
-  return config, notes
 
 
 if __name__ == "__main__":

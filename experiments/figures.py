@@ -36,7 +36,7 @@ def draw_curves(
         axis, epochs, list(zip(*values)), label=name, color=colors[name]
       )
   left.set(xlabel="epoch", ylabel="training loss")
-  right.set(xlabel="epoch", ylabel=_label(score))
+  right.set(xlabel="epoch", ylabel=score.label)
   # From where the differences are, not from the first epochs.
   late = [value for values in shown for value in values[len(values) // 3 :]]
   every = [value for values in shown for value in values]
@@ -69,13 +69,6 @@ def draw_learning_rates(
     style.draw_band(
       axis, rates, values, label=name, color=colors[name], marker="o"
     )
-  axis.set(
-    xscale="log", xlabel="learning rate", ylabel=f"final {_label(score)}"
-  )
+  axis.set(xscale="log", xlabel="learning rate", ylabel=f"final {score.label}")
   style.add_legend(figure, columns=2)
   style.save(figure, path)
-
-
-def _label(score):
-  unit = f", {score.unit}" if score.unit else ""
-  return f"validation {score.name}{unit}"

@@ -10,7 +10,7 @@ from experiments.score import Score
 from trainers import files, metrics, optimizers, workdir
 
 # Below a table.
-_DEVIATION = (
+DEVIATION = (
   "± is the sample standard deviation over the seeds, not a confidence "
   "interval. The standard error of a mean is ± / sqrt(seeds); that of the "
   "difference of two means is the root of the sum of their squares. A "
@@ -134,20 +134,20 @@ def make_table(
         "run": name,
         "learning rate": f"{rate:g}",
         "seeds": str(len(runs)),
-        f"final {score.name}": _mean_and_deviation(finals, score.unit),
+        f"final {score.name}": mean_and_deviation(finals, score.unit),
       }
       if examples:
         error = _standard_error(finals, score, examples)
         row[f"of {examples} examples"] = error
-      row[f"best {score.name}"] = _mean_and_deviation(bests, score.unit)
-      row["final loss"] = _mean_and_deviation(
+      row[f"best {score.name}"] = mean_and_deviation(bests, score.unit)
+      row["final loss"] = mean_and_deviation(
         [loss[-1] for loss in losses], "", digits=4
       )
       rows.append(row)
   # Cells are text: numbers keep the digits that they were given.
   parts = [results.make_table(rows)]
   if any(row["seeds"] != "1" for row in rows):
-    parts.append(_DEVIATION)
+    parts.append(DEVIATION)
   if examples:
     parts.append(_EXAMPLES.format(examples=examples))
   return "\n\n".join(parts) + "\n"
@@ -160,7 +160,7 @@ def _standard_error(values, score, examples):
   return f"{error:.2f} {score.unit}".strip()
 
 
-def _mean_and_deviation(values, unit, digits=2):
+def mean_and_deviation(values, unit, digits=2):
   """Mean and sample standard deviation; the mean alone of one value."""
   text = f"{statistics.mean(values):.{digits}f}"
   if len(values) > 1:

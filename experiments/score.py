@@ -34,6 +34,15 @@ class Score:
     """Returns what to show of `lines`, which metrics.read returned."""
     return [self.factor * v for v in metrics.column(lines, self.column)[1]]
 
+  @property
+  def label(self) -> str:
+    """What axes of figures call it, with its unit."""
+    return f"validation {self.name}" + (f", {self.unit}" if self.unit else "")
+
+  def text(self, value: float) -> str:
+    """Returns a value of metrics.jsonl for people, such as "98.06 %"."""
+    return f"{self.factor * value:.2f} {self.unit}".strip()
+
 
 ACCURACY = Score("eval/accuracy", "accuracy", 100.0, "%", "validation_size")
 BLEU = Score("eval/bleu", "BLEU", 1.0, "")

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import warnings
+from collections.abc import Callable, Mapping
 
 import keras
 import tensorflow as tf
@@ -37,6 +38,9 @@ class Runtime:
     fake_data: Whether to make up the data.
     init_from: Directory of a run whose weights to start with, or None.
     verbose: Whether to print what the run found and what it did.
+    on_evaluation: Called after each evaluation, when its metrics are written
+      and its checkpoint is saved, with the epoch and the metrics by name, such
+      as "accuracy". Whatever it raises ends the training.
   """
 
   strategy: tf.distribute.Strategy
@@ -46,6 +50,9 @@ class Runtime:
   fake_data: bool = False
   init_from: str | None = None
   verbose: bool = True
+  on_evaluation: Callable[[float, Mapping[str, float]], None] = (
+    lambda epoch, metrics: None
+  )
 
   @property
   def is_chief(self) -> bool:

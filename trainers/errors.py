@@ -24,6 +24,10 @@ class UserError(Exception):
   """Something that the user can put right; the message says how."""
 
 
+class Diverged(UserError):
+  """Training diverged: the loss or a weight makes no sense any more."""
+
+
 class Interrupted(Exception):
   """Training stopped, and the same command goes on; the message says why."""
 

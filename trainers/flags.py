@@ -43,6 +43,8 @@ class Trainer:
   Attributes:
     load: A function of a config and a Runtime; returns the experiment, after
       all checks of the config.
+    check: A function of a config and a strategy; makes those checks of the
+      config that need no data.
     unpack: A function of a config, a source and a strategy; likewise.
     source_to_compile: A function of (config, data_dir, fake_data); returns the
       source for `unpack` when the step is compiled only.
@@ -54,6 +56,7 @@ class Trainer:
   """
 
   load: Callable[[ml_collections.ConfigDict, Runtime], Any]
+  check: Callable[[ml_collections.ConfigDict, tf.distribute.Strategy], None]
   unpack: Callable[
     [ml_collections.ConfigDict, Any, tf.distribute.Strategy], Any
   ]

@@ -158,8 +158,8 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
     runtime: Where and how.
 
   Raises:
-    UserError: if the training diverges, if a file cannot be written, or if the
-      input cannot be read.
+    Diverged: if the training diverges.
+    UserError: if a file cannot be written, or if the input cannot be read.
     Interrupted: after a SIGTERM, when all is saved.
     KeyboardInterrupt: after a Ctrl-C, likewise.
   """
@@ -210,6 +210,7 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
       values |= _speeds(task, plan, values, count / seconds)
       if evaluated := host.finish(step, values):
         progress.validation(step, evaluated)
+        runtime.on_evaluation(step / plan.steps_per_epoch, evaluated)
       # Of all processes the same, if any of them has received a signal.
       if number := max(gather(watch.number)):
         host.stop(step, number)
@@ -268,7 +269,7 @@ class _Host:
         )
 
   def _diverged(self, steps, symptom, remark=""):
-    raise UserError(
+    raise errors.Diverged(
       f"Training diverged in {steps}: {symptom}, at learning rate "
       f"{self._learning_rate():g}{remark}. The last good checkpoint is "
       f"{self._checkpoints.latest or 'none'}. Try a lower learning rate "

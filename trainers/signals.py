@@ -24,7 +24,7 @@ class Watch:
   Clusters send SIGTERM before they take a machine back. A second Ctrl-C ends
   the program at once, with CTRL_C_STATUS. A signal that the process ignores
   stays ignored, as that of a program in the background may be. Only the main
-  thread receives signals.
+  thread receives signals: in another thread the context manager does nothing.
 
   Args:
     tell: Prints a sentence. Called in another thread.
@@ -55,6 +55,8 @@ class Watch:
       )
 
   def __enter__(self) -> "Watch":
+    if threading.current_thread() is not threading.main_thread():
+      return self
     self._stack.enter_context(_listening(self._on_signal))
     for number in NAMES:
       if signal.getsignal(number) != signal.SIG_IGN:

@@ -3,7 +3,7 @@ import os
 import tensorflow as tf
 from absl.testing import parameterized
 
-from experiments import compare_optimizers
+from experiments import compare_optimizers, trials
 from tests.trainers import command_line
 
 
@@ -60,10 +60,10 @@ class CompareOptimizersTest(tf.test.TestCase, parameterized.TestCase):
       ("a/b/digits.py", "digits"),
       ("digits.py:", "digits"),
     ):
-      self.assertEqual(compare_optimizers.name_of(reference), name)
+      self.assertEqual(trials.name_of(reference), name)
 
   def test_overrides(self):
-    config, notes = compare_optimizers.load_config(
+    config, notes = trials.load_config(
       f"{command_line.ROOT}/configs/wmt14.py:base,adam",
       [
         "data.test_split=none",

@@ -130,6 +130,7 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     trainer = flags.Trainer(
       **{
         "load": lambda config, runtime: config,
+        "check": None,
         "unpack": None,
         "source_to_compile": lambda *arguments: arguments,
         "train": mock.Mock(),

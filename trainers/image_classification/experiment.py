@@ -129,7 +129,7 @@ def load(config: ml_collections.ConfigDict, run: devices.Runtime) -> Experiment:
     UserError: for a value that cannot be trained with, and for data that is not
       there or does not go with the config.
   """
-  _check_fields(config, run.strategy)
+  check(config, run.strategy)
   source = _load_source(config.data, run.data_dir, run.fake_data)
   experiment = unpack(config, source, run.strategy, run.profile_steps)
   records = initialization.record(experiment.records, run)
@@ -170,7 +170,7 @@ def unpack(
     UserError: for a value that cannot be trained with.
   """
   # Again, for callers that have not called `load`.
-  _check_fields(config, strategy)
+  check(config, strategy)
   replicas = strategy.num_replicas_in_sync
   _check_source(config, source, replicas)
   plan = make_plan(config, source.train.size, profile_steps)
@@ -327,8 +327,15 @@ def _eval_resize(data):
   return data.eval_resize or round(data.image_size * 256 / 224)
 
 
-def _check_fields(config, strategy):
-  """Raises a UserError for a value that no data can be trained with."""
+def check(
+  config: ml_collections.ConfigDict, strategy: tf.distribute.Strategy
+) -> None:
+  """Raises a UserError for a value that no data can be trained with.
+
+  Args:
+    config: An experiment, as in configs/. No data is read.
+    strategy: The strategy to train with.
+  """
   check_ranges(config, _RANGES)
   _check_pipeline(config.data)
   model = config.model

@@ -149,7 +149,7 @@ def load(config: ml_collections.ConfigDict, run: devices.Runtime) -> Experiment:
     UserError: for a value that cannot be trained with, and for text that is not
       there or does not go with the config.
   """
-  _check_fields(config, run.strategy)
+  check(config, run.strategy)
   source = _load_source(config.data, run.data_dir, run.fake_data)
   texts = _encode(source, _find_vocabulary(source, run))
   experiment = unpack(config, texts, run.strategy, run.profile_steps)
@@ -192,7 +192,7 @@ def unpack(
     UserError: for a value that cannot be trained with.
   """
   # Again, for callers that have not called `load`.
-  _check_fields(config, strategy)
+  check(config, strategy)
   lengths = segments.Lengths(config.bptt, tuple(config.bptt_lengths))
   made, plan, steps_per_epoch = None, None, 1
   if texts:
@@ -361,8 +361,15 @@ def _make_plan(config, steps_per_epoch, profile_steps):
   )
 
 
-def _check_fields(config, strategy):
-  """Raises a UserError for a value that no text can be trained with."""
+def check(
+  config: ml_collections.ConfigDict, strategy: tf.distribute.Strategy
+) -> None:
+  """Raises a UserError for a value that no text can be trained with.
+
+  Args:
+    config: An experiment, as in configs/. No data is read.
+    strategy: The strategy to train with.
+  """
   check_ranges(config, _RANGES)
   segments.Lengths(config.bptt, tuple(config.bptt_lengths))
   replicas = strategy.num_replicas_in_sync

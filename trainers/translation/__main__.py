@@ -14,6 +14,7 @@ from trainers.translation import experiment, train
 
 TRAINER = flags.Trainer(
   load=experiment.load,
+  check=experiment.check,
   unpack=experiment.unpack,
   source_to_compile=experiment.source_to_compile,
   train=train.train,

@@ -196,6 +196,18 @@ def load(config: ml_collections.ConfigDict, run: devices.Runtime) -> Experiment:
   return dataclasses.replace(experiment, texts=texts, records=records)
 
 
+def check(
+  config: ml_collections.ConfigDict, strategy: tf.distribute.Strategy
+) -> None:
+  """Raises a UserError for a value that no text can be trained with.
+
+  Args:
+    config: An experiment, as in configs/. No text is read.
+    strategy: The strategy to train with.
+  """
+  unpack(config, None, strategy)
+
+
 def source_to_compile(
   config: ml_collections.ConfigDict,
   data_dir: str | None = None,

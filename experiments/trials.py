@@ -1,0 +1,223 @@
+"""Trials: what a sweep trains, each a config with a value for each axis.
+
+`make` returns the trials of a grid, `local.run` trains them in processes, and
+`outcomes` says what became of each:
+
+    todo = trials.make(
+      "image_classification",
+      ["configs/digits.py:sgd", "configs/digits.py:lookahead"],
+      {"learning_rate.peak": ["0.03", "0.1"]},
+      seeds=2,
+      overrides=["num_epochs=3"],
+    )
+    for outcome in local.run(todo, "runs/my_sweep"):
+      print(outcome.trial.values, outcome.final("eval/accuracy"))
+"""
+
+import dataclasses
+import itertools
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ml_collections
+import tensorflow as tf
+
+from experiments import score
+from trainers import config_files, files, flags
+from trainers import overrides as overrides_lib
+from trainers.errors import UserError
+from trainers.image_classification import __main__ as image_classification
+from trainers.language_modeling import __main__ as language_modeling
+from trainers.translation import __main__ as translation
+
+# What the axis of several configs is called.
+CONFIG = "config"
+_OVERRIDE = "--override="  # Of a field, on the command line.
+_GRID = "--grid="
+# Characters that no directory is called by.
+_UNSAFE = re.compile(r"[^\w.,+()=-]+")
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+  """A trainer, and what its trials are compared by."""
+
+  trainer: flags.Trainer
+  score: score.Score
+
+
+KINDS = {
+  "image_classification": Kind(image_classification.TRAINER, score.ACCURACY),
+  "language_modeling": Kind(language_modeling.TRAINER, score.PERPLEXITY),
+  "translation": Kind(translation.TRAINER, score.BLEU),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+  """A run of a sweep.
+
+  Attributes:
+    kind: A key of KINDS.
+    name: The directory of the run, below that of the sweep. The parts of the
+      path are the config, the value on each axis, and the seed.
+    config: What to train.
+    values: The value on each axis: CONFIG with the name of the config, and
+      each field of the grid with its value.
+    seed: That of the config.
+  """
+
+  kind: str
+  name: str
+  config: ml_collections.ConfigDict
+  values: Mapping[str, Any]
+  seed: int
+
+  def workdir(self, sweep: str) -> str:
+    """Returns the directory of the run in the directory of the sweep."""
+    return os.path.join(sweep, *self.name.split("/"))
+
+
+def make(
+  kind: str,
+  configs: Sequence[str],
+  axes: Mapping[str, Sequence[str]],
+  seeds: int = 1,
+  overrides: Sequence[str] = (),
+) -> list[Trial]:
+  """Returns the trials of all combinations, after all checks without data.
+
+  Args:
+    kind: The trainer, a key of KINDS.
+    configs: Each a file and words, as for the trainer.
+    axes: For each field its values, as text.
+    seeds: Runs of each combination, with seeds 0, 1, ...
+    overrides: FIELD=VALUE for all trials.
+
+  Raises:
+    UserError: if there is no such config or field, for a value that the
+      trainer refuses, and for two trials that are the same.
+  """
+  made = {}
+  for config, *texts, seed in itertools.product(
+    configs, *axes.values(), range(seeds)
+  ):
+    trial = _make_one(kind, config, dict(zip(axes, texts)), seed, overrides)
+    if trial.name in made:
+      raise UserError(
+        f"Two trials are the same: {trial.name}. Give each value of an axis "
+        "once, and each --config once."
+      )
+    made[trial.name] = trial
+  return [*made.values()]
+
+
+def _make_one(kind, reference, point, seed, overrides):
+  """Returns the trial of one combination."""
+  grid = [
+    overrides_lib.Override(field, text, _GRID) for field, text in point.items()
+  ]
+  config, _ = load_config(reference, overrides, grid)
+  values = {CONFIG: name_of(reference)}
+  with config_files.explaining_missing_fields():
+    config.seed = seed
+    values |= {field: value_of(config, field) for field in point}
+    try:
+      KINDS[kind].trainer.check(config, tf.distribute.get_strategy())
+    except UserError as error:
+      shown = " ".join([f"--config={reference}", *map(str, grid)])
+      raise UserError(f"{shown}: {error}") from error
+  parts = [f"{field}={_text(values[field])}" for field in point]
+  name = "/".join([values[CONFIG], *map(_safe, parts), f"seed_{seed}"])
+  return Trial(kind, name, config, values, seed)
+
+
+def parse_grid(texts: Sequence[str]) -> dict[str, list[str]]:
+  """Returns the axes of a grid, with the texts of their values.
+
+  Args:
+    texts: Each FIELD=VALUE,VALUE,... A comma in brackets is part of a value.
+
+  Raises:
+    UserError: for a text of another form, and for a field that stands twice.
+  """
+  axes = {}
+  for text in texts:
+    field, equals, rest = (part.strip() for part in text.partition("="))
+    values = [value.strip() for value in re.split(r",(?![^([]*[)\]])", rest)]
+    if not (field and equals and all(values)):
+      raise UserError(
+        f"{_GRID}{text} must be a field and its values, such as "
+        f"{_GRID}learning_rate.peak=0.03,0.1"
+      )
+    if field == "seed":
+      raise UserError(
+        f"{_GRID}{text}: the seeds of a sweep are those of --seeds=NUMBER."
+      )
+    if field in axes:
+      raise UserError(
+        f"{_GRID}{text}: {field} has an axis already. Give all its values "
+        "with one flag."
+      )
+    axes[field] = values
+  return axes
+
+
+def name_of(reference: str) -> str:
+  """Returns what the runs of a value of --config are called."""
+  path, _, text = reference.partition(":")
+  words = sorted(word.strip() for word in text.split(",") if word.strip())
+  return "_".join([os.path.splitext(os.path.basename(path))[0], *words])
+
+
+def load_config(
+  reference: str,
+  overrides: Sequence[str] = (),
+  grid: Sequence[overrides_lib.Override] = (),
+) -> tuple[ml_collections.ConfigDict, list[str]]:
+  """Returns the config of a value of --config, with all of --override.
+
+  Args:
+    reference: A file and words.
+    overrides: Each FIELD=VALUE.
+    grid: More of them. They count where `overrides` has the same field.
+
+  Returns:
+    The config, and the sentences of `overrides.override`.
+
+  Raises:
+    UserError: if there is no such config or field, or for a wrong value.
+  """
+  files.check_no_pattern(config=name_of(reference))  # A directory.
+  config = config_files.load(reference)
+  parts = [one.partition("=") for one in overrides]
+  notes = overrides_lib.override(
+    config,
+    [
+      *(
+        overrides_lib.Override(field, value if equals else None, _OVERRIDE)
+        for field, equals, value in parts
+      ),
+      *grid,
+    ],
+  )
+  return config, notes
+
+
+def value_of(config: ml_collections.ConfigDict, field: str) -> Any:
+  """Returns the value of a field such as "data.image_size"."""
+  value = config
+  for name in field.split("."):
+    value = value[name]
+  return value
+
+
+def _text(value):
+  """Returns a value as directories are called by it."""
+  return f"{value}".replace(" ", "") if value != "" else "empty"
+
+
+def _safe(name):
+  return _UNSAFE.sub("_", name)
