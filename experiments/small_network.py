@@ -22,6 +22,7 @@ from keras import layers
 from sklearn import datasets, model_selection
 
 import lookahead_tf
+from trainers import tracing
 from trainers.errors import UserError
 
 TRAINED_ON = 600
@@ -214,22 +215,22 @@ class Training:
 
   def step(self) -> float:
     """Makes one update; returns the loss of its batch before the update."""
-    return float(self._step(next(self._batches)))
+    return float(self._step(tf.constant(next(self._batches))))
 
   def steps(self, count: int) -> None:
     """Makes so many updates.
 
     Raises:
-      UserError: if the loss is not finite.
+      UserError: if it diverges.
     """
     for _ in range(count):
-      _check_finite(self.step())
+      _check(self.step())
 
   def period(self) -> Period:
     """Makes the updates of one period of a Lookahead at the start of one.
 
     Raises:
-      UserError: if the loss is not finite.
+      UserError: if it diverges.
     """
     fast = [self.weights()]
     for _ in range(self.optimizer.sync_period - 1):
@@ -263,7 +264,7 @@ class Training:
     """
     if weights is None:
       weights = self.weights()
-    loss, accuracy = self._measure(weights.astype("float32"))
+    loss, accuracy = self._measure(tf.constant(weights, tf.float32))
     return Evaluation(float(loss), 100 * float(accuracy))
 
 
@@ -272,10 +273,11 @@ def _flat(variables):
   return np.concatenate(parts, dtype="float64")
 
 
-def _check_finite(loss):
-  if not math.isfinite(loss):
+def _check(loss):
+  # A hundred times the loss of guessing, with which training never recovers.
+  if not loss < 100 * math.log(10):
     raise UserError(
-      f"The training diverged: its loss is {loss}. Give a smaller "
+      f"The training diverged: its loss is {loss:g}. Give a smaller "
       "--learning_rate or --momentum."
     )
 
@@ -295,7 +297,7 @@ def _losses(labels, logits):
 def _make_step(model, optimizer):
   data = load_data()
 
-  @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])
+  @tf.function
   def step(batch):
     images = tf.gather(data.train_images, batch)
     labels = tf.gather(data.train_labels, batch)
@@ -305,7 +307,7 @@ def _make_step(model, optimizer):
     optimizer.apply(tape.gradient(loss, variables), variables)
     return loss
 
-  return step
+  return tracing.concrete(step)
 
 
 def _make_measure(model):
@@ -314,7 +316,7 @@ def _make_measure(model):
   shapes = [variable.shape for variable in model.trainable_variables]
   sizes = [math.prod(shape) for shape in shapes]
 
-  @tf.function(input_signature=[tf.TensorSpec([sum(sizes)], tf.float32)])
+  @tf.function
   def measure(weights):
     values = [
       tf.reshape(part, shape)
@@ -329,4 +331,4 @@ def _make_measure(model):
     losses = _losses(data.held_out_labels, logits)
     return tf.reduce_mean(losses), tf.reduce_mean(is_right)
 
-  return measure
+  return tracing.concrete(measure)
