@@ -20,8 +20,8 @@ from trainers.errors import UserError
 _TABLE = "results.md"
 
 
-def define_flags(values: flags.FlagValues) -> None:
-  """Defines --workdir and --seed."""
+def define_workdir(values: flags.FlagValues) -> None:
+  """Defines --workdir."""
   flags_lib.define_path(
     "workdir", f"Directory for {_TABLE} and the figures.", values
   )
@@ -31,26 +31,36 @@ def define_flags(values: flags.FlagValues) -> None:
     "--workdir must name a directory",
     flag_values=values,
   )
+
+
+def define_flags(values: flags.FlagValues) -> None:
+  """Defines --workdir and --seed."""
+  define_workdir(values)
   flags.DEFINE_integer(
     "seed",
     0,
     "Of all random numbers.",
     lower_bound=0,
-    upper_bound=2**32 - 1,
+    upper_bound=2**31 - 1,
     flag_values=values,
   )
 
 
-def run(main: Callable[[flags.FlagValues], None], *define: flags_lib.Define):
+def run(
+  main: Callable[[flags.FlagValues], None],
+  *define: flags_lib.Define,
+  is_random: bool = True,
+) -> None:
   """Parses the command line of an experiment and calls `main`.
 
   Mistakes, Ctrl-C and SIGTERM end the program as they end a trainer.
 
   Args:
     main: A function of the parsed flags.
-    *define: Functions that define flags, beside those of `define_flags`.
+    *define: Functions that define flags, beside --workdir and --seed.
+    is_random: Whether there is anything that --seed decides.
   """
-  for one in (define_flags, *define):
+  for one in (define_flags if is_random else define_workdir, *define):
     one(flags.FLAGS)
   devices.look_for_gpus()
   app.run(
@@ -144,12 +154,13 @@ def describe_run(program: str) -> str:
   )
   cores = len(os.sched_getaffinity(0))
   return (
-    f"{datetime.date.today().isoformat()}, {_processor()}, {cores} cores, "
+    f"{datetime.date.today().isoformat()}, {processor()}, {cores} cores, "
     f"{platform.system()}:\n\n```\n{command}\n```"
   )
 
 
-def _processor():
+def processor() -> str:
+  """Returns the name of the processor of this machine."""
   with open("/proc/cpuinfo") as file:
     for line in file:
       if line.startswith("model name"):

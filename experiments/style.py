@@ -165,6 +165,7 @@ def draw_heat_maps(
   label: str,
   text: str = "{:.1f}",
   limits: tuple[float, float] | None = None,
+  log: bool = False,
   missing: str = "diverged",
 ) -> None:
   """Draws tables of numbers as heat maps with one colour scale for all.
@@ -179,13 +180,15 @@ def draw_heat_maps(
     text: Format of the value that is written in a cell; "" for none.
     limits: The values where the colour scale ends, beyond which all values have
       the colour of the end; by default the least and the greatest.
+    log: Whether the colour scale is logarithmic; then values are positive.
     missing: See `maps`.
   """
   tables = {title: np.asarray(rows, "float64") for title, rows in maps.items()}
   finite = [table[np.isfinite(table)] for table in tables.values()]
-  every = np.concatenate([*finite, [] if any(map(len, finite)) else [0.0]])
+  every = np.concatenate([*finite, [] if any(map(len, finite)) else [1.0]])
   low, high = limits or (every.min(), every.max())
-  scale = matplotlib.colors.Normalize(low, high if high > low else low + 1)
+  kind = matplotlib.colors.LogNorm if log else matplotlib.colors.Normalize
+  scale = kind(low, high if high > low else low + 1)
   colormap = matplotlib.colormaps[_COLOR_MAP].with_extremes(bad="0.85")
   for i, (axis, (title, table)) in enumerate(zip(axes, tables.items())):
     image = axis.imshow(

@@ -8,9 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 import matplotlib
 
 from benchmarks.harness.interleaving import Ratio
-
-matplotlib.use("Agg")  # There may be no screen.
-from matplotlib import pyplot as plt
+from experiments import style
 
 _LINE_STYLES = ("--", ":")
 
@@ -63,14 +61,12 @@ def draw_ratios(
   bottom = 1 - 1.5 * max(0.25 * (top - 1), depth)
   columns = min(2, len(panels))
   rows = -(-len(panels) // columns)
-  figure, axes = plt.subplots(
+  figure, axes = style.plt.subplots(
     rows,
     columns,
     figsize=(max(8, 5.5 * columns), 3.2 * rows + 0.6),
-    dpi=120,
     sharey=True,
     squeeze=False,
-    layout="constrained",
   )
   for axis in axes.flat[len(panels) :]:
     axis.set_visible(False)
@@ -85,8 +81,7 @@ def draw_ratios(
   for row in axes:
     row[0].set_ylabel(label)
   _draw_legend(figure, names, lines)
-  figure.savefig(path)
-  plt.close(figure)
+  style.save(figure, path)
 
 
 def _draw_group(axis, position, group, names, lines, top):
@@ -111,11 +106,11 @@ def _draw_group(axis, position, group, names, lines, top):
       fontsize=8,
       bbox={"color": "white", "alpha": 0.7, "pad": 0.5},
     )
-  for style, name in zip(_LINE_STYLES, lines):
+  for line, name in zip(_LINE_STYLES, lines):
     if name in group.lines:
       value = group.lines[name]
       axis.hlines(
-        value, position - 0.45, position + 0.45, color="black", ls=style, lw=1
+        value, position - 0.45, position + 0.45, color="black", ls=line, lw=1
       )
 
 
@@ -125,8 +120,8 @@ def _draw_legend(figure, names, lines):
     for i, name in enumerate(names)
   ]
   handles += [
-    matplotlib.lines.Line2D([], [], color="black", ls=style, lw=1, label=name)
-    for style, name in zip(_LINE_STYLES, lines)
+    matplotlib.lines.Line2D([], [], color="black", ls=line, lw=1, label=name)
+    for line, name in zip(_LINE_STYLES, lines)
   ]
   figure.legend(
     handles=handles,
@@ -152,25 +147,22 @@ def draw_speeds(
   """
   columns = min(3, len(panels))
   rows = -(-len(panels) // columns)
-  figure, axes = plt.subplots(
+  figure, axes = style.plt.subplots(
     rows,
     columns,
     figsize=(max(6, 4.6 * columns), 2.8 * rows),
-    dpi=120,
     squeeze=False,
-    layout="constrained",
   )
   for axis in axes.flat[len(panels) :]:
     axis.set_visible(False)
   for axis, (title, seconds) in zip(axes.flat, panels.items()):
     for name, values in seconds.items():
       speeds = [1 / value for value in values]
-      color = "C7" if name in others else "C0"
+      color = style.GRAY if name in others else style.BLUE
       axis.barh(name, statistics.median(speeds), color=color, alpha=0.6)
       axis.plot(speeds, [name] * len(speeds), "o", color=color, markersize=3)
     axis.invert_yaxis()
     axis.set_title(textwrap.fill(title, 45), fontsize=10)
     axis.set_xlabel("per second (dots: rounds)")
     axis.spines[["top", "right"]].set_visible(False)
-  figure.savefig(path)
-  plt.close(figure)
+  style.save(figure, path)

@@ -14,6 +14,8 @@ from typing import Any
 import tabulate
 from absl import flags
 
+from experiments import results
+
 _RESULTS = flags.DEFINE_string(
   "results",
   str(pathlib.Path(__file__).parents[1] / "results"),
@@ -78,7 +80,7 @@ class Report:
       ),
       "date": datetime.date.today().isoformat(),
       "machine": (
-        f"{_processor()}, {cores()} cores, {_memory() / 2**30:.0f} GiB, "
+        f"{results.processor()}, {cores()} cores, {_memory() / 2**30:.0f} GiB, "
         f"{platform.system()} {platform.release()}"
       ),
     }
@@ -111,14 +113,6 @@ class Report:
   def show(self) -> None:
     """Prints what NAME.md holds, and where it is."""
     print(f"\n{self._text}\nWritten to {self.path('.md')}")
-
-
-def _processor():
-  with open("/proc/cpuinfo") as file:
-    for line in file:
-      if line.startswith("model name"):
-        return line.split(":", 1)[1].strip()
-  return platform.machine()
 
 
 def _memory():

@@ -59,6 +59,7 @@ class ResultsTest(tf.test.TestCase, parameterized.TestCase):
 
   @parameterized.parameters(
     (["--seed=-1"], "--seed"),
+    ([f"--seed={2**31}"], "--seed"),
     (["--seed=x"], "Received: 'x'"),
     (["--sed=1"], "Did you mean --seed?"),
     (["more"], "['more']"),
