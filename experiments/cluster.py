@@ -5,9 +5,13 @@ this machine does, in the same directory, which all machines see; so a trial
 whose process or machine was lost goes on from its last checkpoint.
 """
 
+import contextlib
 import functools
+import io
 import os
 import pathlib
+import re
+import shutil
 import socket
 from collections.abc import Sequence
 
@@ -25,6 +29,8 @@ LOCAL = "local"
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 # How often a trial is started again whose process or machine is lost.
 _RESTARTS = 10
+_TIMEOUT = 10  # Seconds for a cluster to answer.
+_RECORDS = "ray"  # Directory below that of the sweep, while Ray trains.
 _SCORES = "scores"  # What a trial reports.
 
 
@@ -56,7 +62,22 @@ def define_flags(values: flags.FlagValues) -> None:
 
 
 def read_resources(values: flags.FlagValues) -> dict[str, float]:
-  """Returns what Ray sets aside for a trial, as the flags say."""
+  """Returns what Ray sets aside for a trial, as the flags say.
+
+  Raises:
+    UserError: for a flag that has no use with or without --cluster.
+  """
+  for name in ("cpus_per_trial", "gpus_per_trial"):
+    if values.cluster is None and values[name].value is not None:
+      raise UserError(
+        f"--{name} goes with --cluster: --processes=NUMBER says "
+        "how many trials train at a time on this machine."
+      )
+  if values.cluster is not None and values.processes is not None:
+    raise UserError(
+      "--processes goes without --cluster: --cpus_per_trial and "
+      "--gpus_per_trial say how many trials fit a machine of a cluster."
+    )
   cpus, gpus = values.cpus_per_trial, values.gpus_per_trial
   return {"cpu": 1.0 if cpus is None else cpus, "gpu": gpus or 0.0}
 
@@ -109,7 +130,6 @@ def _import_ray():
   # What Ray reads when it is imported: no report to its makers, and a Ctrl-C
   # is the sweep's.
   os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-  os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
   os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
   try:
     import ray
@@ -130,6 +150,8 @@ def _connect(ray, address):
       "num_cpus": len(os.sched_getaffinity(0)),
       "include_dashboard": False,
     }
+  else:
+    _check_listening(address)
   try:
     ray.init(
       **own,
@@ -140,6 +162,22 @@ def _connect(ray, address):
   except Exception as error:  # Ray raises many kinds.
     raise UserError(
       f"--cluster={address} cannot be used: {first_line(error)}"
+    ) from error
+
+
+def _check_listening(address):
+  """Raises a UserError if nothing listens there: Ray would try for minutes."""
+  place = re.fullmatch(r"(?:ray://)?\[?([^/]+?)\]?:(\d+)", address)
+  if place is None:
+    raise UserError(
+      f"--cluster must be {LOCAL}, or HOST:PORT of a Ray cluster. Received: "
+      f"{address!r}"
+    )
+  try:
+    socket.create_connection(place.groups(), _TIMEOUT).close()
+  except (OSError, OverflowError) as error:
+    raise UserError(
+      f"--cluster={address} cannot be reached: {first_line(error)}"
     ) from error
 
 
@@ -193,10 +231,11 @@ def _tune(tune, trials, sweep, resources, setup, rule, progress):
       finish(trial, outcomes.STOPPED, _why(rule, score, trial.last_result))
 
     def on_trial_error(self, iteration, trials, trial, **info):
+      why = first_line(trial.get_error())
       finish(
         trial,
         outcomes.FAILED,
-        f"Ray lost its process or its machine {_RESTARTS + 1} times.",
+        f"Ray gave it up after {_RESTARTS} restarts: {why}",
       )
 
   def _of(trial):
@@ -219,14 +258,18 @@ def _tune(tune, trials, sweep, resources, setup, rule, progress):
       reuse_actors=True,
     ),
     run_config=tune.RunConfig(
-      name="ray",
+      name=_RECORDS,
       storage_path=sweep,
       failure_config=tune.FailureConfig(max_failures=_RESTARTS),
       callbacks=[Watch()],
       verbose=0,
     ),
   )
-  tuner.fit()
+  # Ray Tune prints what the progress bar shows already.
+  with contextlib.redirect_stdout(io.StringIO()):
+    tuner.fit()
+  # Ray's own records say nothing that the trials do not.
+  shutil.rmtree(os.path.join(sweep, _RECORDS), ignore_errors=True)
   return over
 
 

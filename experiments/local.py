@@ -207,6 +207,7 @@ class _Pool:
   def _end(self):
     for worker in filter(None, self._workers):
       worker.process.kill()  # It waits for a trial, or nobody waits for it.
+      worker.process.join()
 
 
 def _work(link, sweep, setup, threads):

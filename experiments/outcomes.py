@@ -203,13 +203,14 @@ def _output_in(directory: str) -> Iterator[None]:
   """
   os.makedirs(directory, exist_ok=True)
   with contextlib.ExitStack() as stack:
-    log = stack.enter_context(open(log_of(directory), "a"))
-    for stream in (sys.stdout, sys.stderr):
-      stream.flush()
-      number = stream.fileno()
+    log = stack.enter_context(open(log_of(directory), "a", buffering=1))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for number in (1, 2):
       before = os.dup(number)
       stack.callback(os.close, before)
       stack.callback(os.dup2, before, number)
-      stack.callback(stream.flush)
       os.dup2(log.fileno(), number)
+    stack.enter_context(contextlib.redirect_stdout(log))
+    stack.enter_context(contextlib.redirect_stderr(log))
     yield

@@ -69,7 +69,7 @@ class Judge:
       direction="maximize" if self._score.best is max else "minimize",
       pruner=pruners.MedianPruner()
       if rule == MEDIAN
-      else pruners.SuccessiveHalvingPruner(),
+      else pruners.SuccessiveHalvingPruner(min_resource=1),
     )
     for outcome in over:
       self._add(outcome)

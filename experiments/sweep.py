@@ -4,10 +4,11 @@ python -m experiments.sweep --workdir=runs/sweep \
     --config=configs/digits.py:sgd --config=configs/digits.py:lookahead \
     --grid=learning_rate.peak=0.03,0.1,0.3 --override=num_epochs=3
 
-Each --config and each --grid is an axis, and so are --seeds. The trials run in
-processes of this machine, or with --cluster on a Ray cluster. The work directory
-keeps each trial, the table results.md, a figure, and the scores for TensorBoard's
-HParams; the same command goes on where it stopped. See docs/sweeps.md.
+The configs and each --grid are an axis; --seeds repeats each combination. The
+trials run in processes of this machine, or with --cluster on a Ray cluster. The
+work directory keeps each trial, the table results.md, a figure, and the scores
+for TensorBoard's HParams; the same command goes on where it stopped. See
+docs/sweeps.md.
 """
 
 import functools
@@ -112,6 +113,7 @@ def main(values: flags.FlagValues) -> None:
   """Trains as the flags say, then reports; fails if a trial has failed."""
   files.check_no_pattern(workdir=values.workdir)
   setup = make_setup(values)
+  resources = cluster.read_resources(values)
   # The trials have the GPUs, and this process checks and reports alone.
   tf.config.set_visible_devices([], "GPU")
   axes = trials.parse_grid(values.grid)
@@ -126,13 +128,13 @@ def main(values: flags.FlagValues) -> None:
   todo = trials.make(
     values.trainer, values.config, axes, values.seeds, values.override
   )
-  run = local.run
   options = {"setup": setup, "rule": values.stop_early}
   if values.cluster is None:
-    options["processes"] = values.processes
+    run = functools.partial(local.run, processes=values.processes)
   else:
-    run = functools.partial(cluster.run, address=values.cluster)
-    options["resources"] = cluster.read_resources(values)
+    run = functools.partial(
+      cluster.run, address=values.cluster, resources=resources
+    )
   check_workdir(values.workdir)
   with (
     errors.saying_how_to_go_on(),
@@ -148,8 +150,8 @@ def main(values: flags.FlagValues) -> None:
     raise UserError(
       "\n".join(
         [
-          f"{len(failed)} of {len(found)} trials failed. The same command tries "
-          "them again.",
+          f"{len(failed)} of {len(found)} trials failed. The same command "
+          "tries them again.",
           *map(progress.describe_failure, failed),
         ]
       )
@@ -182,8 +184,8 @@ def check_workdir(directory: str) -> None:
   """Raises a UserError if a directory is that of a run of a trainer."""
   if workdir.read(directory, "config") is not None:
     raise UserError(
-      f"--workdir={directory} holds a run of a trainer: give a sweep a directory "
-      "of its own."
+      f"--workdir={directory} holds a run of a trainer: give a sweep a "
+      "directory of its own."
     )
 
 

@@ -14,7 +14,7 @@ from experiments import outcomes, report, results, style
 from experiments.outcomes import Outcome
 from experiments.score import Score
 from experiments.trials import CONFIG, KINDS
-from trainers import metrics
+from trainers import metrics, summary
 
 _HPARAMS = "hparams"  # Directory below that of the sweep.
 _COLUMNS = 3  # Of heat maps.
@@ -229,11 +229,27 @@ def _draw_lines(groups, name, score, written):
         axis,
         [place for (place,) in places],
         [[score.factor * v for v in cells[place]] for place in places],
-        label=title,
+        label=title or score.name,
         color=colors[title],
         marker=style.MARKERS[i % len(style.MARKERS)],
       )
   positions = [place for cells in groups.values() for (place,) in cells]
+  without = [
+    place
+    for cells in groups.values()
+    for (place,), finals in cells.items()
+    if not finals
+  ]
+  if without:
+    axis.plot(
+      without,
+      [0.03] * len(without),
+      "x",
+      transform=axis.get_xaxis_transform(),  # Above the horizontal axis.
+      color=style.GRAY,
+      markeredgewidth=2,
+      label="no trial finished",
+    )
   is_wide = min(positions) > 0 and max(positions) >= 8 * min(positions)
   axis.set(
     xscale="log" if is_wide else "linear",
@@ -243,17 +259,15 @@ def _draw_lines(groups, name, score, written):
   ticks = sorted(set(positions))
   axis.set_xticks(ticks, [_shown(tick) for tick in ticks])
   axis.minorticks_off()
-  if len(groups) > 1:
+  if len(groups) > 1 or without:
     style.add_legend(figure, columns=2)
   written.save(figure, "scores")
 
 
 def _how_to_browse(directory):
   path = os.path.join(directory, _HPARAMS)
-  return (
-    "All trials in a browser, by TensorBoard's HParams: "
-    f"`python -m tensorboard.main --logdir={path}`"
-  )
+  command = summary.command("tensorboard.main", f"--logdir={path}")
+  return f"All trials in a browser, by TensorBoard's HParams: `{command}`"
 
 
 def _told(name, value):

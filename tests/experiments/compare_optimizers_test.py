@@ -3,7 +3,7 @@ import os
 import tensorflow as tf
 from absl.testing import parameterized
 
-from experiments import compare_optimizers, trials
+from experiments import compare_optimizers
 from tests.trainers import command_line
 
 
@@ -53,30 +53,6 @@ class CompareOptimizersTest(tf.test.TestCase, parameterized.TestCase):
     )
     self.assertStartsWith(text, "Error: --workdir")
     self.assertIn(message, text)
-
-  def test_names(self):
-    for reference, name in (
-      ("configs/multi30k.py:no_warmup, adam", "multi30k_adam_no_warmup"),
-      ("a/b/digits.py", "digits"),
-      ("digits.py:", "digits"),
-    ):
-      self.assertEqual(trials.name_of(reference), name)
-
-  def test_overrides(self):
-    config, notes = trials.load_config(
-      f"{command_line.ROOT}/configs/wmt14.py:base,adam",
-      [
-        "data.test_split=none",
-        "eval_sentences=None",
-        "num_steps=7",
-        "lookahead.sync_period=3",
-      ],
-    )
-    self.assertIsNone(config.data.test_split)
-    self.assertIsNone(config.eval_sentences)
-    self.assertEqual(config.num_steps, 7)
-    self.assertEqual(config.lookahead.sync_period, 3)
-    self.assertLen(notes, 1)
 
 
 if __name__ == "__main__":

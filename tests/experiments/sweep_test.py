@@ -1,0 +1,133 @@
+import json
+import os
+import unittest
+from unittest import mock
+
+import tensorflow as tf
+from absl.testing import parameterized
+
+from experiments import local, outcomes, sweep
+from tests.trainers import command_line
+
+try:
+  import ray
+except ImportError:
+  ray = None
+
+_SGD = f"--config={command_line.ROOT}/configs/digits.py:sgd"
+_RATES = "--grid=learning_rate.peak=0.1,0.3"
+
+
+def _fail_second(trials, directory, **options):
+  """Stands in for `local.run`: the second trial fails."""
+  del options
+  for i, trial in enumerate(trials):
+    status = outcomes.FAILED if i == 1 else outcomes.FINISHED
+    outcomes.write(trial, directory, status, "No data." * (status == "failed"))
+    with open(f"{trial.workdir(directory)}/metrics.jsonl", "w") as file:
+      line = {"step": 1, "epoch": 1, "train/loss": 1.0, "eval/accuracy": 0.5}
+      file.write(json.dumps(line) + "\n")
+  return [outcomes.read(trial, directory) for trial in trials]
+
+
+class SweepTest(tf.test.TestCase, parameterized.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.workdir = os.path.join(self.get_temp_dir(), "sweep")
+
+  def _last_words(self, *arguments, config=_SGD):
+    status, text = command_line.last_words(
+      lambda: command_line.run(
+        sweep.main,
+        [config, f"--workdir={self.workdir}", *arguments],
+        sweep.define_flags,
+      )
+    )
+    self.assertEqual(status, 1)
+    self.assertStartsWith(text, "Error: ")
+    return text
+
+  @parameterized.parameters(
+    (["--grid=learning_rate.peek=1"], "Did you mean --grid=learning_rate.peak"),
+    (["--grid=num_epochs=x"], "--grid=num_epochs=x"),
+    (["--grid=num_epochs="], "--grid=num_epochs= must be a field and its"),
+    (["--grid=learning_rate.peak=1,-1"], "must be positive. Received: -1"),
+    ([], "nothing to sweep"),
+    ([_RATES, "--override=batch_size=16"], "--override=global_batch_size"),
+    ([_RATES, "--seeds=0"], "--seeds must be a positive integer"),
+    ([_RATES, "--processes=0"], "--processes must be a positive integer"),
+    ([_RATES, "--stop_early=mean"], "none|median|halving"),
+    ([_RATES, "--strategy=multi_worker"], "Received: --strategy=multi_worker"),
+    ([_RATES, "--tpu=local"], "Received: --tpu=local"),
+    ([_RATES, "--cpus_per_trial=2"], "--cpus_per_trial goes with --cluster"),
+    ([_RATES, "--gpus_per_trial=0"], "--gpus_per_trial goes with --cluster"),
+    (
+      [_RATES, "--cluster=local", "--processes=2"],
+      "--processes goes without --cluster",
+    ),
+    ([_RATES, "--epochs=3"], "Did you mean --override=num_epochs=3?"),
+    ([_RATES, "more"], "['more']"),
+  )
+  def test_a_mistake_ends_with_one_sentence(self, arguments, message):
+    text = self._last_words(*arguments)
+    self.assertIn(message, text)
+    self.assertLen(text.splitlines(), 1)
+    self.assertFalse(os.path.exists(self.workdir))
+
+  def test_without_ray(self):
+    with mock.patch.dict("sys.modules", ray=None):
+      text = self._last_words(_RATES, "--cluster=local")
+    self.assertIn("lookahead-tf[cluster]", text)
+
+  @unittest.skipIf(ray is None, "Ray is not installed")
+  @parameterized.parameters(
+    ("127.0.0.1:9", "--cluster=127.0.0.1:9 cannot be reached"),
+    ("127.0.0.1", "Received: '127.0.0.1'"),
+    ("127.0.0.1:99999", "--cluster=127.0.0.1:99999 cannot be reached"),
+  )
+  def test_a_cluster_that_is_not_there(self, address, message):
+    text = self._last_words(_RATES, f"--cluster={address}")
+    self.assertIn(message, text)
+    self.assertLen(text.splitlines(), 1)
+
+  def test_a_trial_that_fails(self):
+    with mock.patch.object(local, "run", _fail_second):
+      text = self._last_words(_RATES)
+    first, second = text.splitlines()
+    self.assertIn("1 of 2 trials failed", first)
+    self.assertIn("digits_sgd/learning_rate.peak=0.3/seed_0: No data.", second)
+    self.assertIn(
+      f"learning_rate.peak=0.3{os.sep}seed_0{os.sep}log.txt", second
+    )
+    self.assertIn("results.md", os.listdir(self.workdir))
+    # Another sweep cannot have the directory; more values of an axis can.
+    with mock.patch.object(local, "run", _fail_second):
+      text = self._last_words("--grid=num_epochs=1,2")
+      self.assertIn("sweep.fields", text)
+      text = self._last_words("--grid=learning_rate.peak=0.1,0.3,1")
+      self.assertIn("1 of 3 trials failed", text)
+
+  def test_the_directory_of_a_run(self):
+    os.makedirs(self.workdir)
+    with open(os.path.join(self.workdir, "config.json"), "w") as file:
+      file.write("{}")
+    self.assertIn("holds a run of a trainer", self._last_words(_RATES))
+
+  def test_options(self):
+    with mock.patch.object(local, "run", side_effect=_fail_second) as run:
+      self._last_words(
+        _RATES,
+        "--processes=3",
+        "--stop_early=median",
+        "--deterministic",
+        "--data_dir=here",
+      )
+    _, options = run.call_args
+    self.assertEqual(options["processes"], 3)
+    self.assertEqual(options["rule"], "median")
+    self.assertTrue(options["setup"].deterministic)
+    self.assertEqual(options["setup"].data_dir, os.path.abspath("here"))
+
+
+if __name__ == "__main__":
+  tf.test.main()
