@@ -43,7 +43,7 @@ class Form:
     momenta: Momenta, in order.
     period_rates: Learning rates of the runs at several k and alpha, some of
       `rates`.
-    periods: The values of k.
+    periods: The values of k. Where there are none, nor are such runs.
     step_sizes: The values of alpha, less than 1.
     seeds: Runs of each combination.
     spread: Points of accuracy below the best one where colours end.
@@ -71,7 +71,7 @@ FORMS = {
     rates=(0.03, 0.1, 0.3, 1.0),
     momenta=(0.9, 0.95, 0.98),
     period_rates=(0.1, 0.3, 1.0),
-    periods=(5, 10, 20),
+    periods=(5, 10),
     step_sizes=(0.2, 0.5, 0.8),
     seeds=2,
     spread=15.0,
@@ -88,7 +88,7 @@ FORMS = {
     rates=(0.1, 0.3, 1.0),
     momenta=(0.9, 0.98),
     period_rates=(1.0,),
-    periods=(5, 20),
+    periods=(5,),
     step_sizes=(0.2, 0.5, 0.8),
     seeds=1,
     spread=20.0,
@@ -165,14 +165,15 @@ def main(values: flags.FlagValues) -> None:
         f"them again. The first: {failed[0].reason} Log: {failed[0].log}"
       )
     written.save(_draw_rates(found, form), "rates")
-    written.save(_draw_periods(found, form), "periods")
+    if form.periods:
+      written.save(_draw_periods(found, form), "periods")
     written.write(*_report(found, form, values.data))
 
 
 def make_trials(form: Form) -> list[trials.Trial]:
   """Returns the runs at each rate and momentum, and those at each k and alpha.
 
-  k = 5, alpha = .5 and the momentum of the config are in both.
+  Some are in both: those of the configs' k and alpha.
   """
 
   def texts(numbers):
