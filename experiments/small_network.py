@@ -210,7 +210,7 @@ class Training:
       variable.assign(value)
     self.optimizer.learning_rate = learning_rate
     if isinstance(self.optimizer, lookahead_tf.Lookahead):
-      self.optimizer.reset_slow_weights()
+      self.optimizer.start_period()
     self._batches = _endless_batches(seed)
 
   def step(self) -> float:

@@ -39,8 +39,8 @@ from lookahead_tf.backends import backend
 # which is theta to the bit for alpha = 1, leaves a weight that did not move
 # where it is, and takes as many passes over memory as (1). For alpha = 0 (1) is
 # phi to the bit, and (2) rounds: over many periods weights would drift away
-# from the initial ones. So there phi itself is taken, by a choice that XLA makes
-# a part of the kernel.
+# from the initial ones. So there phi itself is taken. XLA makes this choice a
+# part of the kernel.
 
 
 def wide(dtype: Any) -> str:
