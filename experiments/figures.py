@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from experiments import style
 from experiments.score import Score
 from trainers import metrics
@@ -24,16 +26,14 @@ def draw_curves(
   colors = style.colors(lines)
   shown = []
   for name, runs in lines.items():
-    losses = [metrics.column(run, "train/loss")[1] for run in runs]
-    scores = [score.values(run) for run in runs]
-    shown += scores
-    for axis, column, values in (
-      (left, "train/loss", losses),
-      (right, score.column, scores),
+    shown += [score.values(run) for run in runs]
+    for axis, column, factor in (
+      (left, "train/loss", 1.0),
+      (right, score.column, score.factor),
     ):
-      epochs = metrics.column(runs[0], column)[0]
+      epochs, values = _at_epochs_of_first(runs, column)
       style.draw_band(
-        axis, epochs, list(zip(*values)), label=name, color=colors[name]
+        axis, epochs, factor * values, label=name, color=colors[name]
       )
   left.set(xlabel="epoch", ylabel="training loss")
   right.set(xlabel="epoch", ylabel=score.label)
@@ -47,6 +47,21 @@ def draw_curves(
   )
   style.add_legend(figure, columns=2)
   style.save(figure, path)
+
+
+def _at_epochs_of_first(runs, column):
+  """Returns the epochs of the first run, and all runs' values there.
+
+  The seed of a language model decides how many steps an epoch has. So runs may
+  have their metrics at different epochs: values between two of them are
+  interpolated.
+
+  Returns:
+    Arrays of the shapes (epochs,) and (epochs, runs).
+  """
+  columns = [metrics.column(run, column) for run in runs]
+  epochs = np.array(columns[0][0])
+  return epochs, np.stack([np.interp(epochs, *one) for one in columns], axis=1)
 
 
 def draw_learning_rates(

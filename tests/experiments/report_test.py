@@ -77,6 +77,22 @@ class ReportTest(tf.test.TestCase):
     # From the best to the worst of the last two thirds.
     self.assertAllClose(axis.get_ylim(), (29.5, 42.0))
 
+  def test_curves_of_runs_whose_epochs_have_other_numbers_of_steps(self):
+    runs = [
+      [
+        {"epoch": epoch, "train/loss": 2 * epoch, "eval/accuracy": 0.5}
+        for epoch in epochs
+      ]
+      for epochs in ((1.0, 2.0), (0.5, 1.5, 2.5))
+    ]
+    with mock.patch.object(style, "save") as save:
+      figures.draw_curves({"a": runs}, ACCURACY, "a.png")
+    left, right = save.call_args.args[0].axes
+    for axis, expected in ((left, [2.0, 4.0]), (right, [50.0, 50.0])):
+      (line,) = axis.get_lines()
+      self.assertAllClose(line.get_xdata(), [1.0, 2.0])
+      self.assertAllClose(line.get_ydata(), expected)
+
   def _write_run(self, *path, accuracies, examples=100):
     workdir = os.path.join(self.directory, *path)
     os.makedirs(workdir)
