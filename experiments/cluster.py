@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 from absl import flags
 
-from experiments import outcomes, stopping
+from experiments import outcomes, results, stopping
 from experiments.outcomes import Outcome, Setup
 from experiments.progress import Progress
 from experiments.trials import KINDS, Trial
@@ -147,7 +147,7 @@ def _connect(ray, address):
   if address == LOCAL:
     own = {
       "address": LOCAL,
-      "num_cpus": len(os.sched_getaffinity(0)),
+      "num_cpus": results.count_cores(),
       "include_dashboard": False,
     }
   else:

@@ -18,7 +18,7 @@ from multiprocessing import connection
 import tensorflow as tf
 import tqdm
 
-from experiments import outcomes, stopping
+from experiments import outcomes, results, stopping
 from experiments.outcomes import Outcome, Setup
 from experiments.progress import Progress
 from experiments.trials import Trial
@@ -27,11 +27,6 @@ from trainers import errors, signals
 _POLL = 0.2  # Seconds until a signal is noticed.
 # tqdm reads them: the bar of a trainer has few lines in a log file.
 _QUIET = {"TQDM_MININTERVAL": "1e9", "TQDM_MAXINTERVAL": "1e9"}
-
-
-def count_cores() -> int:
-  """Returns how many processors this process may use."""
-  return len(os.sched_getaffinity(0))
 
 
 def run(
@@ -64,7 +59,7 @@ def run(
   over, waiting = stopping.split(trials, sweep, rule)
   if waiting:
     judge = stopping.Judge(rule, trials[0].kind, over.values())
-    most = processes or len(_gpus()) or count_cores()
+    most = processes or len(_gpus()) or results.count_cores()
     with Progress(trials, over.values()) as progress:
       size = min(most, len(waiting))
       pool = _Pool(size, sweep, setup or Setup(), judge, progress)
@@ -135,7 +130,7 @@ class _Pool:
     if gpus := _gpus():
       own = gpus[place :: self._size] or [gpus[place % len(gpus)]]
       environment["CUDA_VISIBLE_DEVICES"] = ",".join(own)
-    threads = max(1, count_cores() // self._size)
+    threads = max(1, results.count_cores() // self._size)
     process = context.Process(
       target=_work, args=(there, self._sweep, self._setup, threads), daemon=True
     )

@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import os
 import platform
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -123,7 +124,8 @@ def writing(directory: str, program: str) -> Iterator[Results]:
     path = os.path.join(directory, _TABLE)
     if os.path.exists(path):
       with open(path, errors="replace") as file:
-        is_own = f" -m experiments.{program} " in file.read()
+        command = rf" -m experiments\.{program}\s"
+        is_own = re.search(command, file.read()) is not None
       if not is_own:
         raise UserError(
           f"--workdir={directory} has the {_TABLE} of another program than "
@@ -152,17 +154,25 @@ def describe_run(program: str) -> str:
   command = shlex.join(
     ["python", "-m", f"experiments.{program}", *sys.argv[1:]]
   )
-  cores = len(os.sched_getaffinity(0))
   return (
-    f"{datetime.date.today().isoformat()}, {processor()}, {cores} cores, "
+    f"{datetime.date.today().isoformat()}, {processor()}, {count_cores()} "
+    "cores, "
     f"{platform.system()}:\n\n```\n{command}\n```"
   )
 
 
 def processor() -> str:
   """Returns the name of the processor of this machine."""
-  with open("/proc/cpuinfo") as file:
+  # Linux alone has the file.
+  with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
     for line in file:
       if line.startswith("model name"):
         return line.split(":", 1)[1].strip()
-  return platform.machine()
+  return platform.processor() or platform.machine()
+
+
+def count_cores() -> int:
+  """Returns how many processors this process may use."""
+  if hasattr(os, "sched_getaffinity"):  # Not on macOS.
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
