@@ -63,7 +63,7 @@ def run(
     with Progress(trials, over.values()) as progress:
       size = min(most, len(waiting))
       pool = _Pool(size, sweep, setup or Setup(), judge, progress)
-      over |= pool.run(waiting)
+      over |= pool.run(waiting, len(over))
   return [over[trial.name] for trial in trials]
 
 
@@ -93,8 +93,13 @@ class _Pool:
     self._workers: list[_Worker | None] = [None] * size
     self._over: dict[str, Outcome] = {}
 
-  def run(self, trials: Sequence[Trial]) -> dict[str, Outcome]:
-    """Trains all; returns their outcomes by name."""
+  def run(self, trials: Sequence[Trial], before: int) -> dict[str, Outcome]:
+    """Trains all; returns their outcomes by name.
+
+    Args:
+      trials: To be trained.
+      before: How many others were over before.
+    """
     waiting = [*trials][::-1]
     try:
       with signals.Watch(self._progress.tell) as watch:
@@ -104,7 +109,7 @@ class _Pool:
               self._give(place, waiting.pop())
           self._listen()
           if watch.number:
-            self._stop(watch.number, len(trials))
+            self._stop(watch.number, before, len(trials))
     finally:
       self._end()
     return self._over
@@ -186,7 +191,7 @@ class _Pool:
       )
       self._finish(worker.trial)
 
-  def _stop(self, number, total):
+  def _stop(self, number, before, count):
     """Has the trials under way save a checkpoint, and raises what ends all."""
     for worker in filter(None, self._workers):
       worker.process.terminate()
@@ -196,8 +201,8 @@ class _Pool:
       worker.process.join()
     raise errors.stopped_by(
       number,
-      f"Stopped by {signals.NAMES[number]} with {len(self._over)} of {total} "
-      "trials over: run the same command again to go on.",
+      f"Stopped by {signals.NAMES[number]} with {before + len(self._over)} of "
+      f"{before + count} trials over: run the same command again to go on.",
     )
 
   def _end(self):

@@ -13,7 +13,7 @@ from experiments.outcomes import Setup
 from tests.experiments import programs
 from tests.processes import Program
 from tests.trainers import command_line
-from trainers import devices, metrics
+from trainers import devices, errors, metrics
 
 _DIGITS = f"{command_line.ROOT}/configs/digits.py"
 
@@ -75,6 +75,21 @@ class OneProcessTest(tf.test.TestCase):
     over = [0, 2]
     again = local.run([self.trials[i] for i in over], self.sweep)
     self.assertEqual(again, [self.found[i] for i in over])
+
+  def test_a_stop_counts_what_was_over_before(self):
+    (new,) = trials.make(
+      "image_classification",
+      [f"{_DIGITS}:sgd"],
+      {"learning_rate.peak": ["0.3"]},
+    )
+    watch = mock.MagicMock()
+    watch.__enter__.return_value.number = signal.SIGTERM
+    with (
+      mock.patch.object(local.signals, "Watch", return_value=watch),
+      mock.patch.multiple(local._Pool, _give=mock.Mock(), _listen=mock.Mock()),
+      self.assertRaisesRegex(errors.Interrupted, "with 2 of 3 trials over"),
+    ):
+      local.run([self.trials[0], self.trials[2], new], self.sweep)
 
 
 class StoppedTest(tf.test.TestCase):
