@@ -3,7 +3,7 @@
 python3.11 run.py demo    trains a classifier with SGD and with Lookahead
 python3.11 run.py test    runs all tests
 python3.11 run.py lint    checks style and format
-python3.11 run.py docs    builds the site, site/index.html
+python3.11 run.py docs    builds the site, site/html/index.html
 
 The first call makes .venv beside this file and installs into it: with CUDA's
 libraries too if nvidia-smi shows a GPU. Further arguments go to the program:
@@ -33,7 +33,10 @@ COMMANDS = {
     ["-m", "ruff", "format", "--check", "."],
   ],
   "docs": [
-    ["-m", "sphinx", "-W", "--keep-going", "-q", "-c", "docs", ".", "site"],
+    [
+      *("-m", "sphinx", "-M", "html", ".", "site", "-c", "docs"),
+      *("-W", "--keep-going", "-q"),
+    ],
   ],
 }
 
