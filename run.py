@@ -3,6 +3,7 @@
 python3.11 run.py demo    trains a classifier with SGD and with Lookahead
 python3.11 run.py test    runs all tests
 python3.11 run.py lint    checks style and format
+python3.11 run.py docs    builds the site, site/html/index.html
 
 The first call makes .venv beside this file and installs into it: with CUDA's
 libraries too if nvidia-smi shows a GPU. Further arguments go to the program:
@@ -31,6 +32,12 @@ COMMANDS = {
     ["-m", "ruff", "check", "."],
     ["-m", "ruff", "format", "--check", "."],
   ],
+  "docs": [
+    [
+      *("-m", "sphinx", "-M", "html", ".", "site", "-c", "docs"),
+      *("-W", "--keep-going", "-q"),
+    ],
+  ],
 }
 
 
@@ -46,19 +53,33 @@ def install() -> None:
     )
 
 
+def install_docs() -> None:
+  """Adds to the environment what builds the site; `install` comes first."""
+  _pip_install("installed_docs", ["-e", ".[docs]"], "100 MB, half a minute")
+
+
 def _install_requirements():
-  stamp = VENV / "installed"
   requirements = ["-r", "requirements.txt"]
   size = "2.8 GB, a minute or more"
   if has_gpu():
     requirements.append("tensorflow[and-cuda]")
     size = "2.8 GB and several more of CUDA's libraries for the GPU here"
+  _pip_install("installed", requirements, size)
+
+
+def _pip_install(name, requirements, size):
+  """Installs `requirements`, unless the stamp `name` says that they are there.
+
+  An environment without the stamp "installed" is made anew.
+  """
+  stamp = VENV / name
   made_of = (ROOT / "pyproject.toml").read_bytes() + str(requirements).encode()
   wanted = hashlib.sha256(made_of).hexdigest()
   if stamp.exists() and stamp.read_text() == wanted:
     return
   print(f"Installing into {VENV}: {size}.", flush=True)
-  venv.create(VENV, with_pip=True, clear=not stamp.exists())
+  if name == "installed":
+    venv.create(VENV, with_pip=True, clear=not stamp.exists())
   pip = [PYTHON, "-m", "pip", "install", *requirements]
   subprocess.run(pip, cwd=ROOT, check=True)
   stamp.write_text(wanted)
@@ -103,6 +124,8 @@ def main(arguments: list[str]) -> int:
     return 2
   try:
     install()
+    if arguments[0] == "docs":
+      install_docs()
   except KeyboardInterrupt:
     print("The installation was stopped by Ctrl-C.", file=sys.stderr)
     return 128 + signal.SIGINT
