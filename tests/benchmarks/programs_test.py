@@ -155,9 +155,6 @@ class ProgramsTest(tf.test.TestCase):
       "--subwords=40",
       "--sentences=3",
       "--length=5",
-      "--models=awd_lstm",
-      "--hidden_size=8",
-      "--words=50",
       "--extra_length=2",
       "--beam_size=2",
     )
