@@ -87,7 +87,7 @@ class OneFileTest(TestCase):
     found = {p.name: _uses(p.read_text(), private) for p in paths}
     users = {name: names for name, names in found.items() if names}
     self.assertEqual([*users], ["keras_internals.py"], users)
-    self.assertContainsSubset({"_iterations", "_layout"}, *users.values())
+    self.assertContainsSubset({"_iterations", "_value"}, *users.values())
 
   @parameterized.parameters(
     "optimizer._iterations",
