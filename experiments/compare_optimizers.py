@@ -17,7 +17,7 @@ import sys
 
 from absl import flags
 
-from experiments import report, trials
+from experiments import report, results, trials
 from trainers import config_files, devices, errors, files
 from trainers import flags as flags_lib
 from trainers.errors import UserError
@@ -25,20 +25,10 @@ from trainers.errors import UserError
 
 def define_flags(values: flags.FlagValues) -> None:
   """Defines the flags of this program, beside `flags.define_devices`."""
-  flags.DEFINE_enum(
-    "trainer",
-    "image_classification",
-    list(trials.KINDS),
-    "Whose the configs are.",
-    flag_values=values,
+  trials.define_flags(
+    values, ["configs/digits.py:sgd", "configs/digits.py:lookahead"]
   )
-  flags.DEFINE_multi_string(
-    "config",
-    ["configs/digits.py:sgd", "configs/digits.py:lookahead"],
-    "Experiment to compare, as for the trainer: a file and words. Give the "
-    "flag once for each.",
-    flag_values=values,
-  )
+  results.require_workdir(values)
   flags.DEFINE_integer(
     "seeds",
     3,
@@ -50,19 +40,6 @@ def define_flags(values: flags.FlagValues) -> None:
     "learning_rate_factors",
     ["1"],
     "Multiples of each config's learning_rate.peak to train it at.",
-    flag_values=values,
-  )
-  flags.DEFINE_multi_string(
-    "override",
-    [],
-    "FIELD=VALUE for all configs, such as num_epochs=2.",
-    flag_values=values,
-  )
-  flags_lib.define_path("data_dir", "As for the trainer.", values)
-  flags.register_validator(
-    "workdir",
-    lambda path: path is not None,
-    "--workdir must name a directory",
     flag_values=values,
   )
 

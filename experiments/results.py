@@ -26,6 +26,11 @@ def define_workdir(values: flags.FlagValues) -> None:
   flags_lib.define_path(
     "workdir", f"Directory for {_TABLE} and the figures.", values
   )
+  require_workdir(values)
+
+
+def require_workdir(values: flags.FlagValues) -> None:
+  """Makes --workdir, which is defined, a flag that must be given."""
   flags.register_validator(
     "workdir",
     lambda path: path is not None,

@@ -126,12 +126,7 @@ def define_flags(values: flags.FlagValues) -> None:
     lower_bound=1,
     flag_values=values,
   )
-  flags.register_validator(
-    "workdir",
-    lambda path: path is not None,
-    "--workdir must name a directory",
-    flag_values=values,
-  )
+  results.require_workdir(values)
 
 
 def main(values: flags.FlagValues) -> None:

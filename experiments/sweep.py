@@ -39,7 +39,8 @@ _STRATEGIES = ("auto", "one_device", "mirrored")
 
 def define_flags(values: flags.FlagValues) -> None:
   """Defines the flags of this program, beside `flags.define_devices`."""
-  define_trials(values)
+  trials.define_flags(values)
+  results.require_workdir(values)
   flags.DEFINE_multi_string(
     "grid",
     [],
@@ -70,43 +71,6 @@ def define_flags(values: flags.FlagValues) -> None:
     flag_values=values,
   )
   cluster.define_flags(values)
-
-
-def define_trials(values: flags.FlagValues) -> None:
-  """Defines --trainer, --config, --override and --data_dir."""
-  flags.DEFINE_enum(
-    "trainer",
-    "image_classification",
-    list(trials.KINDS),
-    "Whose the configs are.",
-    flag_values=values,
-  )
-  flags.DEFINE_multi_string(
-    "config",
-    [],
-    "Experiment, as for the trainer: a file and words. Give the flag once for "
-    "each.",
-    flag_values=values,
-  )
-  flags.DEFINE_multi_string(
-    "override",
-    [],
-    "FIELD=VALUE for all trials, such as num_epochs=2.",
-    flag_values=values,
-  )
-  flags_lib.define_path("data_dir", "As for the trainer.", values)
-  flags.register_validator(
-    "config",
-    bool,
-    "--config must name an experiment, such as configs/digits.py:sgd",
-    flag_values=values,
-  )
-  flags.register_validator(
-    "workdir",
-    lambda path: path is not None,
-    "--workdir must name a directory",
-    flag_values=values,
-  )
 
 
 def main(values: flags.FlagValues) -> None:

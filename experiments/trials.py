@@ -23,9 +23,11 @@ from typing import Any
 
 import ml_collections
 import tensorflow as tf
+from absl import flags
 
 from experiments import score
-from trainers import config_files, files, flags
+from trainers import config_files, files
+from trainers import flags as flags_lib
 from trainers import overrides as overrides_lib
 from trainers.errors import UserError
 from trainers.image_classification import __main__ as image_classification
@@ -44,7 +46,7 @@ _UNSAFE = re.compile(r"[^\w.,+()=-]+")
 class Kind:
   """A trainer, and what its trials are compared by."""
 
-  trainer: flags.Trainer
+  trainer: flags_lib.Trainer
   score: score.Score
 
 
@@ -78,6 +80,42 @@ class Trial:
   def workdir(self, sweep: str) -> str:
     """Returns the directory of the run in the directory of the sweep."""
     return os.path.join(sweep, *self.name.split("/"))
+
+
+def define_flags(values: flags.FlagValues, configs: Sequence[str] = ()) -> None:
+  """Defines --trainer, --config, --override and --data_dir.
+
+  Args:
+    values: Where to define them.
+    configs: Default of --config.
+  """
+  flags.DEFINE_enum(
+    "trainer",
+    "image_classification",
+    list(KINDS),
+    "Whose the configs are.",
+    flag_values=values,
+  )
+  flags.DEFINE_multi_string(
+    "config",
+    [*configs],
+    "Experiment, as for the trainer: a file and words. Give the flag once for "
+    "each.",
+    flag_values=values,
+  )
+  flags.DEFINE_multi_string(
+    "override",
+    [],
+    "FIELD=VALUE for all of them, such as num_epochs=2.",
+    flag_values=values,
+  )
+  flags_lib.define_path("data_dir", "As for the trainer.", values)
+  flags.register_validator(
+    "config",
+    bool,
+    "--config must name an experiment, such as configs/digits.py:sgd",
+    flag_values=values,
+  )
 
 
 def make(
