@@ -17,8 +17,9 @@ from absl import flags
 
 from benchmarks import translation_trainer
 from benchmarks.harness import chart, interleaving, program
-from benchmarks.harness.report import Report, cores, make_table
+from benchmarks.harness.report import Report, make_table
 from benchmarks.peers import client
+from experiments.results import count_cores
 
 _SIZE = translation_trainer.define_size_flags()
 _SENTENCES = flags.DEFINE_integer(
@@ -67,7 +68,7 @@ def _measure(report):
       _HUGGING_FACE,
       "generation",
       warmup_steps=1,
-      threads=cores(),
+      threads=count_cores(),
       **translation_trainer.search_peer(
         size, _SENTENCES.value, _BEAM.value, _EXTRA.value
       ),
@@ -111,7 +112,7 @@ def main() -> None:
     f"{size.title()}, {size.subwords:,} subwords: beams of {_BEAM.value} for "
     f"{_SENTENCES.value} sentences of {size.length} tokens, "
     f"{size.length + _EXTRA.value} tokens each.\n\n"
-    f"{table}\nOn {cores()} cores together; goal: {_GOAL} times "
+    f"{table}\nOn {count_cores()} cores together; goal: {_GOAL} times "
     f"{_HUGGING_FACE} at least. {program.ROUNDS.value} rounds of "
     f"{_SEARCHES.value} searches. "
     f"{interleaving.describe_disturbance([record], program.ROUNDS.value)}\n"

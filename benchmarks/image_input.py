@@ -23,8 +23,9 @@ from absl import flags
 
 from benchmarks import image_trainer, photo_folder
 from benchmarks.harness import chart, interleaving, program
-from benchmarks.harness.report import Report, cores, make_table
+from benchmarks.harness.report import Report, make_table
 from benchmarks.peers import client
+from experiments.results import count_cores
 
 _IMAGES = flags.DEFINE_string(
   "images",
@@ -97,7 +98,7 @@ def _measure(folder, report):
       folder=folder,
       image_size=image_trainer.imagenet_input()[0].cut.image_size,
       batch_size=_BATCH_SIZE.value,
-      threads=cores(),
+      threads=count_cores(),
     )
     if peer:
       units[_TORCHVISION] = lambda: (
@@ -130,7 +131,7 @@ def _describe_cores(seconds):
   lines = []
   for name in _INPUTS:
     if name in seconds:
-      core_seconds = statistics.median(seconds[name]) * cores()
+      core_seconds = statistics.median(seconds[name]) * count_cores()
       line = f"- {name}: {1 / core_seconds:,.0f} images/s of one core"
       if _ACCELERATOR.value:
         needed = math.ceil(_ACCELERATOR.value * core_seconds)
@@ -156,7 +157,7 @@ def main() -> None:
   rows = interleaving.compare_speeds(seconds, "images", [_CROPS, _TORCHVISION])
   rounds = program.ROUNDS.value
   report.write(
-    f"{make_table(rows)}\n{_describe_cores(seconds)}\nOn {cores()} cores "
+    f"{make_table(rows)}\n{_describe_cores(seconds)}\nOn {count_cores()} cores "
     f"together. {files} {rounds} rounds of {_STEPS.value} batches of "
     f"{_BATCH_SIZE.value}. "
     f"{interleaving.describe_disturbance([record], rounds)}\n"

@@ -48,8 +48,9 @@ from benchmarks import (
   translation_trainer,
 )
 from benchmarks.harness import chart, interleaving, program
-from benchmarks.harness.report import Report, cores, make_table
+from benchmarks.harness.report import Report, make_table
 from benchmarks.peers import client
+from experiments.results import count_cores
 
 _PYTORCH = "PyTorch"
 # Of ours. In this order both others are neighbours of the inner optimizer.
@@ -220,7 +221,7 @@ def _measure(name, batch_size, peers_python, report):
         _PYTORCH,
         peer_name,
         warmup_steps=_SYNC_PERIOD.value,
-        threads=cores(),
+        threads=count_cores(),
         **arguments,
       )
       if peer:
@@ -313,8 +314,9 @@ def _speed_table(records):
         (record["title"], label, f"{speed:,.1f} {record['unit']}/s", *ratio)
       )
   return (
-    f"Speeds on {cores()} cores together, and their ratio to {_PYTORCH}'s; "
-    f"goals: {_GOALS_BESIDE_PYTORCH} at least.\n\n{make_table(rows)}"
+    f"Speeds on {count_cores()} cores together, and their ratio to "
+    f"{_PYTORCH}'s; goals: {_GOALS_BESIDE_PYTORCH} at least.\n\n"
+    f"{make_table(rows)}"
   )
 
 

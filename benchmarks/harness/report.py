@@ -46,11 +46,6 @@ def make_table(rows: Sequence[Sequence[str]]) -> str:
   return f"{table}\n"
 
 
-def cores() -> int:
-  """Returns how many cores this process may use."""
-  return len(os.sched_getaffinity(0))
-
-
 class Report:
   """The files of one run: NAME.md, NAME.json, and charts beside them.
 
@@ -80,7 +75,8 @@ class Report:
       ),
       "date": datetime.date.today().isoformat(),
       "machine": (
-        f"{results.processor()}, {cores()} cores, {_memory() / 2**30:.0f} GiB, "
+        f"{results.processor()}, {results.count_cores()} cores, "
+        f"{_memory() / 2**30:.0f} GiB, "
         f"{platform.system()} {platform.release()}"
       ),
     }
