@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import keras
+from keras import ops
 
-from lookahead_tf import models
+from lookahead_tf import models, nesting
 from lookahead_tf.backends import backend
 
 INNER_STATES = ("maintain", "interpolate", "reset")
@@ -30,25 +31,7 @@ def inner_optimizer(value: Any) -> keras.optimizers.Optimizer:
     ValueError: if there is no such optimizer, or if it is a
       LossScaleOptimizer, whose place is around Lookahead.
   """
-  if isinstance(value, (str, dict)):
-    value = _inner_optimizer_from_config(value)
-  if models.is_of_keras_2(value):
-    raise TypeError(
-      "`inner_optimizer` must be an optimizer of Keras 3, which "
-      "`keras.optimizers` and, without TF_USE_LEGACY_KERAS, "
-      "`tf.keras.optimizers` have. Received one of Keras 2 (tf_keras): "
-      f"inner_optimizer={value!r}"
-    )
-  if inspect.isclass(value) and issubclass(value, keras.optimizers.Optimizer):
-    raise TypeError(
-      "`inner_optimizer` must be an instance of an optimizer, not its class: "
-      f"write {value.__name__}(). Received: inner_optimizer={value}"
-    )
-  if not isinstance(value, keras.optimizers.Optimizer):
-    raise TypeError(
-      "`inner_optimizer` must be a Keras optimizer, its name or its config. "
-      f"Received: inner_optimizer={value!r} of type {type(value).__name__}"
-    )
+  value = _keras_optimizer("inner_optimizer", value)
   if isinstance(value, keras.optimizers.LossScaleOptimizer):
     raise ValueError(
       "`inner_optimizer` must not be a LossScaleOptimizer: steps that it skips "
@@ -58,14 +41,69 @@ def inner_optimizer(value: Any) -> keras.optimizers.Optimizer:
   return value
 
 
-def _inner_optimizer_from_config(value):
+def _keras_optimizer(name, value):
+  """Returns the Keras optimizer that an argument is, names or configures."""
+  if isinstance(value, (str, dict)):
+    value = _optimizer_from_config(name, value)
+  if models.is_of_keras_2(value):
+    raise TypeError(
+      f"`{name}` must be an optimizer of Keras 3, which "
+      "`keras.optimizers` and, without TF_USE_LEGACY_KERAS, "
+      "`tf.keras.optimizers` have. Received one of Keras 2 (tf_keras): "
+      f"{name}={value!r}"
+    )
+  if inspect.isclass(value) and issubclass(value, keras.optimizers.Optimizer):
+    raise TypeError(
+      f"`{name}` must be an instance of an optimizer, not its class: "
+      f"write {value.__name__}(). Received: {name}={value}"
+    )
+  if not isinstance(value, keras.optimizers.Optimizer):
+    raise TypeError(
+      f"`{name}` must be a Keras optimizer, its name or its config. "
+      f"Received: {name}={value!r} of type {type(value).__name__}"
+    )
+  return value
+
+
+def _optimizer_from_config(name, value):
   try:
     return keras.optimizers.get(copy.deepcopy(value))
   except (ValueError, TypeError, KeyError) as error:
     raise ValueError(
-      "`inner_optimizer` must be the name or the config of a Keras optimizer, "
-      f"such as 'adam'. Received: inner_optimizer={value!r}"
+      f"`{name}` must be the name or the config of a Keras optimizer, "
+      f"such as 'adam'. Received: {name}={value!r}"
     ) from error
+
+
+def outer_optimizer(value: Any) -> keras.optimizers.Optimizer:
+  """Returns the Keras optimizer that `value` is, names or configures.
+
+  Args:
+    value: A Keras optimizer that is not built, its name, or its config.
+
+  Raises:
+    TypeError: if `value` is none of these.
+    ValueError: if there is no such optimizer, or if it cannot make one step a
+      period of variables that are all its own.
+  """
+  value = _keras_optimizer("outer_optimizer", value)
+  received = f"Received: outer_optimizer={value!r}"
+  if any(True for _ in nesting.children(value)):
+    raise ValueError(
+      "`outer_optimizer` must be one optimizer, with none inside. " + received
+    )
+  if value.built:
+    raise ValueError(
+      "`outer_optimizer` was built for other variables: make a new one for "
+      "the slow weights. " + received
+    )
+  for name in ("gradient_accumulation_steps", "use_ema"):
+    if getattr(value, name):
+      raise ValueError(
+        f"`outer_optimizer` must be without {name}, which is for the inner "
+        f"optimizer: a period is one outer step. {received}"
+      )
+  return value
 
 
 def sync_period(value: Any) -> int:
@@ -96,6 +134,21 @@ def slow_step_size(value: Any) -> float:
   )
 
 
+def slow_momentum(value: Any) -> Any:
+  """Returns `value`, a float in [0, 1) or a LearningRateSchedule."""
+  return fraction_or_schedule("slow_momentum", value)
+
+
+def slow_nesterov(value: Any) -> bool:
+  """Returns `value`, a boolean."""
+  if not isinstance(value, bool):
+    raise TypeError(
+      "`slow_nesterov` must be True or False. Received: "
+      f"slow_nesterov={value!r} of type {type(value).__name__}"
+    )
+  return value
+
+
 def fraction(name: str, value: Any, or_else: str = "") -> float:
   """Returns `value`, that of the argument `name`, as a float in [0, 1]."""
   if isinstance(value, bool) or not isinstance(value, numbers.Real):
@@ -106,6 +159,40 @@ def fraction(name: str, value: Any, or_else: str = "") -> float:
   if math.isnan(value) or not 0.0 <= value <= 1.0:
     raise ValueError(f"`{name}` must be in [0, 1]. Received: {name}={value!r}")
   return float(value)
+
+
+def fraction_below_1(name: str, value: Any, or_else: str = "") -> float:
+  """Returns `value`, that of the argument `name`, as a float in [0, 1)."""
+  if isinstance(value, numbers.Real) and value == 1:
+    raise ValueError(
+      f"`{name}` must be less than 1. Received: {name}={value!r}"
+    )
+  return fraction(name, value, or_else)
+
+
+def fraction_or_schedule(name: str, value: Any) -> Any:
+  """Returns `value`, a float in [0, 1) or a LearningRateSchedule.
+
+  Args:
+    name: Of the argument.
+    value: One of these, or what a schedule was serialized to.
+
+  Raises:
+    TypeError: if `value` is none of these.
+    ValueError: if `value`, or the first value of the schedule, is not in
+      [0, 1).
+  """
+  if isinstance(value, dict):
+    value = keras.saving.deserialize_keras_object(value)
+  if not isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
+    return fraction_below_1(name, value, or_else=" or a LearningRateSchedule")
+  first = float(ops.convert_to_numpy(value(0)))
+  if not 0.0 <= first < 1.0:
+    raise ValueError(
+      f"`{name}` must be in [0, 1). Received a schedule that starts at "
+      f"{first}: {name}={value!r}"
+    )
+  return value
 
 
 def inner_state(value: Any) -> str:

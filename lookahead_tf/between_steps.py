@@ -47,6 +47,7 @@ class BetweenSteps(OptimizerWrapper):
     self.slow_weights: list[Any] = []
     self._pairs: Any = None
     self._inner_state_rule: Any = None
+    self._outer_rule: Any = None
 
   def check_that_it_can_train(self) -> None:
     """Raises a RuntimeError if the model holds its slow weights."""
@@ -179,6 +180,10 @@ class BetweenSteps(OptimizerWrapper):
     """Yields (fast, slow) for each variable that has slow weights."""
     return self._pairs.all()
 
+  def indexed(self) -> Iterator[tuple[int, Any, Any]]:
+    """Yields (index, fast, slow) for each variable that has slow weights."""
+    return self._pairs.indexed()
+
   def counters(self) -> Iterator[Any]:
     """Yields the variables that count updates in periods, nested ones too."""
     yield self._period.counter
@@ -207,7 +212,8 @@ class BetweenSteps(OptimizerWrapper):
 
   def _copy_to_slow(self):
     """Yields what makes the weights of the model the slow weights."""
-    for fast, slow in self._pairs.all():
+    for index, fast, slow in self._pairs.indexed():
+      yield from self._outer_rule.started(index, slow, fast)
       yield slow, fast
     yield from self._inner_state_rule.started()
 

@@ -124,12 +124,18 @@ class Reset(Maintain):
     """Yields the assignments, (variable, value), of a synchronization."""
     del alpha
     for variable, slot, value in self._slots:
-      if value is None:
-        yield slot, ops.convert_to_tensor(variable)
-      elif isinstance(value, float):
-        yield slot, ops.full(slot.shape, value, slot.dtype)
-      else:
-        yield slot, ops.convert_to_tensor(value, slot.dtype)
+      yield slot, _initial_value(slot, value, weights=variable)
+
+  def of(self, owner: Any, weights: Any) -> Iterator[tuple[Any, Any]]:
+    """Yields the assignments that reset the slots of one variable.
+
+    Args:
+      owner: The variable that the optimizer has the slots for.
+      weights: What a slot starts at that starts as a copy of the weights.
+    """
+    for variable, slot, value in self._slots:
+      if variable is owner:
+        yield slot, _initial_value(slot, value, weights)
 
 
 # Each is made with the built inner optimizer, the variables whose slots are
@@ -167,6 +173,15 @@ def _initial_values(kind):
     value if number is None else number
     for value, number in zip(values, numbers)
   ]
+
+
+def _initial_value(slot, value, weights):
+  """Returns the tensor that a slot starts at."""
+  if value is None:
+    return ops.cast(ops.convert_to_tensor(weights), slot.dtype)
+  if isinstance(value, float):
+    return ops.full(slot.shape, value, slot.dtype)
+  return ops.convert_to_tensor(value, slot.dtype)
 
 
 def _single_value(array):

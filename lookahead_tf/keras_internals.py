@@ -4,6 +4,7 @@ Each function says why, and what it does where a Keras lacks the member. No
 other file of lookahead_tf touches such members; a test keeps that.
 """
 
+import functools
 import inspect
 from collections.abc import Iterator
 from typing import Any
@@ -117,6 +118,44 @@ def count_on_each_replica(optimizer: keras.optimizers.Optimizer) -> None:
   ):
     variable._aggregation = "none"
     variable._initialize(0)
+
+
+def update_on_each_replica(optimizer: keras.optimizers.Optimizer) -> None:
+  """Lets each replica of a tf.distribute strategy make updates by itself.
+
+  It is for an optimizer of variables whose gradients are the same on all
+  replicas. Keras sums gradients over replicas, and leaves the replicas for the
+  updates, which it cannot do from a loop. Without the members, and on other
+  backends, the optimizer stays as it is, which is right for one replica.
+
+  Args:
+    optimizer: An optimizer that is not built.
+  """
+  if keras.backend.backend() != "tensorflow":
+    return
+  count_on_each_replica(optimizer)
+  for name, function in (
+    ("_backend_update_step", _update_copies),
+    ("_apply_weight_decay", _decay_copies),
+  ):
+    if hasattr(optimizer, name):
+      setattr(optimizer, name, functools.partial(function, optimizer))
+
+
+def _update_copies(optimizer, gradients, variables, learning_rate):
+  for gradient, variable in zip(gradients, variables):
+    optimizer.update_step(gradient, variable, learning_rate)
+
+
+def _decay_copies(optimizer, variables):
+  if optimizer.weight_decay is None:
+    return
+  for variable in variables:
+    if optimizer._use_weight_decay(variable):
+      factor = optimizer.learning_rate * optimizer.weight_decay
+      optimizer.assign_sub(
+        variable, variable * keras.ops.cast(factor, variable.dtype)
+      )
 
 
 def add_copy(

@@ -15,6 +15,7 @@ from lookahead_tf import (
   keras_internals,
   names,
   nesting,
+  outer_rules,
   period,
   step_size,
   synchronization,
@@ -23,6 +24,8 @@ from lookahead_tf.backends import backend
 from lookahead_tf.between_steps import BetweenSteps
 from lookahead_tf.pairs import Pairs
 
+# An object of its own: the same number as an argument is one that was given.
+_STEP_SIZE = float("0.5")
 _NO_VALUES = (
   "Optimizer '{name}' cannot start: the variables that it is to train get "
   "their first values within the training step itself, from its data. Build "
@@ -78,10 +81,25 @@ class Lookahead(BetweenSteps):
       weights, which otherwise have the dtype of their variables.
     name: Name of the optimizer. If None, Keras names it: "lookahead", then
       "lookahead_1" and so on.
+    slow_momentum: Float in [0, 1): momentum of the slow weights, one buffer
+      more. It may be assigned to at any time if it was not 0 at first. Or a
+      LearningRateSchedule over the periods done. The step size stays outside
+      the buffer, as in PyTorch, optax and SNOO; Keras' SGD has it inside, which
+      differs once the step size follows a schedule.
+    slow_nesterov: Whether that momentum has Nesterov's form.
+    outer_optimizer: None, or a Keras optimizer, its name or its config: it
+      moves the slow weights once a period, along slow - fast for a gradient.
+      Its learning rate takes the place of `slow_step_size`, its schedule counts
+      periods, and its weight decay acts once a period, on top of the inner
+      one's.
+    pull_back: Float in [0, 1]: how far the fast weights return to the slow
+      weights at the end of a period: fully by 1, not at all by 0. With 0 the
+      slow weights are a moving average of the weights over periods.
     **others: None may be given: an error says what they are called here.
 
   Attributes:
     inner_optimizer: The inner optimizer, a Keras optimizer.
+    outer_optimizer: The outer optimizer, a Keras optimizer, or None.
     slow_weights: List parallel to the variables that the optimizer was built
       with: a variable of the same shape, or None if it is excluded.
     last_step_size: Scalar variable, the step size of the last synchronization,
@@ -89,7 +107,8 @@ class Lookahead(BetweenSteps):
 
   Raises:
     TypeError: if an argument is of a wrong type.
-    ValueError: if the value of an argument is out of its range.
+    ValueError: if the value of an argument is out of its range, or if two
+      arguments exclude each other.
 
   Reference:
     Zhang, Lucas, Hinton, Ba, "Lookahead Optimizer: k steps forward, 1 step
@@ -101,24 +120,46 @@ class Lookahead(BetweenSteps):
     self,
     inner_optimizer: keras.optimizers.Optimizer | str | dict[str, Any],
     sync_period: int = 5,
-    slow_step_size: Any = 0.5,
+    slow_step_size: Any = _STEP_SIZE,
     inner_state: str = "maintain",
     exclude: Any = None,
     slow_dtype: str | None = None,
     name: str | None = None,
+    slow_momentum: Any = 0.0,
+    slow_nesterov: bool = False,
+    outer_optimizer: Any = None,
+    pull_back: float = 1.0,
     **others: Any,
   ):
     inner_optimizer = arguments.inner_optimizer(inner_optimizer)
     names.refuse_arguments(others, inner_optimizer)
     rule = step_size.from_argument(slow_step_size)
     rule.check_inner_optimizer(inner_optimizer)
-    super().__init__(
-      inner_optimizer,
-      arguments.sync_period(sync_period),
-      name=arguments.name(name),
+    outer = {
+      "slow_momentum": arguments.slow_momentum(slow_momentum),
+      "slow_nesterov": arguments.slow_nesterov(slow_nesterov),
+      "outer_optimizer": outer_rules.outer_optimizer(outer_optimizer),
+    }
+    sync_period = arguments.sync_period(sync_period)
+    inner_state = arguments.inner_state(inner_state)
+    pull_back = arguments.fraction("pull_back", pull_back)
+    outer_rules.check_together(
+      sync_period=sync_period,
+      slow_step_size=slow_step_size,
+      is_step_size_given=slow_step_size is not _STEP_SIZE,
+      inner_state=inner_state,
+      pull_back=pull_back,
+      **outer,
     )
+    super().__init__(inner_optimizer, sync_period, name=arguments.name(name))
+    self._outer_rule = outer_rules.from_arguments(self, **outer)
+    # Keras and TensorFlow save an optimizer that is an attribute.
+    self.outer_optimizer = outer["outer_optimizer"]
+    if self.outer_optimizer is not None:
+      rule = step_size.OuterStepSize(self.outer_optimizer)
     self._step_size = rule
-    self._inner_state = arguments.inner_state(inner_state)
+    self._inner_state = inner_state
+    self._pull_back = pull_back
     self._exclusion = exclusion.Exclusion(arguments.exclude(exclude))
     self._slow_dtype = arguments.slow_dtype(slow_dtype)
     self.last_step_size = self.add_scalar(
@@ -172,12 +213,17 @@ class Lookahead(BetweenSteps):
     self._inner_state_rule = inner_state.RULES[self._inner_state](
       self.inner_optimizer,
       owners=[v for v, use in zip(variables, included) if use],
-      add_anchor=lambda slot: self._add_copy(slot, slot.dtype, "anchor"),
+      add_anchor=lambda slot: self.add_beside(slot, slot.dtype, "anchor"),
     )
+    self._outer_rule.build(self)
     # A MultiOptimizer has its members from its build on.
     for nested in self._nested():
       nested._can_fuse = False  # This one moves its weights too.
     self._can_fuse = self._may_fuse()
+
+  def parts(self) -> list[keras.optimizers.Optimizer]:
+    """Returns the inner optimizer and, if there is one, the outer one."""
+    return super().parts() + self._outer_rule.optimizers
 
   def _add_slow_weights(self, variable):
     dtype = variable.dtype
@@ -185,10 +231,19 @@ class Lookahead(BetweenSteps):
       dtype = synchronization.wide(dtype)
     elif self._slow_dtype == "float64":
       dtype = "float64"
-    return self._add_copy(variable, dtype, "slow")
+    return self.add_beside(variable, dtype, "slow")
 
-  def _add_copy(self, variable, dtype, name):
-    """Adds a variable that starts at the present value of `variable`."""
+  def add_beside(
+    self, variable: Any, dtype: str, name: str, initial: Any = ops.copy
+  ) -> Any:
+    """Adds a variable of the shape, and at the place, of another one.
+
+    Args:
+      variable: The other one.
+      dtype: The dtype of the new one.
+      name: What comes after the path of `variable` in that of the new one.
+      initial: Takes `variable` and returns the tensor to start at.
+    """
     path = getattr(variable, "path", variable.name).replace("/", "_")
     with self.own_scope.entered(), backend.beside(variable):
       return keras_internals.add_copy(
@@ -196,7 +251,7 @@ class Lookahead(BetweenSteps):
         variable,
         shape=variable.shape,
         dtype=dtype,
-        initializer=lambda shape, dtype: ops.cast(ops.copy(variable), dtype),
+        initializer=lambda shape, dtype: ops.cast(initial(variable), dtype),
         name=f"{path}_{name}",
       )
 
@@ -209,6 +264,8 @@ class Lookahead(BetweenSteps):
     """
     return (
       self._inner_state == "maintain"
+      and self._outer_rule.can_fuse
+      and self._pull_back == 1
       and not any(self._nested())
       and not any(inner.use_ema for inner in nesting.descendants(self))
       and all(
@@ -265,22 +322,69 @@ class Lookahead(BetweenSteps):
 
   def _slow_step(self, alpha):
     """Yields the assignments that end a period: weights, then slots."""
+    rule = self._outer_rule
+    s = self._pseudo_gradients() if rule.has_state else {}
+    rule.move_all(s)
     for index, fast, slow in self._pairs.indexed():
-      phi = synchronization.slow_step(slow, fast, alpha)
-      if fast.constraint is not None:
-        # It holds for both ends, which says nothing of a point between.
-        phi = fast.constraint(phi)
-      is_trained = self._pairs.is_trained(index)
-      if is_trained is not True:
-        phi = ops.where(is_trained, phi, ops.cast(fast, phi.dtype))
-      # The fast weights first, if that loses nothing: XLA can make their update
-      # and their interpolation one.
-      first, second = (fast, slow) if fast.dtype == slow.dtype else (slow, fast)
-      yield first, phi
-      yield second, ops.convert_to_tensor(first)
+      if rule.has_state and index not in s:
+        yield from rule.frozen(index, fast)
+        yield slow, fast
+        continue
+      phi, theta = yield from rule.moved(
+        index, slow, fast, s.get(index), alpha
+      )
+      yield from self._ends(index, fast, slow, phi, theta)
     yield from self._inner_state_rule.synchronized(alpha)
     yield self.last_step_size, alpha
     yield from self._restart_nested()
+
+  def _ends(self, index, fast, slow, phi, theta):
+    """Yields the assignments of the slow weights phi and the fast ones theta.
+
+    The fast weights go to phi where theta is None, as far as `pull_back` says.
+    """
+    phi = self._allowed(index, fast, phi)
+    if theta is not None:
+      yield fast, self._allowed(index, fast, theta)
+      yield slow, phi
+    elif self._pull_back == 1:
+      # The fast weights first, if that loses nothing: XLA can make their update
+      # and their interpolation one.
+      is_same = fast.dtype == slow.dtype
+      first, second = (fast, slow) if is_same else (slow, fast)
+      yield first, phi
+      yield second, ops.convert_to_tensor(first)
+    else:
+      if self._pull_back > 0:
+        theta = synchronization.slow_step(fast, phi, self._pull_back)
+        yield fast, self._allowed(index, fast, theta)
+      yield slow, phi
+
+  def _allowed(self, index, fast, point):
+    """Returns the point to move weights to, or where they must or may not go.
+
+    A constraint holds for both ends, which says nothing of a point between.
+    """
+    if fast.constraint is not None:
+      point = fast.constraint(point)
+    is_trained = self._pairs.is_trained(index)
+    if is_trained is not True:
+      point = ops.where(is_trained, point, ops.cast(fast, point.dtype))
+    return point
+
+  def _pseudo_gradients(self):
+    """Returns phi - theta by index, of the variables that are trained now."""
+    found = {}
+    for index, fast, slow in self._pairs.indexed():
+      is_trained = self._pairs.is_trained(index)
+      if is_trained is False or not getattr(fast, "trainable", True):
+        continue
+      dtype = synchronization.wide(slow.dtype)
+      s = ops.cast(slow, dtype) - ops.cast(fast, dtype)
+      if is_trained is not True:
+        s = ops.where(is_trained, s, ops.zeros_like(s))
+      found[index] = s
+    return found
 
   def _build_for(self, grads, variables):
     """Builds for the variables that `grads` are of, and returns them."""
@@ -320,6 +424,16 @@ class Lookahead(BetweenSteps):
     )
 
   @property
+  def sync_period(self) -> int:
+    """The number of inner updates in a period, the paper's k."""
+    return super().sync_period
+
+  @sync_period.setter
+  def sync_period(self, value):
+    outer_rules.check_every_step(self.outer_optimizer, value)
+    BetweenSteps.sync_period.fset(self, value)
+
+  @property
   def inner_state(self) -> str:
     """What becomes of the inner optimizer's slots at a synchronization."""
     return self._inner_state
@@ -345,12 +459,40 @@ class Lookahead(BetweenSteps):
     value = arguments.fraction("slow_step_size", value, or_else=only)
     self.last_step_size.assign(value)
 
+  @property
+  def slow_momentum(self) -> float:
+    """The momentum of the slow weights.
+
+    Of a schedule it is that of the period under way. It may be assigned to if
+    the optimizer was made with another than 0.
+    """
+    return self._outer_rule.momentum_now()
+
+  @slow_momentum.setter
+  def slow_momentum(self, value):
+    value = arguments.fraction_below_1("slow_momentum", value)
+    self._outer_rule.assign_momentum(value)
+
+  @property
+  def slow_nesterov(self) -> bool:
+    """Whether the momentum of the slow weights has Nesterov's form."""
+    return self._outer_rule.nesterov
+
+  @property
+  def pull_back(self) -> float:
+    """How far the fast weights return to the slow weights."""
+    return self._pull_back
+
   def get_config(self) -> dict[str, Any]:
-    """Returns the arguments, with the inner optimizer serialized."""
-    return super().get_config() | {
+    """Returns the arguments, with the optimizers serialized."""
+    config = super().get_config() | {
       "sync_period": self.sync_period,
       "slow_step_size": self._step_size.serialized() or self.slow_step_size,
       "inner_state": self.inner_state,
       "exclude": self._exclusion.get_config(),
       "slow_dtype": self._slow_dtype,
+      "pull_back": self.pull_back,
     }
+    if self.outer_optimizer is not None:
+      del config["slow_step_size"]
+    return config | self._outer_rule.arguments()

@@ -17,6 +17,10 @@ ARGUMENTS = (
   "exclude",
   "slow_dtype",
   "name",
+  "slow_momentum",
+  "slow_nesterov",
+  "outer_optimizer",
+  "pull_back",
 )
 # What other libraries call these arguments: see docs/migration.md.
 _ELSEWHERE = {

@@ -12,9 +12,13 @@ def children(
   """Yields the optimizers that `optimizer` itself holds, built or not.
 
   These are the inner one of a LossScaleOptimizer or a Lookahead, those of a
-  MultiOptimizer, and whatever an optimizer of one's own is around.
+  MultiOptimizer, and whatever an optimizer of one's own is around. The outer
+  optimizer of a Lookahead is none of them: it trains the slow weights.
   """
-  yield from attributes_of_kind(optimizer, keras.optimizers.Optimizer)
+  outer = vars(optimizer).get("outer_optimizer")
+  for child in attributes_of_kind(optimizer, keras.optimizers.Optimizer):
+    if child is not outer:
+      yield child
 
 
 def attributes_of_kind(owner: Any, kind: type) -> list[Any]:

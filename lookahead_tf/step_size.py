@@ -42,6 +42,31 @@ class FixedStepSize:
     return None
 
 
+class OuterStepSize(FixedStepSize):
+  """The learning rate of the outer optimizer; 1 for a rule that has none.
+
+  Args:
+    optimizer: The outer optimizer, or a rule without a learning rate.
+  """
+
+  def __init__(self, optimizer: Any):
+    self._optimizer = optimizer
+    super().__init__(float(ops.convert_to_numpy(self._learning_rate())))
+
+  def _learning_rate(self):
+    return getattr(self._optimizer, "learning_rate", 1.0)
+
+  def at(self, optimizer: Any, update: list[tuple[Any, Any]], due: Any) -> Any:
+    """Returns the learning rate, a scalar."""
+    del optimizer, update, due
+    return ops.convert_to_tensor(self._learning_rate())
+
+  def now(self, optimizer: Any) -> Any:
+    """Returns the learning rate, a scalar."""
+    del optimizer
+    return self._learning_rate()
+
+
 class ScheduledStepSize(FixedStepSize):
   """A schedule over the periods done, clipped to [0, 1]."""
 

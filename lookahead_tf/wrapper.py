@@ -222,10 +222,14 @@ class OptimizerWrapper(
     """Those that are not the inner optimizer's."""
     return super().variables
 
+  def parts(self) -> list[keras.optimizers.Optimizer]:
+    """Returns the optimizers whose variables are part of the state."""
+    return [self.inner_optimizer]
+
   @property
   def variables(self) -> list[Any]:
-    """Own variables, then those of the inner optimizer."""
-    return self.own_variables + self.inner_optimizer.variables
+    """Own variables, then those of the inner optimizer and of further parts."""
+    return self.own_variables + [v for p in self.parts() for v in p.variables]
 
   def set_weights(self, weights: list[Any]) -> None:
     """Assigns `weights`, arrays in the order of `variables`.
@@ -239,9 +243,13 @@ class OptimizerWrapper(
         f"`weights` must hold {len(self.variables)} arrays, one for each of "
         f"the optimizer's variables. Received: {len(weights)}"
       )
-    own = len(self.own_variables)
-    super().set_weights(weights[:own])
-    self.inner_optimizer.set_weights(weights[own:])
+    rest = list(weights)
+    own, rest = rest[: len(self.own_variables)], rest[len(self.own_variables) :]
+    super().set_weights(own)
+    for part in self.parts():
+      size = len(part.variables)
+      part.set_weights(rest[:size])
+      rest = rest[size:]
 
   def save_own_variables(self, store: Any) -> None:
     """Writes own variables. Keras saves the inner optimizer as a child."""

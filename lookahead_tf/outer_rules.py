@@ -1,0 +1,519 @@
+"""The rules by which the slow weights move at the end of a period.
+
+In the symbols of synchronization.py, s = phi - theta is the *pseudo-gradient*
+of a period: what its updates have moved the weights by, as a gradient that a
+step of size 1 would follow to theta. A rule makes new slow weights of phi and
+s, and of a state that is its own. docs/outer_rules.md has a card for each.
+"""
+
+import numbers
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+from keras import ops
+
+from lookahead_tf import (
+  arguments,
+  inner_state,
+  keras_internals,
+  synchronization,
+)
+from lookahead_tf.setting import Setting
+
+
+class Interpolation:
+  """The rule of Lookahead: phi + alpha (theta - phi). It has no state.
+
+  It is what the other rules start from.
+
+  Attributes:
+    can_fuse: Whether XLA may make a slow step a part of the update before it.
+    has_state: Whether the rule carries anything from one period to the next.
+    nesterov: Whether the slow weights have momentum of Nesterov's form.
+    optimizers: The Keras optimizer that makes the steps, in a list; often [].
+  """
+
+  can_fuse = True
+  has_state = False
+  nesterov = False
+  optimizers: list[keras.optimizers.Optimizer] = []
+
+  def build(self, lookahead: Any) -> None:
+    """Makes the state, once `lookahead` has its slow weights."""
+
+  def move_all(self, s: dict[int, Any]) -> None:
+    """Moves all slow weights at once, where the rule can do so only.
+
+    Args:
+      s: The pseudo-gradient of each variable that is trained, by its index.
+    """
+
+  def moved(
+    self, index: int, phi: Any, theta: Any, s: Any, alpha: Any
+  ) -> Iterator[tuple[Any, Any]]:
+    """Yields the assignments of the state of one variable.
+
+    Args:
+      index: The index of the variable.
+      phi: Its slow weights, a variable.
+      theta: The variable itself, after the updates of a period.
+      s: Its pseudo-gradient, a tensor in at least float32; None if the rule
+        has no state.
+      alpha: Scalar: the slow step size.
+
+    Returns:
+      (new slow weights, new fast weights): tensors. None for the fast weights
+      that go as far towards the slow ones as `pull_back` says.
+    """
+    yield from ()
+    return synchronization.slow_step(phi, theta, alpha), None
+
+  def started(
+    self, index: int, phi: Any, theta: Any
+  ) -> Iterator[tuple[Any, Any]]:
+    """Yields assignments of the state where a period starts at `theta`.
+
+    Args:
+      index: The index of the variable.
+      phi: Its slow weights of the last period, a variable.
+      theta: The variable itself, whose value `phi` will have.
+    """
+    yield from ()
+
+  def frozen(self, index: int, theta: Any) -> Iterator[tuple[Any, Any]]:
+    """Yields assignments of the state where a variable is not trained."""
+    yield from ()
+
+  def momentum_now(self) -> float:
+    """Returns the momentum in the period under way."""
+    return 0.0
+
+  def assign_momentum(self, value: float) -> None:
+    """Assigns the momentum.
+
+    Raises:
+      AttributeError: if there is no buffer for it.
+    """
+    if value:
+      raise AttributeError(
+        "`slow_momentum` needs variables that the optimizer makes when it is "
+        "made with a momentum: make a new one. Received: "
+        f"slow_momentum={value!r}"
+      )
+
+  def arguments(self) -> dict[str, Any]:
+    """Returns the arguments of Lookahead that stand for the rule."""
+    return {
+      "slow_momentum": 0.0,
+      "slow_nesterov": self.nesterov,
+      "outer_optimizer": None,
+    }
+
+
+class _Buffered(Interpolation):
+  """A rule with one buffer, of the shape and place of the slow weights."""
+
+  can_fuse = False
+  has_state = True
+  # What the buffers are called in the paths of variables.
+  buffer_name = ""
+
+  def build(self, lookahead: Any) -> None:
+    """Adds the buffers."""
+    self._buffers = {
+      index: lookahead.add_beside(
+        fast,
+        synchronization.wide(slow.dtype),
+        self.buffer_name,
+        lambda variable: self.initial(variable),
+      )
+      for index, fast, slow in lookahead.indexed()
+    }
+
+  def initial(self, theta: Any) -> Any:
+    """Returns what the buffer of weights starts at, a tensor."""
+    return ops.zeros_like(theta)
+
+  def started(
+    self, index: int, phi: Any, theta: Any
+  ) -> Iterator[tuple[Any, Any]]:
+    """Yields what starts the buffer anew."""
+    del phi
+    yield from self.frozen(index, theta)
+
+  def frozen(self, index: int, theta: Any) -> Iterator[tuple[Any, Any]]:
+    """Yields what starts the buffer anew."""
+    buffer = self._buffers[index]
+    yield buffer, ops.cast(self.initial(theta), buffer.dtype)
+
+
+class SlowMomentum(_Buffered):
+  """Momentum of the slow weights, with the step size outside the buffer.
+
+    b = mu b + s
+    phi = phi - alpha (s + mu b) with Nesterov's form, phi - alpha b without
+
+  PyTorch, optax and SNOO have it in this form. Keras' SGD has the learning rate
+  inside the buffer: the two are equal for a constant alpha, and not where alpha
+  follows a schedule.
+
+  The buffer starts anew for weights that are others than those which the last
+  period left: loaded, assigned, or frozen meanwhile.
+
+  Args:
+    momentum: Float in [0, 1) or a LearningRateSchedule over the periods done.
+    nesterov: Whether to take Nesterov's form.
+
+  """
+
+  buffer_name = "slow_momentum"
+
+  def __init__(self, momentum: Setting, nesterov: bool):
+    self._momentum, self.nesterov = momentum, nesterov
+
+  def momentum_now(self) -> float:
+    """Returns the momentum in the period under way."""
+    return self._momentum.to_float()
+
+  def assign_momentum(self, value: float) -> None:
+    """Assigns the momentum."""
+    self._momentum.assign(value)
+
+  def arguments(self) -> dict[str, Any]:
+    """Returns the arguments of Lookahead that stand for the rule."""
+    momentum = self._momentum.serialized()
+    return super().arguments() | {"slow_momentum": momentum}
+
+  def moved(
+    self, index: int, phi: Any, theta: Any, s: Any, alpha: Any
+  ) -> Iterator[tuple[Any, Any]]:
+    """Yields the assignment of the buffer; returns (slow weights, None)."""
+    del theta
+    buffer = self._buffers[index]
+    mu, alpha = (ops.cast(x, s.dtype) for x in (self._momentum.now(), alpha))
+    b = mu * ops.cast(buffer, s.dtype) + s
+    step = s + mu * b if self.nesterov else b
+    new = ops.cast(phi, s.dtype) - alpha * step
+    yield buffer, b
+    return ops.cast(new, phi.dtype), None
+
+  def started(
+    self, index: int, phi: Any, theta: Any
+  ) -> Iterator[tuple[Any, Any]]:
+    """Yields what starts the buffer anew if the weights are others than phi."""
+    buffer = self._buffers[index]
+    kept = ops.all(ops.equal(ops.cast(phi, theta.dtype), theta))
+    yield buffer, ops.where(kept, buffer, ops.zeros_like(buffer))
+
+
+class OuterOptimizer(Interpolation):
+  """An optimizer of Keras, which takes the pseudo-gradient for a gradient.
+
+  Args:
+    optimizer: A Keras optimizer, not built.
+  """
+
+  can_fuse = False
+  has_state = True
+
+  def __init__(self, optimizer: keras.optimizers.Optimizer):
+    self._optimizer = optimizer
+    self.optimizers = [optimizer]
+    keras_internals.update_on_each_replica(optimizer)
+
+  def arguments(self) -> dict[str, Any]:
+    """Returns the arguments of Lookahead that stand for the rule."""
+    optimizer = keras.optimizers.serialize(self._optimizer)
+    return super().arguments() | {"outer_optimizer": optimizer}
+
+  def build(self, lookahead: Any) -> None:
+    """Builds the optimizer for the slow weights."""
+    self._slow = {index: slow for index, _, slow in lookahead.indexed()}
+    self._optimizer.build([*self._slow.values()])
+    self._slots = inner_state.Reset(
+      self._optimizer, [*self._slow.values()], add_anchor=None
+    )
+
+  def move_all(self, s: dict[int, Any]) -> None:
+    """Lets the optimizer make one update of the slow weights."""
+    if s:
+      gradients = [ops.cast(s[i], self._slow[i].dtype) for i in s]
+      self._optimizer.apply(gradients, [self._slow[i] for i in s])
+
+  def moved(
+    self, index: int, phi: Any, theta: Any, s: Any, alpha: Any
+  ) -> Iterator[tuple[Any, Any]]:
+    """Returns what the optimizer has made of the slow weights, and None."""
+    del index, theta, s, alpha
+    yield from ()
+    return ops.convert_to_tensor(phi), None
+
+  def started(
+    self, index: int, phi: Any, theta: Any
+  ) -> Iterator[tuple[Any, Any]]:
+    """Yields what resets the slots if the weights are others than phi."""
+    kept = ops.all(ops.equal(ops.cast(phi, theta.dtype), theta))
+    for slot, initial in self._slots.of(self._slow[index], theta):
+      yield slot, ops.where(kept, slot, ops.cast(initial, slot.dtype))
+
+  def frozen(self, index: int, theta: Any) -> Iterator[tuple[Any, Any]]:
+    """Yields what resets the slots of one variable."""
+    yield from self._slots.of(self._slow[index], theta)
+
+
+class _EveryStep(_Buffered):
+  """A rule for periods of one update.
+
+  The slow weights are those to evaluate and to export. The rule has all it
+  needs of the point that the update started from in them and in the buffer.
+  """
+
+  def arguments(self) -> dict[str, Any]:
+    """Returns the arguments of Lookahead that stand for the rule."""
+    rule = keras.saving.serialize_keras_object(self)
+    return super().arguments() | {"outer_optimizer": rule}
+
+  def get_config(self) -> dict[str, Any]:
+    """Returns the arguments."""
+    return {
+      name: keras.optimizers.schedules.serialize(value)
+      if callable(value)
+      else value
+      for name, value in self._config.items()
+    }
+
+  @classmethod
+  def from_config(cls, config: dict[str, Any]) -> "_EveryStep":
+    """Creates a rule from what `get_config` returned."""
+    return cls(**config)
+
+  def __repr__(self):
+    given = ", ".join(f"{k}={v!r}" for k, v in self._config.items())
+    return f"{type(self).__name__}({given})"
+
+
+@keras.saving.register_keras_serializable(package="lookahead_tf")
+class EmaNesterov(_EveryStep):
+  """Nesterov momentum by an average of the updates, in periods of one update.
+
+    m' = g m + (1 - g) (b m - s)
+    phi' = phi - s + b m'
+
+  The weights to evaluate are phi' - b m' = phi - s. The buffer m is an
+  exponential moving average of the updates; b tells how far the fast weights
+  are ahead of the weights to evaluate.
+
+  Args:
+    lead: Float in [0, 1), the b above, or a LearningRateSchedule over updates.
+    decay: Float in [0, 1), the g above.
+
+  Raises:
+    TypeError: if an argument is no number.
+    ValueError: if an argument is out of its range.
+
+  Reference:
+    arXiv 2605.25395, whose runs have a decay of .99 and a lead of .3 to .6 in
+    the middle of training only.
+  """
+
+  buffer_name = "ema"
+
+  def __init__(self, lead: Any = 0.5, decay: float = 0.99):
+    self._config = {
+      "lead": arguments.fraction_or_schedule("lead", lead),
+      "decay": arguments.fraction_below_1("decay", decay),
+    }
+
+  def build(self, lookahead: Any) -> None:
+    """Adds the buffers."""
+    super().build(lookahead)
+    self._periods_done = lookahead.periods_done
+
+  def _lead(self):
+    lead = self._config["lead"]
+    return ops.clip(lead(self._periods_done), 0, 1) if callable(lead) else lead
+
+  def moved(
+    self, index: int, phi: Any, theta: Any, s: Any, alpha: Any
+  ) -> Iterator[tuple[Any, Any]]:
+    """Yields the assignment of the buffer; returns (slow, fast weights)."""
+    del s, alpha
+    decay, buffer = self._config["decay"], self._buffers[index]
+    lead = ops.cast(self._lead(), buffer.dtype)
+    m, slow = ops.convert_to_tensor(buffer), ops.cast(phi, buffer.dtype)
+    # The point that the update started from is slow + lead m.
+    ended_at = ops.cast(theta, buffer.dtype)
+    m = decay * m + (1.0 - decay) * (ended_at - slow)
+    yield buffer, m
+    new = ended_at + lead * m
+    return ops.cast(ended_at, phi.dtype), ops.cast(new, theta.dtype)
+
+
+@keras.saving.register_keras_serializable(package="lookahead_tf")
+class PrimalAveraging(_EveryStep):
+  """Generalized primal averaging, in periods of one update.
+
+    z' = z - s
+    x' = mu_x x + (1 - mu_x) z'
+    phi' = mu_y x' + (1 - mu_y) z'
+
+  The inner optimizer makes its updates s at phi, which is between the iterate z
+  and its average x. The weights to evaluate are x. Schedule-Free has a running
+  mean for x.
+
+  Args:
+    mu_x: Float in [0, 1): the weight of the average before each update.
+    mu_y: Float in [0, 1]: how near to the average gradients are computed.
+
+  Raises:
+    TypeError: if an argument is no number.
+    ValueError: if an argument is out of its range.
+
+  Reference:
+    arXiv 2512.17131. Weight decay of the inner optimizer acts at phi, as in the
+    paper's form that is exact.
+  """
+
+  buffer_name = "iterate"
+
+  def __init__(self, mu_x: float = 0.9967, mu_y: float = 0.7):
+    self._config = {
+      "mu_x": arguments.fraction_below_1("mu_x", mu_x),
+      "mu_y": arguments.fraction("mu_y", mu_y),
+    }
+
+  def initial(self, theta: Any) -> Any:
+    """Returns the weights themselves."""
+    return ops.convert_to_tensor(theta)
+
+  def moved(
+    self, index: int, phi: Any, theta: Any, s: Any, alpha: Any
+  ) -> Iterator[tuple[Any, Any]]:
+    """Yields the assignment of the buffer; returns (slow, fast weights)."""
+    del s, alpha
+    mu_x, mu_y = self._config["mu_x"], self._config["mu_y"]
+    buffer = self._buffers[index]
+    z, x = ops.convert_to_tensor(buffer), ops.cast(phi, buffer.dtype)
+    y = mu_y * x + (1.0 - mu_y) * z
+    z = z + (ops.cast(theta, buffer.dtype) - y)
+    x = mu_x * x + (1.0 - mu_x) * z
+    yield buffer, z
+    new = mu_y * x + (1.0 - mu_y) * z
+    return ops.cast(x, phi.dtype), ops.cast(new, theta.dtype)
+
+
+def from_arguments(
+  lookahead: Any,
+  slow_momentum: Any,
+  slow_nesterov: bool,
+  outer_optimizer: Any,
+) -> Interpolation:
+  """Returns the rule that the arguments of a Lookahead stand for.
+
+  Args:
+    lookahead: The Lookahead, without `slow_weights` yet.
+    slow_momentum: As for Lookahead, checked.
+    slow_nesterov: As for Lookahead, checked.
+    outer_optimizer: As for Lookahead, checked.
+  """
+  if isinstance(outer_optimizer, Interpolation):
+    return outer_optimizer
+  if outer_optimizer is not None:
+    return OuterOptimizer(outer_optimizer)
+  if callable(slow_momentum) or slow_momentum:
+    momentum = Setting(lookahead, "slow_momentum", slow_momentum)
+    return SlowMomentum(momentum, slow_nesterov)
+  return Interpolation()
+
+
+def outer_optimizer(value: Any) -> Any:
+  """Returns the argument `outer_optimizer`, checked: an optimizer or a rule.
+
+  Args:
+    value: None, a Keras optimizer, its name or its config, or EmaNesterov or
+      PrimalAveraging, or what one of these was serialized to.
+
+  Raises:
+    TypeError: if `value` is none of these.
+    ValueError: if it cannot make one step a period.
+  """
+  names = [kind.__name__ for kind in (EmaNesterov, PrimalAveraging)]
+  if isinstance(value, dict) and value.get("class_name") in names:
+    value = keras.saving.deserialize_keras_object(value)
+  if value is None or isinstance(value, _EveryStep):
+    return value
+  return arguments.outer_optimizer(value)
+
+
+def check_together(
+  *,
+  sync_period: int,
+  slow_step_size: Any,
+  is_step_size_given: bool,
+  inner_state: str,
+  slow_momentum: Any,
+  slow_nesterov: bool,
+  outer_optimizer: Any,
+  pull_back: float,
+) -> None:
+  """Raises a ValueError for arguments of a Lookahead that exclude each other.
+
+  Args:
+    sync_period: As for Lookahead, checked, as are those below.
+    slow_step_size: As for Lookahead.
+    is_step_size_given: Whether that is not the default.
+    inner_state: As for Lookahead.
+    slow_momentum: As for Lookahead.
+    slow_nesterov: As for Lookahead.
+    outer_optimizer: As for Lookahead.
+    pull_back: As for Lookahead.
+  """
+  has_momentum = callable(slow_momentum) or slow_momentum > 0
+  if outer_optimizer is not None:
+    given = {
+      "slow_step_size": is_step_size_given and slow_step_size,
+      "slow_momentum": has_momentum and slow_momentum,
+      "slow_nesterov": slow_nesterov,
+    }
+    for name, value in given.items():
+      if value is not False:
+        raise ValueError(
+          f"`{name}` must be left out with `outer_optimizer`, which has a "
+          f"step size and a momentum of its own. Received: {name}={value!r}, "
+          f"outer_optimizer={outer_optimizer!r}"
+        )
+  if isinstance(outer_optimizer, _EveryStep):
+    check_every_step(outer_optimizer, sync_period)
+    if pull_back != 1:
+      raise ValueError(
+        f"`pull_back` must be 1 with {type(outer_optimizer).__name__}, which "
+        f"says where fast weights go. Received: pull_back={pull_back!r}"
+      )
+  if has_momentum and not isinstance(slow_step_size, numbers.Real | type(None)):
+    if not callable(slow_step_size):
+      raise ValueError(
+        "`slow_step_size` must be a float or a LearningRateSchedule with "
+        "`slow_momentum`: the best step along one line says nothing of a step "
+        f"with momentum. Received: slow_step_size={slow_step_size!r}, "
+        f"slow_momentum={slow_momentum!r}"
+      )
+  if inner_state == "interpolate" and (
+    has_momentum or outer_optimizer is not None or pull_back != 1
+  ):
+    raise ValueError(
+      "`inner_state='interpolate'` moves slots as the weights are moved between "
+      "the slow and the fast ones, which needs slow_momentum=0, no "
+      "outer_optimizer and pull_back=1: take 'maintain' or 'reset'. Received: "
+      f"slow_momentum={slow_momentum!r}, outer_optimizer={outer_optimizer!r}, "
+      f"pull_back={pull_back!r}"
+    )
+
+
+def check_every_step(rule: Any, sync_period: int) -> None:
+  """Raises a ValueError if a rule needs periods of one update, and has not."""
+  if isinstance(rule, _EveryStep) and sync_period != 1:
+    raise ValueError(
+      f"`sync_period` must be 1 with {type(rule).__name__}, a rule for each "
+      f"update. Received: sync_period={sync_period}"
+    )
