@@ -330,9 +330,7 @@ class Lookahead(BetweenSteps):
         yield from rule.frozen(index, fast)
         yield slow, fast
         continue
-      phi, theta = yield from rule.moved(
-        index, slow, fast, s.get(index), alpha
-      )
+      phi, theta = yield from rule.moved(index, slow, fast, s.get(index), alpha)
       yield from self._ends(index, fast, slow, phi, theta)
     yield from self._inner_state_rule.synchronized(alpha)
     yield self.last_step_size, alpha
@@ -345,8 +343,9 @@ class Lookahead(BetweenSteps):
     """
     phi = self._allowed(index, fast, phi)
     if theta is not None:
-      yield fast, self._allowed(index, fast, theta)
-      yield slow, phi
+      theta = self._allowed(index, fast, theta)
+      yield slow, phi  # Which may be the memory of the fast weights.
+      yield fast, theta
     elif self._pull_back == 1:
       # The fast weights first, if that loses nothing: XLA can make their update
       # and their interpolation one.

@@ -6,7 +6,6 @@ step of size 1 would follow to theta. A rule makes new slow weights of phi and
 s, and of a state that is its own. docs/outer_rules.md has a card for each.
 """
 
-import numbers
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +16,7 @@ from lookahead_tf import (
   arguments,
   inner_state,
   keras_internals,
+  step_size,
   synchronization,
 )
 from lookahead_tf.setting import Setting
@@ -133,7 +133,7 @@ class _Buffered(Interpolation):
 
   def initial(self, theta: Any) -> Any:
     """Returns what the buffer of weights starts at, a tensor."""
-    return ops.zeros_like(theta)
+    return ops.zeros(theta.shape, theta.dtype)
 
   def started(
     self, index: int, phi: Any, theta: Any
@@ -203,8 +203,7 @@ class SlowMomentum(_Buffered):
   ) -> Iterator[tuple[Any, Any]]:
     """Yields what starts the buffer anew if the weights are others than phi."""
     buffer = self._buffers[index]
-    kept = ops.all(ops.equal(ops.cast(phi, theta.dtype), theta))
-    yield buffer, ops.where(kept, buffer, ops.zeros_like(buffer))
+    yield buffer, _select(_are_equal(phi, theta), buffer, 0.0)
 
 
 class OuterOptimizer(Interpolation):
@@ -253,13 +252,25 @@ class OuterOptimizer(Interpolation):
     self, index: int, phi: Any, theta: Any
   ) -> Iterator[tuple[Any, Any]]:
     """Yields what resets the slots if the weights are others than phi."""
-    kept = ops.all(ops.equal(ops.cast(phi, theta.dtype), theta))
+    kept = _are_equal(phi, theta)
     for slot, initial in self._slots.of(self._slow[index], theta):
-      yield slot, ops.where(kept, slot, ops.cast(initial, slot.dtype))
+      yield slot, _select(kept, slot, initial)
 
   def frozen(self, index: int, theta: Any) -> Iterator[tuple[Any, Any]]:
     """Yields what resets the slots of one variable."""
     yield from self._slots.of(self._slow[index], theta)
+
+
+def _are_equal(phi, theta):
+  """Returns whether weights are those of the slow weights, in their dtype."""
+  phi, theta = ops.convert_to_tensor(phi), ops.convert_to_tensor(theta)
+  return ops.all(ops.equal(ops.cast(phi, theta.dtype), theta))
+
+
+def _select(condition, variable, other):
+  """Returns the value of a variable if a condition holds, else another one."""
+  other = ops.cast(ops.convert_to_tensor(other), variable.dtype)
+  return ops.where(condition, ops.convert_to_tensor(variable), other)
 
 
 class _EveryStep(_Buffered):
@@ -385,7 +396,7 @@ class PrimalAveraging(_EveryStep):
 
   def initial(self, theta: Any) -> Any:
     """Returns the weights themselves."""
-    return ops.convert_to_tensor(theta)
+    return ops.copy(theta)
 
   def moved(
     self, index: int, phi: Any, theta: Any, s: Any, alpha: Any
@@ -490,19 +501,18 @@ def check_together(
         f"`pull_back` must be 1 with {type(outer_optimizer).__name__}, which "
         f"says where fast weights go. Received: pull_back={pull_back!r}"
       )
-  if has_momentum and not isinstance(slow_step_size, numbers.Real | type(None)):
-    if not callable(slow_step_size):
-      raise ValueError(
-        "`slow_step_size` must be a float or a LearningRateSchedule with "
-        "`slow_momentum`: the best step along one line says nothing of a step "
-        f"with momentum. Received: slow_step_size={slow_step_size!r}, "
-        f"slow_momentum={slow_momentum!r}"
-      )
+  if has_momentum and isinstance(slow_step_size, step_size.AdaptiveStepSize):
+    raise ValueError(
+      "`slow_step_size` must be a float or a LearningRateSchedule with "
+      "`slow_momentum`: the best step along one line says nothing of a step "
+      f"with momentum. Received: slow_step_size={slow_step_size!r}, "
+      f"slow_momentum={slow_momentum!r}"
+    )
   if inner_state == "interpolate" and (
     has_momentum or outer_optimizer is not None or pull_back != 1
   ):
     raise ValueError(
-      "`inner_state='interpolate'` moves slots as the weights are moved between "
+      "`inner_state='interpolate'` moves slots as weights are moved between "
       "the slow and the fast ones, which needs slow_momentum=0, no "
       "outer_optimizer and pull_back=1: take 'maintain' or 'reset'. Received: "
       f"slow_momentum={slow_momentum!r}, outer_optimizer={outer_optimizer!r}, "

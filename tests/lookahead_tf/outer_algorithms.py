@@ -23,12 +23,16 @@ def momentum(eta, mu, nesterov):
 
   def rule(phi, s, state):
     period, b = state or (0, np.zeros_like(phi))
-    at = lambda value: value(period) if callable(value) else value
-    b = at(mu) * b + s
-    step = s + at(mu) * b if nesterov else b
-    return phi - at(eta) * step, (period + 1, b)
+    rate, decay = _at(eta, period), _at(mu, period)
+    b = decay * b + s
+    step = s + decay * b if nesterov else b
+    return phi - rate * step, (period + 1, b)
 
   return rule
+
+
+def _at(value, period):
+  return value(period) if callable(value) else value
 
 
 def momentum_inside(eta, mu, nesterov):
@@ -66,10 +70,8 @@ def ema_nesterov(b, g):
 
   def rule(phi, s, state):
     step, m = state or (0, np.zeros_like(phi))
-    lead = b if callable(b) else lambda step: b
-    before = lead(step - 1) if step else 0.0
-    m = g * m + (1 - g) * (before * m - s)
-    return phi - s + lead(step) * m, (step + 1, m)
+    m = g * m + (1 - g) * (_at(b, step - 1) * m - s)
+    return phi - s + _at(b, step) * m, (step + 1, m)
 
   return rule
 
@@ -109,9 +111,7 @@ def run(inner, gradient, weights, steps, k, rule, pull_back=1.0):
     theta = inner.update(theta, gradient(theta, step))
     if (step + 1) % k:
       continue
-    moved = [
-      rule(p, p - w, state) for p, w, state in zip(phi, theta, states)
-    ]
+    moved = [rule(p, p - w, state) for p, w, state in zip(phi, theta, states)]
     phi, states = [x for x, _ in moved], [state for _, state in moved]
     theta = [p + (1 - pull_back) * (w - p) for p, w in zip(phi, theta)]
   return theta, phi, states
