@@ -4,6 +4,14 @@ from lookahead_tf.batch_norm import recompute_batch_norm
 from lookahead_tf.callbacks import LogSlowWeights, SwapSlowWeights
 from lookahead_tf.evaluation import slow_weights
 from lookahead_tf.lookahead import Lookahead
+from lookahead_tf.methods import (
+  diloco,
+  ema_nesterov,
+  gpa,
+  muloco,
+  slowmo,
+  snoo,
+)
 from lookahead_tf.migration import unwrap_optimizer, wrap_optimizer
 from lookahead_tf.step_size import AdaptiveStepSize
 from lookahead_tf.tfa import load_tfa_checkpoint, lookahead_from_tfa
@@ -15,10 +23,16 @@ __all__ = [
   "Lookahead",
   "SwapSlowWeights",
   "__version__",
+  "diloco",
+  "ema_nesterov",
+  "gpa",
   "load_tfa_checkpoint",
   "lookahead_from_tfa",
+  "muloco",
   "recompute_batch_norm",
   "slow_weights",
+  "slowmo",
+  "snoo",
   "unwrap_optimizer",
   "wrap_optimizer",
 ]

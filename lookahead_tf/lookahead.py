@@ -10,6 +10,8 @@ from keras import ops
 
 from lookahead_tf import (
   arguments,
+  compatibility,
+  description,
   exclusion,
   inner_state,
   keras_internals,
@@ -138,12 +140,12 @@ class Lookahead(BetweenSteps):
     outer = {
       "slow_momentum": arguments.slow_momentum(slow_momentum),
       "slow_nesterov": arguments.slow_nesterov(slow_nesterov),
-      "outer_optimizer": outer_rules.outer_optimizer(outer_optimizer),
+      "outer_optimizer": compatibility.outer_optimizer(outer_optimizer),
     }
     sync_period = arguments.sync_period(sync_period)
     inner_state = arguments.inner_state(inner_state)
     pull_back = arguments.fraction("pull_back", pull_back)
-    outer_rules.check_together(
+    compatibility.check_together(
       sync_period=sync_period,
       slow_step_size=slow_step_size,
       is_step_size_given=slow_step_size is not _STEP_SIZE,
@@ -221,9 +223,9 @@ class Lookahead(BetweenSteps):
       nested._can_fuse = False  # This one moves its weights too.
     self._can_fuse = self._may_fuse()
 
-  def parts(self) -> list[keras.optimizers.Optimizer]:
+  def _parts(self) -> list[keras.optimizers.Optimizer]:
     """Returns the inner optimizer and, if there is one, the outer one."""
-    return super().parts() + self._outer_rule.optimizers
+    return super()._parts() + self._outer_rule.optimizers
 
   def _add_slow_weights(self, variable):
     dtype = variable.dtype
@@ -232,28 +234,6 @@ class Lookahead(BetweenSteps):
     elif self._slow_dtype == "float64":
       dtype = "float64"
     return self.add_beside(variable, dtype, "slow")
-
-  def add_beside(
-    self, variable: Any, dtype: str, name: str, initial: Any = ops.copy
-  ) -> Any:
-    """Adds a variable of the shape, and at the place, of another one.
-
-    Args:
-      variable: The other one.
-      dtype: The dtype of the new one.
-      name: What comes after the path of `variable` in that of the new one.
-      initial: Takes `variable` and returns the tensor to start at.
-    """
-    path = getattr(variable, "path", variable.name).replace("/", "_")
-    with self.own_scope.entered(), backend.beside(variable):
-      return keras_internals.add_copy(
-        self,
-        variable,
-        shape=variable.shape,
-        dtype=dtype,
-        initializer=lambda shape, dtype: ops.cast(initial(variable), dtype),
-        name=f"{path}_{name}",
-      )
 
   def _may_fuse(self):
     """Whether nothing but the update uses what a slow step starts from.
@@ -429,7 +409,7 @@ class Lookahead(BetweenSteps):
 
   @sync_period.setter
   def sync_period(self, value):
-    outer_rules.check_every_step(self.outer_optimizer, value)
+    compatibility.check_every_step(self.outer_optimizer, value)
     BetweenSteps.sync_period.fset(self, value)
 
   @property
@@ -481,6 +461,16 @@ class Lookahead(BetweenSteps):
   def pull_back(self) -> float:
     """How far the fast weights return to the slow weights."""
     return self._pull_back
+
+  def __repr__(self) -> str:
+    """Returns the call that makes such an optimizer, in all its arguments."""
+    try:
+      given = self.get_config()
+    except Exception:  # Of an optimizer of one's own, or within a trace.
+      return super().__repr__()
+    for name in ("inner_optimizer", "outer_optimizer"):
+      given[name] = getattr(self, name)
+    return description.as_call(self, given)
 
   def get_config(self) -> dict[str, Any]:
     """Returns the arguments, with the optimizers serialized."""

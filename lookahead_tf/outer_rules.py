@@ -13,10 +13,8 @@ import keras
 from keras import ops
 
 from lookahead_tf import (
-  arguments,
   inner_state,
   keras_internals,
-  step_size,
   synchronization,
 )
 from lookahead_tf.setting import Setting
@@ -111,7 +109,7 @@ class Interpolation:
     }
 
 
-class _Buffered(Interpolation):
+class Buffered(Interpolation):
   """A rule with one buffer, of the shape and place of the slow weights."""
 
   can_fuse = False
@@ -148,7 +146,7 @@ class _Buffered(Interpolation):
     yield buffer, ops.cast(self.initial(theta), buffer.dtype)
 
 
-class SlowMomentum(_Buffered):
+class SlowMomentum(Buffered):
   """Momentum of the slow weights, with the step size outside the buffer.
 
     b = mu b + s
@@ -261,159 +259,6 @@ class OuterOptimizer(Interpolation):
     yield from self._slots.of(self._slow[index], theta)
 
 
-def _are_equal(phi, theta):
-  """Returns whether weights are those of the slow weights, in their dtype."""
-  phi, theta = ops.convert_to_tensor(phi), ops.convert_to_tensor(theta)
-  return ops.all(ops.equal(ops.cast(phi, theta.dtype), theta))
-
-
-def _select(condition, variable, other):
-  """Returns the value of a variable if a condition holds, else another one."""
-  other = ops.cast(ops.convert_to_tensor(other), variable.dtype)
-  return ops.where(condition, ops.convert_to_tensor(variable), other)
-
-
-class _EveryStep(_Buffered):
-  """A rule for periods of one update.
-
-  The slow weights are those to evaluate and to export. The rule has all it
-  needs of the point that the update started from in them and in the buffer.
-  """
-
-  def arguments(self) -> dict[str, Any]:
-    """Returns the arguments of Lookahead that stand for the rule."""
-    rule = keras.saving.serialize_keras_object(self)
-    return super().arguments() | {"outer_optimizer": rule}
-
-  def get_config(self) -> dict[str, Any]:
-    """Returns the arguments."""
-    return {
-      name: keras.optimizers.schedules.serialize(value)
-      if callable(value)
-      else value
-      for name, value in self._config.items()
-    }
-
-  @classmethod
-  def from_config(cls, config: dict[str, Any]) -> "_EveryStep":
-    """Creates a rule from what `get_config` returned."""
-    return cls(**config)
-
-  def __repr__(self):
-    given = ", ".join(f"{k}={v!r}" for k, v in self._config.items())
-    return f"{type(self).__name__}({given})"
-
-
-@keras.saving.register_keras_serializable(package="lookahead_tf")
-class EmaNesterov(_EveryStep):
-  """Nesterov momentum by an average of the updates, in periods of one update.
-
-    m' = g m + (1 - g) (b m - s)
-    phi' = phi - s + b m'
-
-  The weights to evaluate are phi' - b m' = phi - s. The buffer m is an
-  exponential moving average of the updates; b tells how far the fast weights
-  are ahead of the weights to evaluate.
-
-  Args:
-    lead: Float in [0, 1), the b above, or a LearningRateSchedule over updates.
-    decay: Float in [0, 1), the g above.
-
-  Raises:
-    TypeError: if an argument is no number.
-    ValueError: if an argument is out of its range.
-
-  Reference:
-    arXiv 2605.25395, whose runs have a decay of .99 and a lead of .3 to .6 in
-    the middle of training only.
-  """
-
-  buffer_name = "ema"
-
-  def __init__(self, lead: Any = 0.5, decay: float = 0.99):
-    self._config = {
-      "lead": arguments.fraction_or_schedule("lead", lead),
-      "decay": arguments.fraction_below_1("decay", decay),
-    }
-
-  def build(self, lookahead: Any) -> None:
-    """Adds the buffers."""
-    super().build(lookahead)
-    self._periods_done = lookahead.periods_done
-
-  def _lead(self):
-    lead = self._config["lead"]
-    return ops.clip(lead(self._periods_done), 0, 1) if callable(lead) else lead
-
-  def moved(
-    self, index: int, phi: Any, theta: Any, s: Any, alpha: Any
-  ) -> Iterator[tuple[Any, Any]]:
-    """Yields the assignment of the buffer; returns (slow, fast weights)."""
-    del s, alpha
-    decay, buffer = self._config["decay"], self._buffers[index]
-    lead = ops.cast(self._lead(), buffer.dtype)
-    m, slow = ops.convert_to_tensor(buffer), ops.cast(phi, buffer.dtype)
-    # The point that the update started from is slow + lead m.
-    ended_at = ops.cast(theta, buffer.dtype)
-    m = decay * m + (1.0 - decay) * (ended_at - slow)
-    yield buffer, m
-    new = ended_at + lead * m
-    return ops.cast(ended_at, phi.dtype), ops.cast(new, theta.dtype)
-
-
-@keras.saving.register_keras_serializable(package="lookahead_tf")
-class PrimalAveraging(_EveryStep):
-  """Generalized primal averaging, in periods of one update.
-
-    z' = z - s
-    x' = mu_x x + (1 - mu_x) z'
-    phi' = mu_y x' + (1 - mu_y) z'
-
-  The inner optimizer makes its updates s at phi, which is between the iterate z
-  and its average x. The weights to evaluate are x. Schedule-Free has a running
-  mean for x.
-
-  Args:
-    mu_x: Float in [0, 1): the weight of the average before each update.
-    mu_y: Float in [0, 1]: how near to the average gradients are computed.
-
-  Raises:
-    TypeError: if an argument is no number.
-    ValueError: if an argument is out of its range.
-
-  Reference:
-    arXiv 2512.17131. Weight decay of the inner optimizer acts at phi, as in the
-    paper's form that is exact.
-  """
-
-  buffer_name = "iterate"
-
-  def __init__(self, mu_x: float = 0.9967, mu_y: float = 0.7):
-    self._config = {
-      "mu_x": arguments.fraction_below_1("mu_x", mu_x),
-      "mu_y": arguments.fraction("mu_y", mu_y),
-    }
-
-  def initial(self, theta: Any) -> Any:
-    """Returns the weights themselves."""
-    return ops.copy(theta)
-
-  def moved(
-    self, index: int, phi: Any, theta: Any, s: Any, alpha: Any
-  ) -> Iterator[tuple[Any, Any]]:
-    """Yields the assignment of the buffer; returns (slow, fast weights)."""
-    del s, alpha
-    mu_x, mu_y = self._config["mu_x"], self._config["mu_y"]
-    buffer = self._buffers[index]
-    z, x = ops.convert_to_tensor(buffer), ops.cast(phi, buffer.dtype)
-    y = mu_y * x + (1.0 - mu_y) * z
-    z = z + (ops.cast(theta, buffer.dtype) - y)
-    x = mu_x * x + (1.0 - mu_x) * z
-    yield buffer, z
-    new = mu_y * x + (1.0 - mu_y) * z
-    return ops.cast(x, phi.dtype), ops.cast(new, theta.dtype)
-
-
 def from_arguments(
   lookahead: Any,
   slow_momentum: Any,
@@ -438,92 +283,13 @@ def from_arguments(
   return Interpolation()
 
 
-def outer_optimizer(value: Any) -> Any:
-  """Returns the argument `outer_optimizer`, checked: an optimizer or a rule.
-
-  Args:
-    value: None, a Keras optimizer, its name or its config, or EmaNesterov or
-      PrimalAveraging, or what one of these was serialized to.
-
-  Raises:
-    TypeError: if `value` is none of these.
-    ValueError: if it cannot make one step a period.
-  """
-  names = [kind.__name__ for kind in (EmaNesterov, PrimalAveraging)]
-  if isinstance(value, dict) and value.get("class_name") in names:
-    value = keras.saving.deserialize_keras_object(value)
-  if value is None or isinstance(value, _EveryStep):
-    return value
-  return arguments.outer_optimizer(value)
+def _are_equal(phi, theta):
+  """Returns whether weights are those of the slow weights, in their dtype."""
+  phi, theta = ops.convert_to_tensor(phi), ops.convert_to_tensor(theta)
+  return ops.all(ops.equal(ops.cast(phi, theta.dtype), theta))
 
 
-def check_together(
-  *,
-  sync_period: int,
-  slow_step_size: Any,
-  is_step_size_given: bool,
-  inner_state: str,
-  slow_momentum: Any,
-  slow_nesterov: bool,
-  outer_optimizer: Any,
-  pull_back: float,
-) -> None:
-  """Raises a ValueError for arguments of a Lookahead that exclude each other.
-
-  Args:
-    sync_period: As for Lookahead, checked, as are those below.
-    slow_step_size: As for Lookahead.
-    is_step_size_given: Whether that is not the default.
-    inner_state: As for Lookahead.
-    slow_momentum: As for Lookahead.
-    slow_nesterov: As for Lookahead.
-    outer_optimizer: As for Lookahead.
-    pull_back: As for Lookahead.
-  """
-  has_momentum = callable(slow_momentum) or slow_momentum > 0
-  if outer_optimizer is not None:
-    given = {
-      "slow_step_size": is_step_size_given and slow_step_size,
-      "slow_momentum": has_momentum and slow_momentum,
-      "slow_nesterov": slow_nesterov,
-    }
-    for name, value in given.items():
-      if value is not False:
-        raise ValueError(
-          f"`{name}` must be left out with `outer_optimizer`, which has a "
-          f"step size and a momentum of its own. Received: {name}={value!r}, "
-          f"outer_optimizer={outer_optimizer!r}"
-        )
-  if isinstance(outer_optimizer, _EveryStep):
-    check_every_step(outer_optimizer, sync_period)
-    if pull_back != 1:
-      raise ValueError(
-        f"`pull_back` must be 1 with {type(outer_optimizer).__name__}, which "
-        f"says where fast weights go. Received: pull_back={pull_back!r}"
-      )
-  if has_momentum and isinstance(slow_step_size, step_size.AdaptiveStepSize):
-    raise ValueError(
-      "`slow_step_size` must be a float or a LearningRateSchedule with "
-      "`slow_momentum`: the best step along one line says nothing of a step "
-      f"with momentum. Received: slow_step_size={slow_step_size!r}, "
-      f"slow_momentum={slow_momentum!r}"
-    )
-  if inner_state == "interpolate" and (
-    has_momentum or outer_optimizer is not None or pull_back != 1
-  ):
-    raise ValueError(
-      "`inner_state='interpolate'` moves slots as weights are moved between "
-      "the slow and the fast ones, which needs slow_momentum=0, no "
-      "outer_optimizer and pull_back=1: take 'maintain' or 'reset'. Received: "
-      f"slow_momentum={slow_momentum!r}, outer_optimizer={outer_optimizer!r}, "
-      f"pull_back={pull_back!r}"
-    )
-
-
-def check_every_step(rule: Any, sync_period: int) -> None:
-  """Raises a ValueError if a rule needs periods of one update, and has not."""
-  if isinstance(rule, _EveryStep) and sync_period != 1:
-    raise ValueError(
-      f"`sync_period` must be 1 with {type(rule).__name__}, a rule for each "
-      f"update. Received: sync_period={sync_period}"
-    )
+def _select(condition, variable, other):
+  """Returns the value of a variable if a condition holds, else another one."""
+  other = ops.cast(ops.convert_to_tensor(other), variable.dtype)
+  return ops.where(condition, ops.convert_to_tensor(variable), other)

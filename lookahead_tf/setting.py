@@ -19,7 +19,7 @@ class Setting:
   """
 
   def __init__(self, lookahead: Any, name: str, value: Any):
-    self._lookahead, self._name = lookahead, name
+    self._lookahead, self._argument = lookahead, name
     self._schedule = self._variable = None
     if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
       self._schedule = value
@@ -46,7 +46,7 @@ class Setting:
     """
     if self._schedule is not None:
       raise TypeError(
-        f"`{self._name}` can be assigned to only if the optimizer was made "
+        f"`{self._argument}` can be assigned to only if the optimizer was made "
         f"with a float. It was made with: {self._schedule!r}"
       )
     self._variable.assign(value)

@@ -51,20 +51,20 @@ class OuterStepSize(FixedStepSize):
 
   def __init__(self, optimizer: Any):
     self._optimizer = optimizer
-    super().__init__(float(ops.convert_to_numpy(self._learning_rate())))
+    super().__init__(float(ops.convert_to_numpy(self._rate())))
 
-  def _learning_rate(self):
+  def _rate(self):
     return getattr(self._optimizer, "learning_rate", 1.0)
 
   def at(self, optimizer: Any, update: list[tuple[Any, Any]], due: Any) -> Any:
     """Returns the learning rate, a scalar."""
-    del optimizer, update, due
-    return ops.convert_to_tensor(self._learning_rate())
+    del update, due
+    return ops.cast(self._rate(), optimizer.last_step_size.dtype)
 
   def now(self, optimizer: Any) -> Any:
     """Returns the learning rate, a scalar."""
     del optimizer
-    return self._learning_rate()
+    return self._rate()
 
 
 class ScheduledStepSize(FixedStepSize):

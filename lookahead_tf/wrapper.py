@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from lookahead_tf import keras_internals, names, nesting
+from lookahead_tf.backends import backend
 
 # Attributes of Keras' optimizers for which they make variables as they build.
 _MAKE_VARIABLES = (
@@ -215,6 +216,28 @@ class OptimizerWrapper(
         name=name,
       )
 
+  def add_beside(
+    self, variable: Any, dtype: str, name: str, initial: Any = ops.copy
+  ) -> Any:
+    """Adds a variable of the shape, and at the place, of another one.
+
+    Args:
+      variable: The other one.
+      dtype: The dtype of the new one.
+      name: What comes after the path of `variable` in that of the new one.
+      initial: Takes `variable` and returns the tensor to start at.
+    """
+    path = getattr(variable, "path", variable.name).replace("/", "_")
+    with self.own_scope.entered(), backend.beside(variable):
+      return keras_internals.add_copy(
+        self,
+        variable,
+        shape=variable.shape,
+        dtype=dtype,
+        initializer=lambda shape, dtype: ops.cast(initial(variable), dtype),
+        name=f"{path}_{name}",
+      )
+
   # Saving and loading.
 
   @property
@@ -222,14 +245,14 @@ class OptimizerWrapper(
     """Those that are not the inner optimizer's."""
     return super().variables
 
-  def parts(self) -> list[keras.optimizers.Optimizer]:
+  def _parts(self) -> list[keras.optimizers.Optimizer]:
     """Returns the optimizers whose variables are part of the state."""
     return [self.inner_optimizer]
 
   @property
   def variables(self) -> list[Any]:
     """Own variables, then those of the inner optimizer and of further parts."""
-    return self.own_variables + [v for p in self.parts() for v in p.variables]
+    return self.own_variables + [v for p in self._parts() for v in p.variables]
 
   def set_weights(self, weights: list[Any]) -> None:
     """Assigns `weights`, arrays in the order of `variables`.
@@ -246,7 +269,7 @@ class OptimizerWrapper(
     rest = list(weights)
     own, rest = rest[: len(self.own_variables)], rest[len(self.own_variables) :]
     super().set_weights(own)
-    for part in self.parts():
+    for part in self._parts():
       size = len(part.variables)
       part.set_weights(rest[:size])
       rest = rest[size:]

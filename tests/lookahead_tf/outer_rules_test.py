@@ -8,7 +8,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from lookahead_tf import Lookahead
-from lookahead_tf.outer_rules import EmaNesterov, PrimalAveraging
+from lookahead_tf.every_step_rules import EmaNesterov, PrimalAveraging
 from tests.lookahead_tf import (
   algorithm1,
   outer_algorithms,

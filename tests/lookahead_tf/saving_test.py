@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 
+import lookahead_tf
 from lookahead_tf import Lookahead
 from tests.lookahead_tf.small_model import make, state, train, values
 from tests.lookahead_tf.test_case import TestCase
@@ -19,28 +20,38 @@ from tests.lookahead_tf.test_case import TestCase
 K = 3
 
 
-def _optimizer(inner_state="maintain"):
-  return Lookahead(
-    keras.optimizers.Adam(0.05), K, 0.8, inner_state=inner_state, exclude="bias"
-  )
+KINDS = {
+  "maintain": lambda inner: Lookahead(inner, K, 0.8, exclude="bias"),
+  "interpolate": lambda inner: Lookahead(
+    inner, K, 0.8, inner_state="interpolate", exclude="bias"
+  ),
+  "reset": lambda inner: Lookahead(
+    inner, K, 0.8, inner_state="reset", exclude="bias"
+  ),
+  "momentum": lambda inner: lookahead_tf.snoo(inner, K, exclude="bias"),
+  "outer_adam": lambda inner: Lookahead(
+    inner, K, outer_optimizer=keras.optimizers.Adam(0.1), pull_back=0.4
+  ),
+  "every_step": lookahead_tf.gpa,
+}
 
 
-def _model(inner_state="maintain", **arguments):
-  return make(_optimizer(inner_state), **arguments)
+def _model(kind="maintain", **arguments):
+  return make(KINDS[kind](keras.optimizers.Adam(0.05)), **arguments)
 
 
 @functools.cache
-def _trained(inner_state, steps):
+def _trained(kind, steps):
   """Returns a model that made so many steps; it is not to be changed."""
-  model = _model(inner_state)
+  model = _model(kind)
   train(model, 0, steps)
   return model
 
 
 @functools.cache
-def _states(inner_state):
+def _states(kind):
   """Returns the state after each step of a model that is never moved."""
-  model, states = _model(inner_state), []
+  model, states = _model(kind), []
   for step in range(10):
     train(model, step, step + 1)
     states.append(state(model))
@@ -54,38 +65,36 @@ def _reversed(variables):
 
 
 class SavingTest(TestCase):
-  def assertContinuesBitForBit(self, inner_state, first_steps, move):
+  def assertContinuesBitForBit(self, kind, first_steps, move):
     """Compares 2n steps with n steps, a move to another model, n steps."""
-    model, states = _trained(inner_state, first_steps), _states(inner_state)
+    model, states = _trained(kind, first_steps), _states(kind)
     moved = move(model)
     for each in (model, moved):
       self.assertSame(state(each), states[first_steps - 1])
     train(moved, first_steps, 2 * first_steps)
     self.assertSame(state(moved), states[2 * first_steps - 1])
 
-  @parameterized.product(
-    inner_state=["maintain", "interpolate", "reset"], first_steps=[3, 4, 5]
-  )
-  def test_keras_file(self, inner_state, first_steps):
+  @parameterized.product(kind=[*KINDS], first_steps=[3, 4, 5])
+  def test_keras_file(self, kind, first_steps):
     path = self.new_path("model.keras")
 
     def move(model):
       model.save(path)
       return keras.models.load_model(path)
 
-    self.assertContinuesBitForBit(inner_state, first_steps, move)
+    self.assertContinuesBitForBit(kind, first_steps, move)
 
   @parameterized.product(
-    inner_state=["maintain", "interpolate", "reset"],
+    kind=[*KINDS],
     first_steps=[3, 4, 5],
     build_first=[False, True],
   )
-  def test_tf_checkpoint(self, inner_state, first_steps, build_first):
+  def test_tf_checkpoint(self, kind, first_steps, build_first):
     path = self.new_path("checkpoint")
 
     def move(model):
       saved = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
-      moved = _model(inner_state, seed=2, build_optimizer=build_first)
+      moved = _model(kind, seed=2, build_optimizer=build_first)
       if build_first:
         _reversed(moved.optimizer.variables)
       checkpoint = tf.train.Checkpoint(model=moved, optimizer=moved.optimizer)
@@ -95,7 +104,7 @@ class SavingTest(TestCase):
       status.assert_consumed()
       return moved
 
-    self.assertContinuesBitForBit(inner_state, first_steps, move)
+    self.assertContinuesBitForBit(kind, first_steps, move)
 
   def test_reset_after_a_restore_before_the_build(self):
     # What the restore put into the slots is not their initial value.
@@ -110,26 +119,29 @@ class SavingTest(TestCase):
     kernel_momentum = moved.optimizer.inner_optimizer._momentums[0]
     self.assertAllEqual(kernel_momentum, np.zeros(kernel_momentum.shape))
 
-  @parameterized.parameters(3, 4)
-  def test_weights_file(self, first_steps):
+  @parameterized.product(
+    kind=["maintain", "momentum", "outer_adam"], first_steps=[3, 4]
+  )
+  def test_weights_file(self, kind, first_steps):
     path = self.new_path("model.weights.h5")
 
     def move(model):
       model.save_weights(path)
-      moved = _model(seed=2)
+      moved = _model(kind, seed=2)
       moved.load_weights(path)
       return moved
 
-    self.assertContinuesBitForBit("maintain", first_steps, move)
+    self.assertContinuesBitForBit(kind, first_steps, move)
 
-  def test_set_weights(self):
+  @parameterized.parameters("maintain", "outer_adam")
+  def test_set_weights(self, kind):
     def move(model):
-      moved = _model(seed=2)
+      moved = _model(kind, seed=2)
       moved.set_weights(model.get_weights())
       moved.optimizer.set_weights(values(model.optimizer.variables))
       return moved
 
-    self.assertContinuesBitForBit("maintain", 4, move)
+    self.assertContinuesBitForBit(kind, 4, move)
 
   @parameterized.product(
     copy_model=[copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))],
@@ -152,9 +164,10 @@ class SavingTest(TestCase):
     with np.load(weights) as found:
       self.assertSame(list(found.values()), _states("interpolate")[7])
 
-  def test_each_variable_is_stored_once(self):
+  @parameterized.parameters("interpolate", "momentum", "outer_adam")
+  def test_each_variable_is_stored_once(self, kind):
     path = self.new_path("model.weights.h5")
-    model = _model("interpolate")
+    model = _model(kind)
     model.save_weights(path)
     stored = []
     with h5py.File(path) as file:
@@ -167,10 +180,11 @@ class SavingTest(TestCase):
       stored, len(model.variables) + len(model.optimizer.variables)
     )
 
-  def test_state_of_another_configuration_is_refused_with_a_warning(self):
+  @parameterized.parameters("interpolate", "momentum")
+  def test_state_of_another_configuration_is_refused_with_a_warning(self, kind):
     path = self.new_path("model.weights.h5")
     _model().save_weights(path)
-    other = _model("interpolate")
+    other = _model(kind)
     with self.assertWarnsRegex(UserWarning, f"'{other.optimizer.name}'"):
       other.load_weights(path)
 

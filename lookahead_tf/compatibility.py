@@ -1,0 +1,104 @@
+"""Arguments of Lookahead that concern each other."""
+
+from typing import Any
+
+import keras
+
+from lookahead_tf import arguments
+from lookahead_tf.every_step_rules import (
+  EmaNesterov,
+  EveryStepRule,
+  PrimalAveraging,
+)
+from lookahead_tf.step_size import AdaptiveStepSize
+
+
+def outer_optimizer(value: Any) -> Any:
+  """Returns the argument `outer_optimizer`, checked: an optimizer or a rule.
+
+  Args:
+    value: None, a Keras optimizer, its name or its config, or EmaNesterov or
+      PrimalAveraging, or what one of these was serialized to.
+
+  Raises:
+    TypeError: if `value` is none of these.
+    ValueError: if it cannot make one step a period.
+  """
+  names = [kind.__name__ for kind in (EmaNesterov, PrimalAveraging)]
+  if isinstance(value, dict) and value.get("class_name") in names:
+    value = keras.saving.deserialize_keras_object(value)
+  if value is None or isinstance(value, EveryStepRule):
+    return value
+  return arguments.outer_optimizer(value)
+
+
+def check_together(
+  *,
+  sync_period: int,
+  slow_step_size: Any,
+  is_step_size_given: bool,
+  inner_state: str,
+  slow_momentum: Any,
+  slow_nesterov: bool,
+  outer_optimizer: Any,
+  pull_back: float,
+) -> None:
+  """Raises a ValueError for arguments of a Lookahead that exclude each other.
+
+  Args:
+    sync_period: As for Lookahead, checked, as are those below.
+    slow_step_size: As for Lookahead.
+    is_step_size_given: Whether that is not the default.
+    inner_state: As for Lookahead.
+    slow_momentum: As for Lookahead.
+    slow_nesterov: As for Lookahead.
+    outer_optimizer: As for Lookahead.
+    pull_back: As for Lookahead.
+  """
+  has_momentum = callable(slow_momentum) or slow_momentum > 0
+  if outer_optimizer is not None:
+    given = {
+      "slow_step_size": is_step_size_given and slow_step_size,
+      "slow_momentum": has_momentum and slow_momentum,
+      "slow_nesterov": slow_nesterov,
+    }
+    for name, value in given.items():
+      if value is not False:
+        raise ValueError(
+          f"`{name}` must be left out with `outer_optimizer`, which has a "
+          f"step size and a momentum of its own. Received: {name}={value!r}, "
+          f"outer_optimizer={outer_optimizer!r}"
+        )
+  if isinstance(outer_optimizer, EveryStepRule):
+    check_every_step(outer_optimizer, sync_period)
+    if pull_back != 1:
+      raise ValueError(
+        f"`pull_back` must be 1 with {type(outer_optimizer).__name__}, which "
+        f"says where fast weights go. Received: pull_back={pull_back!r}"
+      )
+  if has_momentum and isinstance(slow_step_size, AdaptiveStepSize):
+    raise ValueError(
+      "`slow_step_size` must be a float or a LearningRateSchedule with "
+      "`slow_momentum`: the best step along one line says nothing of a step "
+      f"with momentum. Received: slow_step_size={slow_step_size!r}, "
+      f"slow_momentum={slow_momentum!r}"
+    )
+  if inner_state == "interpolate" and (
+    has_momentum or outer_optimizer is not None or pull_back != 1
+  ):
+    raise ValueError(
+      "`inner_state='interpolate'` moves slots as weights are moved between "
+      "the slow and the fast ones, which needs slow_momentum=0, no "
+      "outer_optimizer and pull_back=1: take 'maintain' or 'reset'. Received: "
+      f"slow_momentum={slow_momentum!r}, outer_optimizer={outer_optimizer!r}, "
+      f"pull_back={pull_back!r}"
+    )
+
+
+def check_every_step(rule: Any, sync_period: int) -> None:
+  """Raises a ValueError if a rule needs periods of one update, and has not."""
+  if isinstance(rule, EveryStepRule) and sync_period != 1:
+    raise ValueError(
+      f"`sync_period` must be 1 with {type(rule).__name__}, a rule for each "
+      f"update. Received: sync_period={sync_period}"
+    )
