@@ -32,8 +32,9 @@ def _defaults(function):
   }
 
 
-# The arguments of Lookahead with their defaults.
+# The arguments of Lookahead with their defaults, but for an optimizer.
 LOOKAHEAD = _defaults(Lookahead.__init__)
+del LOOKAHEAD["outer_optimizer"]
 _PAPERS_NAMES = {"k": "sync_period", "alpha": "slow_step_size"}
 
 
