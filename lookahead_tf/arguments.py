@@ -261,6 +261,22 @@ def slow_dtype(value: Any) -> str | None:
   return name
 
 
+def slow_device(value: Any) -> str | None:
+  """Returns `value`, None or "host"."""
+  if value not in (None, "host"):
+    raise ValueError(
+      "`slow_device` must be None, the devices of the weights, or 'host'. "
+      f"Received: slow_device={value!r}"
+    )
+  if value and not backend.HAS_HOST_MEMORY:
+    raise ValueError(
+      "`slow_device` must be None with KERAS_BACKEND="
+      f"{keras.backend.backend()}; TensorFlow can hold the slow weights in the "
+      f"memory of the host. Received: slow_device={value!r}"
+    )
+  return value
+
+
 def update_freq(value: Any) -> str | int:
   """Returns `value`, "epoch" or a number of batches."""
   is_number = isinstance(value, int) and not isinstance(value, bool)

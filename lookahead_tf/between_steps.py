@@ -7,7 +7,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from lookahead_tf import arguments, keras_internals, names, nesting
+from lookahead_tf import (
+  arguments,
+  batch_norm,
+  keras_internals,
+  names,
+  nesting,
+)
 from lookahead_tf.backends import backend
 from lookahead_tf.period import Period
 from lookahead_tf.wrapper import OptimizerWrapper
@@ -48,14 +54,25 @@ class BetweenSteps(OptimizerWrapper):
     self._pairs: Any = None
     self._inner_state_rule: Any = None
     self._outer_rule: Any = None
+    self._followers: Any = None
+    self._exclusion: Any = None
 
   def check_that_it_can_train(self) -> None:
-    """Raises a RuntimeError if the model holds its slow weights."""
+    """Raises a RuntimeError if the model holds its slow weights.
+
+    Or if the model whose statistics follow is not known yet.
+    """
     if self.evaluation is not None:
       raise RuntimeError(
         f"Optimizer '{self.name}' cannot train now: the model holds its slow "
         "weights. Leave the `slow_weights` block first; after an evaluation "
         "that was interrupted, call end_evaluation()."
+      )
+    if self._followers.are_of_a_file:
+      raise RuntimeError(
+        f"Optimizer '{self.name}' synchronizes moving statistics, and came "
+        "from a file, which does not hold the model that they are of: assign "
+        "`optimizer.statistics = model` first."
       )
 
   def start_period(self) -> None:
@@ -87,7 +104,7 @@ class BetweenSteps(OptimizerWrapper):
     """
     self._keep_weights()
     if self.built and not self.is_period_to_start():
-      self._assign_all(self._pairs.trained())
+      self._assign_all(self.swapped())
       self._assign_all(self._restart())
 
   def finalize_variable_values(self, var_list: list[Any]) -> None:
@@ -169,12 +186,22 @@ class BetweenSteps(OptimizerWrapper):
       # The weights of the model are the slow weights.
       self._assign_all(self._copy_to_slow())
     else:
-      self._assign_all(self._pairs.trained())
+      self._assign_all(self.swapped())
     self._assign_all(self._restart())
 
   def swapped(self) -> Iterator[tuple[Any, Any]]:
     """Yields (fast, slow) for each variable that an evaluation swaps."""
-    return self._pairs.trained()
+    yield from self._pairs.trained()
+    yield from self._followers.pairs()
+
+  def find_statistics(self, model: Any) -> None:
+    """Takes the moving statistics of `model` for those that a file is of."""
+    if self._followers.are_of_a_file:
+      statistics = batch_norm.statistics(model)
+      included = self._exclusion.included(statistics, are_all=False)
+      self._followers.attach(
+        model, [v for v, use in zip(statistics, included) if use]
+      )
 
   def fast_and_slow(self) -> Iterator[tuple[Any, Any]]:
     """Yields (fast, slow) for each variable that has slow weights."""
@@ -214,6 +241,8 @@ class BetweenSteps(OptimizerWrapper):
     """Yields what makes the weights of the model the slow weights."""
     for index, fast, slow in self._pairs.indexed():
       yield from self._outer_rule.started(index, slow, fast)
+      yield slow, fast
+    for fast, slow in self._followers.pairs():
       yield slow, fast
     yield from self._inner_state_rule.started()
 

@@ -64,6 +64,7 @@ class SwapSlowWeights(keras.callbacks.Callback):
 
   def on_train_begin(self, logs=None):
     for lookahead in _find_built(self.model):
+      lookahead.find_statistics(self.model)
       lookahead.begin_fit(was_interrupted=self.model in _IN_FIT)
     _IN_FIT.add(self.model)
     self._is_fitting = True

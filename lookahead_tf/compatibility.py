@@ -42,6 +42,7 @@ def check_together(
   slow_nesterov: bool,
   outer_optimizer: Any,
   pull_back: float,
+  statistics: Any,
 ) -> None:
   """Raises a ValueError for arguments of a Lookahead that exclude each other.
 
@@ -54,6 +55,7 @@ def check_together(
     slow_nesterov: As for Lookahead.
     outer_optimizer: As for Lookahead.
     pull_back: As for Lookahead.
+    statistics: As for Lookahead.
   """
   has_momentum = callable(slow_momentum) or slow_momentum > 0
   if outer_optimizer is not None:
@@ -69,6 +71,11 @@ def check_together(
           f"step size and a momentum of its own. Received: {name}={value!r}, "
           f"outer_optimizer={outer_optimizer!r}"
         )
+    if statistics is not None:
+      raise ValueError(
+        "`statistics` must be None with `outer_optimizer`: they move by a step "
+        f"size, and it has none. Received: statistics={statistics!r}"
+      )
   if isinstance(outer_optimizer, EveryStepRule):
     check_every_step(outer_optimizer, sync_period)
     if pull_back != 1:

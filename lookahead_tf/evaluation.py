@@ -164,6 +164,7 @@ def swap_in(
   with contextlib.ExitStack() as undo:
     for lookahead in built:
       if lookahead.evaluation is None:
+        lookahead.find_statistics(model)
         undo.callback(Swap(model, lookahead, is_by_callback).undo)
     return undo.pop_all()
 

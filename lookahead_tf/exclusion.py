@@ -18,19 +18,22 @@ class Exclusion:
   def __init__(self, patterns: tuple[Any, ...]):
     self._patterns = patterns
 
-  def included(self, variables: list[Any]) -> list[bool]:
+  def included(self, variables: list[Any], are_all: bool = True) -> list[bool]:
     """Returns which of `variables` get slow weights.
 
     Those that match get none, nor do those that are not floating-point or that
-    Keras overwrites with their gradient (float8 scales). A pattern that matches
-    nothing warns.
+    Keras overwrites with their gradient (float8 scales).
+
+    Args:
+      variables: Variables.
+      are_all: Whether a pattern that matches none of them warns.
     """
     matched = [
       [_matches(pattern, variable) for variable in variables]
       for pattern in self._patterns
     ]
     for pattern, matches in zip(self._patterns, matched):
-      if not any(matches):
+      if are_all and not any(matches):
         warnings.warn(
           f"`exclude` holds {_as_pattern(pattern)!r}, which is found in no "
           "variable path, so it excludes nothing. The paths are: "

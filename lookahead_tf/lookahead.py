@@ -10,11 +10,14 @@ from keras import ops
 
 from lookahead_tf import (
   arguments,
+  batch_norm,
   compatibility,
   description,
   exclusion,
+  followers,
   inner_state,
   keras_internals,
+  models,
   names,
   nesting,
   outer_rules,
@@ -25,6 +28,7 @@ from lookahead_tf import (
 from lookahead_tf.backends import backend
 from lookahead_tf.between_steps import BetweenSteps
 from lookahead_tf.pairs import Pairs
+from lookahead_tf.slow_step import SlowStep
 
 # An object of its own: the same number as an argument is one that was given.
 _STEP_SIZE = float("0.5")
@@ -97,6 +101,13 @@ class Lookahead(BetweenSteps):
     pull_back: Float in [0, 1]: how far the fast weights return to the slow
       weights at the end of a period: fully by 1, not at all by 0. With 0 the
       slow weights are a moving average of the weights over periods.
+    slow_device: None, or "host" for slow weights, and what belongs to them, in
+      the memory of the host, which a step touches once a period. On TensorFlow,
+      without a strategy and without XLA.
+    statistics: None, or a Keras model: the moving statistics of its batch
+      normalization are synchronized with the weights, and evaluated with them.
+      `exclude` reaches them. Not on JAX. A model that is loaded from a file has
+      to be assigned once more: `model.optimizer.statistics = model`.
     **others: None may be given: an error says what they are called here.
 
   Attributes:
@@ -131,6 +142,8 @@ class Lookahead(BetweenSteps):
     slow_nesterov: bool = False,
     outer_optimizer: Any = None,
     pull_back: float = 1.0,
+    slow_device: str | None = None,
+    statistics: Any = None,
     **others: Any,
   ):
     inner_optimizer = arguments.inner_optimizer(inner_optimizer)
@@ -145,12 +158,14 @@ class Lookahead(BetweenSteps):
     sync_period = arguments.sync_period(sync_period)
     inner_state = arguments.inner_state(inner_state)
     pull_back = arguments.fraction("pull_back", pull_back)
+    statistics = followers.check(statistics)
     compatibility.check_together(
       sync_period=sync_period,
       slow_step_size=slow_step_size,
       is_step_size_given=slow_step_size is not _STEP_SIZE,
       inner_state=inner_state,
       pull_back=pull_back,
+      statistics=statistics,
       **outer,
     )
     super().__init__(inner_optimizer, sync_period, name=arguments.name(name))
@@ -162,6 +177,8 @@ class Lookahead(BetweenSteps):
     self._step_size = rule
     self._inner_state = inner_state
     self._pull_back = pull_back
+    self._slow_device = arguments.slow_device(slow_device)
+    self._followers = followers.Followers(statistics)
     self._exclusion = exclusion.Exclusion(arguments.exclude(exclude))
     self._slow_dtype = arguments.slow_dtype(slow_dtype)
     self.last_step_size = self.add_scalar(
@@ -206,7 +223,10 @@ class Lookahead(BetweenSteps):
     backend.check_strategy(self, variables)
     self._build_inner_optimizer(variables)
     super().build(variables)
-    included = self._exclusion.included(variables)
+    statistics = batch_norm.statistics(self._followers.model or [])
+    included = self._exclusion.included(
+      [*variables, *statistics], are_all=not self._followers.are_of_a_file
+    )
     self.slow_weights = [
       self._add_slow_weights(variable) if use else None
       for variable, use in zip(variables, included)
@@ -218,6 +238,13 @@ class Lookahead(BetweenSteps):
       add_anchor=lambda slot: self.add_beside(slot, slot.dtype, "anchor"),
     )
     self._outer_rule.build(self)
+    self._slow_weights_step = SlowStep(
+      self._pairs, self._outer_rule, self._pull_back
+    )
+    following = included[len(variables) :]
+    self._followers.build(
+      self, [v for v, use in zip(statistics, following) if use]
+    )
     # A MultiOptimizer has its members from its build on.
     for nested in self._nested():
       nested._can_fuse = False  # This one moves its weights too.
@@ -234,6 +261,11 @@ class Lookahead(BetweenSteps):
     elif self._slow_dtype == "float64":
       dtype = "float64"
     return self.add_beside(variable, dtype, "slow")
+
+  def _place_beside(self, variable):
+    if self._slow_device == "host":
+      return backend.on_host(variable)
+    return super()._place_beside(variable)
 
   def _may_fuse(self):
     """Whether nothing but the update uses what a slow step starts from.
@@ -301,69 +333,12 @@ class Lookahead(BetweenSteps):
     yield self._period.start()
 
   def _slow_step(self, alpha):
-    """Yields the assignments that end a period: weights, then slots."""
-    rule = self._outer_rule
-    s = self._pseudo_gradients() if rule.has_state else {}
-    rule.move_all(s)
-    for index, fast, slow in self._pairs.indexed():
-      if rule.has_state and index not in s:
-        yield from rule.frozen(index, fast)
-        yield slow, fast
-        continue
-      phi, theta = yield from rule.moved(index, slow, fast, s.get(index), alpha)
-      yield from self._ends(index, fast, slow, phi, theta)
+    """Yields the assignments that end a period: weights, slots, statistics."""
+    yield from self._slow_weights_step.assignments(alpha)
     yield from self._inner_state_rule.synchronized(alpha)
+    yield from self._followers.moved(alpha, self._pull_back)
     yield self.last_step_size, alpha
     yield from self._restart_nested()
-
-  def _ends(self, index, fast, slow, phi, theta):
-    """Yields the assignments of the slow weights phi and the fast ones theta.
-
-    The fast weights go to phi where theta is None, as far as `pull_back` says.
-    """
-    phi = self._allowed(index, fast, phi)
-    if theta is not None:
-      theta = self._allowed(index, fast, theta)
-      yield slow, phi  # Which may be the memory of the fast weights.
-      yield fast, theta
-    elif self._pull_back == 1:
-      # The fast weights first, if that loses nothing: XLA can make their update
-      # and their interpolation one.
-      is_same = fast.dtype == slow.dtype
-      first, second = (fast, slow) if is_same else (slow, fast)
-      yield first, phi
-      yield second, ops.convert_to_tensor(first)
-    else:
-      if self._pull_back > 0:
-        theta = synchronization.slow_step(fast, phi, self._pull_back)
-        yield fast, self._allowed(index, fast, theta)
-      yield slow, phi
-
-  def _allowed(self, index, fast, point):
-    """Returns the point to move weights to, or where they must or may not go.
-
-    A constraint holds for both ends, which says nothing of a point between.
-    """
-    if fast.constraint is not None:
-      point = fast.constraint(point)
-    is_trained = self._pairs.is_trained(index)
-    if is_trained is not True:
-      point = ops.where(is_trained, point, ops.cast(fast, point.dtype))
-    return point
-
-  def _pseudo_gradients(self):
-    """Returns phi - theta by index, of the variables that are trained now."""
-    found = {}
-    for index, fast, slow in self._pairs.indexed():
-      is_trained = self._pairs.is_trained(index)
-      if is_trained is False or not getattr(fast, "trainable", True):
-        continue
-      dtype = synchronization.wide(slow.dtype)
-      s = ops.cast(slow, dtype) - ops.cast(fast, dtype)
-      if is_trained is not True:
-        s = ops.where(is_trained, s, ops.zeros_like(s))
-      found[index] = s
-    return found
 
   def _build_for(self, grads, variables):
     """Builds for the variables that `grads` are of, and returns them."""
@@ -458,6 +433,16 @@ class Lookahead(BetweenSteps):
     return self._outer_rule.nesterov
 
   @property
+  def statistics(self) -> Any:
+    """The model whose moving statistics are synchronized, or None."""
+    return self._followers.model
+
+  @statistics.setter
+  def statistics(self, model):
+    models.check(model, "statistics")
+    self.find_statistics(model)
+
+  @property
   def pull_back(self) -> float:
     """How far the fast weights return to the slow weights."""
     return self._pull_back
@@ -481,6 +466,8 @@ class Lookahead(BetweenSteps):
       "exclude": self._exclusion.get_config(),
       "slow_dtype": self._slow_dtype,
       "pull_back": self.pull_back,
+      "slow_device": self._slow_device,
+      "statistics": self._followers.describe(),
     }
     if self.outer_optimizer is not None:
       del config["slow_step_size"]

@@ -21,6 +21,8 @@ ARGUMENTS = (
   "slow_nesterov",
   "outer_optimizer",
   "pull_back",
+  "slow_device",
+  "statistics",
 )
 # What other libraries call these arguments: see docs/migration.md.
 _ELSEWHERE = {

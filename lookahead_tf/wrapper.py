@@ -228,7 +228,7 @@ class OptimizerWrapper(
       initial: Takes `variable` and returns the tensor to start at.
     """
     path = getattr(variable, "path", variable.name).replace("/", "_")
-    with self.own_scope.entered(), backend.beside(variable):
+    with self.own_scope.entered(), self._place_beside(variable):
       return keras_internals.add_copy(
         self,
         variable,
@@ -237,6 +237,10 @@ class OptimizerWrapper(
         initializer=lambda shape, dtype: ops.cast(initial(variable), dtype),
         name=f"{path}_{name}",
       )
+
+  def _place_beside(self, variable):
+    """Returns a context manager in which variables come beside another."""
+    return backend.beside(variable)
 
   # Saving and loading.
 

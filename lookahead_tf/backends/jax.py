@@ -9,6 +9,8 @@ from lookahead_tf import keras_internals
 from lookahead_tf.backends import loops
 
 run_now = contextlib.nullcontext
+CAN_ASSIGN_STATISTICS = False
+HAS_HOST_MEMORY = False
 
 
 def run_untraced(function):
@@ -55,6 +57,11 @@ def check_strategy(optimizer, variables):
 def beside(variable):
   """Nothing: Keras places variables by their layout."""
   return contextlib.nullcontext()
+
+
+def on_host(variable):
+  """Is not called: HAS_HOST_MEMORY is False."""
+  raise NotImplementedError
 
 
 def unshared(value):

@@ -18,6 +18,12 @@ from lookahead_tf.backends import loops
 # where an assignment to a new variable would be traced once and then lost.
 run_now = tf.init_scope
 
+# Whether a step of an optimizer can assign to variables that it does not train.
+CAN_ASSIGN_STATISTICS = True
+# Whether variables can be in the memory of the host, for one device beside it.
+HAS_HOST_MEMORY = True
+_NO_STRATEGY = tf.distribute.get_strategy()
+
 
 def run_untraced(function: Callable[[], None]) -> None:
   """Calls `function` where it can create variables, while a trace goes on.
@@ -53,7 +59,16 @@ def assign_if(
     is_frequent: Whether it will be called often enough to be worth compiling.
       Each elementwise operation of a graph is a pass over memory; XLA makes all
       of a formula one.
+
+  Raises:
+    ValueError: if XLA is to compile a step over variables on several devices.
   """
+  if len(_devices(variables)) > 1 and _is_compiled():
+    raise ValueError(
+      "`slow_device='host'` needs a training step that XLA does not compile: "
+      "XLA has all variables on one device. Call compile with "
+      "jit_compile=False."
+    )
   if can_fuse and _is_compiled_for_cpus(variables):
     for variable, value in assignments():
       value = tf.cast(value, variable.dtype)
@@ -182,6 +197,25 @@ def beside(variable: Any) -> contextlib.AbstractContextManager:
   """
   strategy = _strategy(variable) or tf.distribute.get_strategy()
   return strategy.extended.colocate_vars_with(_native(variable))
+
+
+def on_host(variable: Any) -> contextlib.AbstractContextManager:
+  """Returns a scope in which variables are created in the memory of the host.
+
+  Args:
+    variable: That which they belong to.
+
+  Raises:
+    ValueError: if `variable` is of a strategy, which places all that belongs to
+      it.
+  """
+  strategy = _strategy(variable)
+  if strategy is not None and strategy is not _NO_STRATEGY:
+    raise ValueError(
+      "`slow_device` must be None for the variables of a strategy. Received: "
+      f"slow_device='host' with {type(strategy).__name__}"
+    )
+  return tf.device("/CPU:0")
 
 
 def unshared(value: Any) -> Any:

@@ -6,6 +6,8 @@ import keras
 import torch
 
 run_now = contextlib.nullcontext
+CAN_ASSIGN_STATISTICS = True
+HAS_HOST_MEMORY = False
 
 
 def run_untraced(function):
@@ -34,6 +36,11 @@ def check_strategy(optimizer, variables):
 def beside(variable):
   """Nothing: Keras has one default device."""
   return contextlib.nullcontext()
+
+
+def on_host(variable):
+  """Is not called: HAS_HOST_MEMORY is False."""
+  raise NotImplementedError
 
 
 def unshared(value):
