@@ -73,6 +73,9 @@ class FusionTest(tf.test.TestCase, parameterized.TestCase):
     ("interpolate", _SGD, {"inner_state": "interpolate"}),
     ("reset", _SGD, {"inner_state": "reset"}),
     ("accumulation", _SGD | {"gradient_accumulation_steps": 2}, {}),
+    ("slow_momentum", _SGD, {"slow_momentum": 0.9, "slow_nesterov": True}),
+    ("outer_optimizer", _SGD, {"outer_optimizer": "adam"}),
+    ("pull_back", _SGD, {"pull_back": 0.5}),
     ("float16", _SGD, {}, "float16"),
     ("float32_slow", _SGD, {"slow_dtype": "float32"}, "float16"),
   )
