@@ -61,6 +61,9 @@ _ELSEWHERE = {
     "sync_rate",
   ),
   "inner_state": ("pullback", "pullback_momentum", "reset_state"),
+  "slow_momentum": ("mu", "outer_momentum", "slowmo_factor"),
+  "slow_nesterov": ("nesterov_slow", "outer_nesterov"),
+  "outer_optimizer": ("outer_opt", "slow_optimizer"),
 }
 _OURS = {theirs: ours for ours, names in _ELSEWHERE.items() for theirs in names}
 _OLD = {"lr": "learning_rate"}  # Of the inner optimizer.

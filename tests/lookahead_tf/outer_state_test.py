@@ -189,6 +189,21 @@ class EvaluationTest(TestCase):
       keras_own.optimizer._model_variables_moving_average,
     )
 
+  def test_a_running_mean_by_a_schedule(self):
+    """Of the initial weights and those at the ends of periods, as SWA has."""
+    schedule = keras.optimizers.schedules.InverseTimeDecay(1 / 2, 1, 1 / 2)
+    ours = small_model.make(
+      Lookahead(_sgd(), K, schedule, pull_back=0.0), hidden=3
+    )
+    bare = small_model.make(_sgd(), hidden=3)
+    points = [values(bare.trainable_variables)]
+    for period in range(3):
+      small_model.train(bare, period * K, (period + 1) * K)
+      points.append(values(bare.trainable_variables))
+    small_model.train(ours, 0, 3 * K)
+    means = [np.mean(each, axis=0) for each in zip(*points)]
+    self.assertNear(ours.optimizer.slow_weights, means)
+
 
 class WhereTest(TestCase):
   @parameterized.parameters(*KINDS)
