@@ -5,6 +5,8 @@ from lookahead_tf.callbacks import LogSlowWeights, SwapSlowWeights
 from lookahead_tf.evaluation import slow_weights
 from lookahead_tf.lookahead import Lookahead
 from lookahead_tf.migration import unwrap_optimizer, wrap_optimizer
+from lookahead_tf.radam import RAdam
+from lookahead_tf.ranger import Ranger
 from lookahead_tf.step_size import AdaptiveStepSize
 from lookahead_tf.tfa import load_tfa_checkpoint, lookahead_from_tfa
 from lookahead_tf.version import __version__
@@ -13,6 +15,8 @@ __all__ = [
   "AdaptiveStepSize",
   "LogSlowWeights",
   "Lookahead",
+  "RAdam",
+  "Ranger",
   "SwapSlowWeights",
   "__version__",
   "load_tfa_checkpoint",
