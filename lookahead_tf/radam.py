@@ -208,16 +208,18 @@ class RAdam(keras.optimizers.Optimizer):
     # In bfloat16, .999 is 1.
     wide = synchronization.wide(dtype)
     t = ops.cast(self.iterations + 1, wide)
-    rate = ops.cast(learning_rate, wide) / _one_minus_power(self.beta_1, t)
-    step = m * ops.cast(rate, dtype)
+    size = ops.cast(learning_rate, wide) / _one_minus_power(self.beta_1, t)
+    divisor = None
     rho_inf = _longest(self.beta_2)
     if rho_inf > self.sma_threshold:
       rho = effective_length(t, self.beta_2)
-      factor = rectification(ops.maximum(rho, self.sma_threshold), rho_inf)
-      factor = factor * ops.sqrt(_one_minus_power(self.beta_2, t))
-      scale = ops.cast(factor, dtype) / (ops.sqrt(v) + self.epsilon)
-      step = ops.where(rho > self.sma_threshold, step * scale, step)
-    self.assign_sub(variable, step)
+      is_adaptive = rho > self.sma_threshold
+      r = rectification(ops.maximum(rho, self.sma_threshold), rho_inf)
+      factor = r * ops.sqrt(_one_minus_power(self.beta_2, t))
+      size = ops.where(is_adaptive, size * factor, size)
+      divisor = ops.where(is_adaptive, ops.sqrt(v) + self.epsilon, 1.0)
+    step = m * ops.cast(size, dtype)
+    self.assign_sub(variable, step if divisor is None else step / divisor)
 
   def get_config(self) -> dict[str, Any]:
     """Returns the arguments."""
