@@ -205,7 +205,7 @@ class RAdam(keras.optimizers.Optimizer):
       self.assign(v_hat, ops.maximum(v_hat, v))
       v = v_hat
 
-    # In bfloat16, .999 is 1.
+    # In bfloat16 .999 is 1, and float16 has no numbers beyond 65,504.
     wide = synchronization.wide(dtype)
     t = ops.cast(self.iterations + 1, wide)
     size = ops.cast(learning_rate, wide) / _one_minus_power(self.beta_1, t)
