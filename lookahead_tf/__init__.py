@@ -13,6 +13,8 @@ from lookahead_tf.methods import (
   snoo,
 )
 from lookahead_tf.migration import unwrap_optimizer, wrap_optimizer
+from lookahead_tf.radam import RAdam
+from lookahead_tf.ranger import Ranger
 from lookahead_tf.step_size import AdaptiveStepSize
 from lookahead_tf.tfa import load_tfa_checkpoint, lookahead_from_tfa
 from lookahead_tf.version import __version__
@@ -21,6 +23,8 @@ __all__ = [
   "AdaptiveStepSize",
   "LogSlowWeights",
   "Lookahead",
+  "RAdam",
+  "Ranger",
   "SwapSlowWeights",
   "__version__",
   "diloco",

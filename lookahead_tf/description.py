@@ -1,35 +1,40 @@
 """Optimizers as text."""
 
-from typing import Any
-
 import keras
+import numpy as np
 
-from lookahead_tf.wrapper import OptimizerWrapper
+from lookahead_tf.backends import backend
 
 
-def as_call(optimizer: Any, given: dict[str, Any]) -> str:
-  """Returns the call that makes an object, as text.
+def describe(optimizer: keras.optimizers.Optimizer) -> str:
+  """Returns a call that makes an optimizer like this one, with all settings.
 
-  Args:
-    optimizer: The object.
-    given: Its arguments by name.
+  Settings that are None, and those of an average that is not kept, are left
+  out. An optimizer with one of one's own inside that has no `get_config`, or
+  within a function that JAX traces, is shown as Python shows any object.
   """
-  shown = ", ".join(f"{name}={_shown(value)}" for name, value in given.items())
-  return f"{type(optimizer).__name__}({shown})"
+  try:
+    with backend.run_now():
+      config = optimizer.get_config()
+  except (NotImplementedError, TypeError):
+    return object.__repr__(optimizer)
+  return _call(type(optimizer).__name__, config)
+
+
+def _call(name, config):
+  if not config.get("use_ema", True):
+    config = {k: v for k, v in config.items() if "ema" not in k}
+  arguments = ", ".join(
+    f"{key}={_shown(value)}"
+    for key, value in config.items()
+    if value is not None
+  )
+  return f"{name}({arguments})"
 
 
 def _shown(value):
-  """Returns an argument as text, an optimizer with its settings."""
-  if isinstance(value, float):
-    return f"{value:.7g}"  # 0.1, not 0.10000000149011612.
-  if isinstance(value, dict) and "class_name" in value:  # A schedule.
-    return f"{value['class_name']}({value['config']})"
-  is_optimizer = isinstance(value, keras.optimizers.Optimizer)
-  if not is_optimizer or isinstance(value, OptimizerWrapper):
-    return repr(value)
-  try:
-    given = value.get_config()
-  except Exception:  # Of an optimizer of one's own.
-    return repr(value)
-  unset = (None, False)
-  return as_call(value, {k: v for k, v in given.items() if v not in unset})
+  if isinstance(value, dict) and "class_name" in value:
+    return _call(value["class_name"], value["config"])
+  if isinstance(value, float):  # 0.001, not 0.0010000000474974513.
+    return str(np.float32(value))
+  return repr(value)

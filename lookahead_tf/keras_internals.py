@@ -30,6 +30,7 @@ _SECOND_MOMENTS = {
   "Adam": ("_velocities", "beta_2"),
   "Lamb": ("_velocities", "beta_2"),
   "Nadam": ("_velocities", "beta_2"),
+  "RAdam": ("velocities", "beta_2"),
   "RMSprop": ("_velocities", "rho"),
   "ScheduleFreeAdamW": ("_velocities", "beta_2"),
 }
@@ -46,6 +47,7 @@ _LEGACY_SLOTS = {
   "Adamax": {"m": "_m", "v": "_u"},
   "Ftrl": {"accumulator": "_accumulators", "linear": "_linears"},
   "Lamb": {"m": "_momentums", "v": "_velocities"},
+  "RAdam": {"m": "momentums", "v": "velocities", "vhat": "velocity_hats"},
   "RMSprop": {
     "rms": "_velocities",
     "momentum": "_momentums",

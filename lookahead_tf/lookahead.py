@@ -31,7 +31,7 @@ from lookahead_tf.pairs import Pairs
 from lookahead_tf.slow_step import SlowStep
 
 # An object of its own: the same number as an argument is one that was given.
-_STEP_SIZE = float("0.5")
+DEFAULT_STEP_SIZE = float("0.5")
 _NO_VALUES = (
   "Optimizer '{name}' cannot start: the variables that it is to train get "
   "their first values within the training step itself, from its data. Build "
@@ -133,7 +133,7 @@ class Lookahead(BetweenSteps):
     self,
     inner_optimizer: keras.optimizers.Optimizer | str | dict[str, Any],
     sync_period: int = 5,
-    slow_step_size: Any = _STEP_SIZE,
+    slow_step_size: Any = DEFAULT_STEP_SIZE,
     inner_state: str = "maintain",
     exclude: Any = None,
     slow_dtype: str | None = None,
@@ -162,7 +162,7 @@ class Lookahead(BetweenSteps):
     compatibility.check_together(
       sync_period=sync_period,
       slow_step_size=slow_step_size,
-      is_step_size_given=slow_step_size is not _STEP_SIZE,
+      is_step_size_given=slow_step_size is not DEFAULT_STEP_SIZE,
       inner_state=inner_state,
       pull_back=pull_back,
       statistics=statistics,
@@ -449,13 +449,7 @@ class Lookahead(BetweenSteps):
 
   def __repr__(self) -> str:
     """Returns the call that makes such an optimizer, in all its arguments."""
-    try:
-      given = self.get_config()
-    except Exception:  # Of an optimizer of one's own, or within a trace.
-      return super().__repr__()
-    for name in ("inner_optimizer", "outer_optimizer"):
-      given[name] = getattr(self, name)
-    return description.as_call(self, given)
+    return description.describe(self)
 
   def get_config(self) -> dict[str, Any]:
     """Returns the arguments, with the optimizers serialized."""

@@ -6,16 +6,18 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import optimizers
+from keras import ops, optimizers
 
 from lookahead_tf import keras_internals
 from lookahead_tf.evaluation import find_lookaheads
 from lookahead_tf.lookahead import Lookahead
+from lookahead_tf.radam import RAdam
 
 # Parts of the keys of a checkpoint.
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _SLOT = "/.OPTIMIZER_SLOT/"
 _INNER = "lh_base_optimizer"
+_OF_RECTIFIED_ADAM = f"{_INNER}/sma_threshold"
 
 
 def lookahead_from_tfa(
@@ -34,7 +36,8 @@ def lookahead_from_tfa(
   model contains, works too: `lookahead_from_tfa(**config)`.
 
   Args:
-    optimizer: A Keras optimizer, its name, or the config of a legacy one.
+    optimizer: A Keras optimizer, its name, or the config of a legacy one or of
+      a `tfa.optimizers.RectifiedAdam`, which becomes an RAdam.
     sync_period: Updates in a period.
     slow_step_size: Step size of the slow weights.
     name: Name of the optimizer.
@@ -69,14 +72,89 @@ def _from_legacy_config(serialized):
     config["learning_rate"] = optimizers.schedules.deserialize(
       config["learning_rate"]
     )
-  class_name = serialized["class_name"]
+  # In the older of two formats the name begins with "Addons>".
+  class_name = serialized["class_name"].removeprefix("Addons>")
+  if class_name == "RectifiedAdam":
+    return _from_rectified_adam(config)
   if class_name not in keras_internals.LEGACY_OPTIMIZERS:
-    kinds = sorted(keras_internals.LEGACY_OPTIMIZERS)
+    kinds = sorted({*keras_internals.LEGACY_OPTIMIZERS, "RectifiedAdam"})
     raise ValueError(
       f"`optimizer` must be the config of one of {kinds}; for others, "
       f"give a Keras 3 optimizer. Received: class_name={class_name!r}"
     )
   return getattr(optimizers, class_name)(**config)
+
+
+def _from_rectified_adam(config):
+  """Returns the RAdam of a config of `tfa.optimizers.RectifiedAdam`."""
+  weight_decay = config.pop("weight_decay", 0.0)
+  if isinstance(weight_decay, dict):
+    raise ValueError(
+      "`weight_decay` of a RectifiedAdam must be a float: optimizers of Keras "
+      "3 have no schedule of it. Received in the config of `optimizer`: "
+      f"weight_decay={weight_decay!r}"
+    )
+  warmup = {
+    "total_steps": config.pop("total_steps", 0),
+    "warmup_proportion": config.pop("warmup_proportion", 0.1),
+    "min_lr": config.pop("min_lr", 0.0),
+  }
+  if warmup["total_steps"] > 0:
+    rate = config.get("learning_rate", 0.001)
+    config["learning_rate"] = WarmupThenDecay(rate, **warmup)
+  return RAdam(weight_decay=weight_decay or None, **config)
+
+
+@keras.saving.register_keras_serializable(package="lookahead_tf")
+class WarmupThenDecay(optimizers.schedules.LearningRateSchedule):
+  """The learning rate of a RectifiedAdam that was made with `total_steps`.
+
+  It grows from 0 to `learning_rate` in the first steps, then falls to `min_lr`,
+  both linearly, and stays there.
+
+  Args:
+    learning_rate: Float, or a schedule, which goes on meanwhile.
+    total_steps: Integer of at least 1, the steps of both together.
+    warmup_proportion: Float in [0, 1], the part of them in which it grows.
+    min_lr: Float, the learning rate at the end.
+  """
+
+  def __init__(
+    self,
+    learning_rate: Any,
+    total_steps: int,
+    warmup_proportion: float,
+    min_lr: float,
+  ):
+    if isinstance(learning_rate, dict):
+      learning_rate = optimizers.schedules.deserialize(learning_rate)
+    self.learning_rate, self.min_lr = learning_rate, min_lr
+    self.total_steps = total_steps
+    self.warmup_proportion = warmup_proportion
+
+  def __call__(self, step: Any) -> Any:
+    """Returns the learning rate of the update after `step` others."""
+    rate = self.learning_rate
+    rate = rate(step) if callable(rate) else rate
+    t = ops.cast(step, "float32") + 1.0
+    warmup = self.total_steps * self.warmup_proportion
+    decay = max(self.total_steps - warmup, 1.0)
+    part = ops.clip((t - warmup) / decay, 0.0, 1.0)
+    falling = rate + (self.min_lr - rate) * part
+    # Where nothing grows, t is beyond the warmup at once.
+    return ops.where(t <= warmup, rate * t / max(warmup, 1.0), falling)
+
+  def get_config(self) -> dict[str, Any]:
+    """Returns the arguments."""
+    rate = self.learning_rate
+    if callable(rate):
+      rate = optimizers.schedules.serialize(rate)
+    return {
+      "learning_rate": rate,
+      "total_steps": self.total_steps,
+      "warmup_proportion": self.warmup_proportion,
+      "min_lr": self.min_lr,
+    }
 
 
 def load_tfa_checkpoint(
@@ -105,7 +183,8 @@ def load_tfa_checkpoint(
 
   Raises:
     ValueError: if the checkpoint has no Lookahead in it, or if it does not fit
-      the model or its optimizer.
+      the model or its optimizer, also if it was
+      written with a schedule and the optimizer has none.
   """
   (lookahead,) = find_lookaheads(model, optimizer)
   lookahead.build(model.trainable_variables)
@@ -119,25 +198,49 @@ def load_tfa_checkpoint(
       f"tfa.optimizers.Lookahead. Received: path={path!r} without slow weights"
     ) from None
   owner = key.partition(_SLOT)[2].removesuffix("/slow")
+  _check_kind(inner, f"{owner}/{_OF_RECTIFIED_ADAM}" in values)
   lists = {f"{owner}/slow": lookahead.slow_weights}
   for slot, variables in _slots_of(inner).items():
     lists[f"{owner}/{_INNER}/{slot}"] = variables
 
   assignments = _assignments(values, model, lookahead, lists, owner)
-  for variable, value in assignments:
-    variable.assign(value)
-  updates = int(values[f"{owner}/iter"])
-  keras_internals.counter(inner).assign(updates)
-  lookahead.set_updates(updates)
   prefix = f"{owner}/{_INNER}/"
   hyperparameters = {
     key.removeprefix(prefix): float(value)
     for key, value in values.items()
     if key.startswith(prefix) and np.ndim(value) == 0
   }
-  if isinstance(inner.learning_rate, keras.Variable):
+  has_own_rate = isinstance(inner.learning_rate, keras.Variable)
+  had_schedule = (
+    "learning_rate" not in hyperparameters
+    or hyperparameters.get("total_steps", 0) > 0
+  )
+  if has_own_rate and had_schedule:
+    raise ValueError(
+      "The learning rate in the checkpoint followed a schedule, or the warmup "
+      "of a RectifiedAdam with `total_steps`: make the optimizer with the same "
+      "schedule. Received: an inner optimizer with learning_rate="
+      f"{float(ops.convert_to_numpy(inner.learning_rate)):g}"
+    )
+  for variable, value in assignments:
+    variable.assign(value)
+  updates = int(values[f"{owner}/iter"])
+  keras_internals.counter(inner).assign(updates)
+  lookahead.set_updates(updates)
+  if has_own_rate:
     inner.learning_rate = hyperparameters["learning_rate"]
   return hyperparameters
+
+
+def _check_kind(inner, is_of_rectified_adam):
+  """Raises a ValueError if moments of RAdam are to be loaded into Adam."""
+  if isinstance(inner, RAdam) != is_of_rectified_adam:
+    theirs = "a RectifiedAdam" if is_of_rectified_adam else "no RectifiedAdam"
+    ours = "an RAdam" if is_of_rectified_adam else "the kind that was there"
+    raise ValueError(
+      f"The checkpoint is of {theirs}: the inner optimizer must be {ours}. "
+      f"Received: inner_optimizer={inner!r}"
+    )
 
 
 def _assignments(values, model, lookahead, lists, owner):

@@ -2,8 +2,8 @@
 
 An inner optimizer here is anything with `update(weights, gradients)`, which
 returns the new weights, and, for an `inner_state` other than "maintain",
-`slots`: the list of its arrays. `Sgd` and `Adam` are in NumPy; `Bare` is an
-optimizer of Keras without Lookahead; `Lookahead` is Algorithm 1 itself.
+`slots`: the list of its arrays. `Sgd`, `Adam` and `RAdam` are in NumPy; `Bare`
+is an optimizer of Keras without Lookahead; `Lookahead` is Algorithm 1 itself.
 """
 
 import numpy as np
@@ -54,6 +54,63 @@ class Adam:
       w - self.learning_rate * scale * m / (np.sqrt(v) + self.epsilon)
       for w, m, v in zip(weights, m, v)
     ]
+
+
+class RAdam:
+  """Algorithm 2 of Liu et al., with the options of `lookahead_tf.RAdam`."""
+
+  def __init__(
+    self,
+    learning_rate,
+    beta_1=0.9,
+    beta_2=0.999,
+    epsilon=1e-7,
+    amsgrad=False,
+    sma_threshold=5.0,
+    gradient_centralization=False,
+    weight_decay=0.0,
+  ):
+    self.learning_rate, self.epsilon = learning_rate, epsilon
+    self.beta_1, self.beta_2 = beta_1, beta_2
+    self.amsgrad, self.sma_threshold = amsgrad, sma_threshold
+    self.centralizes = gradient_centralization
+    self.weight_decay = weight_decay
+    self.step, self.slots = 0, None
+
+  def update(self, weights, gradients):
+    if self.slots is None:
+      self.slots = [np.zeros_like(w) for w in weights * 3]
+    n, self.step = len(weights), self.step + 1
+    moments = zip(self.slots[:n], self.slots[n : 2 * n], self.slots[2 * n :])
+    updated = [
+      self._update_one(*each) for each in zip(weights, gradients, moments)
+    ]
+    weights, m, v, greatest = map(list, zip(*updated))
+    self.slots = m + v + greatest
+    return weights
+
+  def _update_one(self, w, g, moments):
+    m, v, greatest = moments
+    t, beta_1, beta_2 = self.step, self.beta_1, self.beta_2
+    if self.centralizes and g.ndim > 1:
+      g = g - g.mean(axis=tuple(range(g.ndim - 1)))
+    w = w - self.learning_rate * self.weight_decay * w
+    m = beta_1 * m + (1 - beta_1) * g
+    v = beta_2 * v + (1 - beta_2) * g**2
+    greatest = np.maximum(greatest, v)
+    corrected = m / (1 - beta_1**t)
+    rho_inf = 2 / (1 - beta_2) - 1
+    rho = rho_inf - 2 * t * beta_2**t / (1 - beta_2**t)
+    if rho > self.sma_threshold:
+      r = np.sqrt(
+        ((rho - 4) * (rho - 2) * rho_inf)
+        / ((rho_inf - 4) * (rho_inf - 2) * rho)
+      )
+      root = np.sqrt(greatest if self.amsgrad else v) + self.epsilon
+      step = r * corrected * np.sqrt(1 - beta_2**t) / root
+    else:
+      step = corrected
+    return w - self.learning_rate * step, m, v, greatest
 
 
 class Bare:

@@ -1,11 +1,10 @@
-"""Every Keras optimizer as inner x every way to run a training step.
+"""Every inner optimizer, RAdam too, x every way to run a training step.
 
 KERAS_BACKEND=jax python -m pytest tests/lookahead_tf/conformance_test.py
 """
 
 import functools
 
-import keras
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -26,7 +25,7 @@ WAYS = [
 
 
 def _inner(name):
-  return getattr(keras.optimizers, name)(learning_rate=0.05)
+  return keras_optimizers.CLASSES[name](learning_rate=0.05)
 
 
 @functools.cache
@@ -47,7 +46,7 @@ def _expected(name, bare):
 
 
 class ConformanceTest(TestCase):
-  @parameterized.product(inner=keras_optimizers.NAMES, way=WAYS)
+  @parameterized.product(inner=[*keras_optimizers.CLASSES], way=WAYS)
   def test_equals_algorithm_1(self, inner, way):
     ways_to_run.require(self, way)
     model, optimizer = small_model.make(), Lookahead(_inner(inner), K, ALPHA)

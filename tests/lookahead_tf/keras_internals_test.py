@@ -194,7 +194,7 @@ class OptimizersTest(TestCase):
   @parameterized.parameters(*keras_internals.SECOND_MOMENTS)
   def test_second_moment(self, name):
     keras_optimizers.require(self, name)
-    optimizer, variables = getattr(keras.optimizers, name)(), _variables()
+    optimizer, variables = keras_optimizers.CLASSES[name](), _variables()
     self.assertIsNotNone(keras_internals.second_moment(optimizer))
     optimizer.apply([keras.ops.ones_like(v) * 2 for v in variables], variables)
     moments, decay = keras_internals.second_moment(optimizer)
@@ -216,10 +216,11 @@ class OptimizersTest(TestCase):
   def test_legacy_slots_of_each_kind(self, name):
     options = {
       "Adam": {"amsgrad": True},
+      "RAdam": {"amsgrad": True},
       "RMSprop": {"momentum": 0.9, "centered": True},
       "SGD": {"momentum": 0.9},
     }
-    optimizer = getattr(keras.optimizers, name)(**options.get(name, {}))
+    optimizer = keras_optimizers.CLASSES[name](**options.get(name, {}))
     for variables in keras_internals.legacy_slots(_built(optimizer)).values():
       self.assertLen(variables, 2)
 

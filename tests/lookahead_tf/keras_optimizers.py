@@ -1,8 +1,13 @@
-"""Which optimizers this version of Keras has: some came after the oldest."""
+"""Which optimizers this version of Keras has: some came after the oldest.
+
+`CLASSES` has those of lookahead_tf too that are not around another.
+"""
 
 import unittest
 
 import keras
+
+import lookahead_tf
 
 _AROUND_OTHERS = ("Optimizer", "LossScaleOptimizer", "MultiOptimizer")
 NAMES = sorted(
@@ -12,9 +17,13 @@ NAMES = sorted(
   and issubclass(value, keras.optimizers.Optimizer)
   and name not in _AROUND_OTHERS
 )
+CLASSES = {
+  **{name: getattr(keras.optimizers, name) for name in NAMES},
+  "RAdam": lookahead_tf.RAdam,
+}
 
 
 def require(test: unittest.TestCase, name: str) -> None:
   """Skips `test` where this version of Keras has no optimizer `name`."""
-  if not hasattr(keras.optimizers, name):
+  if name not in CLASSES and not hasattr(keras.optimizers, name):
     test.skipTest(f"this Keras has no {name}")

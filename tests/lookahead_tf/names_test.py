@@ -19,7 +19,7 @@ def _attributes(optimizer):
 
 
 def _make(name):
-  return getattr(keras.optimizers, name)(0.1)
+  return keras_optimizers.CLASSES[name](0.1)
 
 
 class ArgumentsTest(tf.test.TestCase, parameterized.TestCase):
@@ -81,7 +81,7 @@ class ArgumentsTest(tf.test.TestCase, parameterized.TestCase):
 
 
 class AttributesTest(tf.test.TestCase, parameterized.TestCase):
-  @parameterized.parameters(*keras_optimizers.NAMES)
+  @parameterized.parameters(*keras_optimizers.CLASSES)
   def test_those_of_the_inner_optimizer_reach_it(self, name):
     for attribute in _attributes(_make(name)):
       inner = _make(name)
@@ -92,7 +92,7 @@ class AttributesTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_those_of_any_optimizer_reach_the_inner_one_or_are_refused(self):
     for attribute in {
-      x for name in keras_optimizers.NAMES for x in _attributes(_make(name))
+      x for name in keras_optimizers.CLASSES for x in _attributes(_make(name))
     }:
       inner = keras.optimizers.SGD(0.1)
       optimizer = Lookahead(inner)

@@ -36,6 +36,16 @@ SLOW_STEP_SIZE = 0.5
 INNER_OPTIMIZERS = {
   "sgd": lambda: tf.keras.optimizers.legacy.SGD(0.05, momentum=0.9),
   "adam": lambda: tf.keras.optimizers.legacy.Adam(0.05),
+  "radam": lambda: tfa.optimizers.RectifiedAdam(0.05),
+  "radam_warmup": lambda: tfa.optimizers.RectifiedAdam(
+    0.05,
+    beta_2=0.9,
+    amsgrad=True,
+    weight_decay=0.1,
+    total_steps=20,
+    warmup_proportion=0.4,
+    min_lr=0.001,
+  ),
 }
 
 
