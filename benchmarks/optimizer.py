@@ -50,14 +50,32 @@ _SYNC_PERIODS = flags.DEFINE_multi_integer(
   "Steps in a period; memory is measured with the first one.",
   lower_bound=1,
 )
+_SLOW_MOMENTUM = flags.DEFINE_float(
+  "slow_momentum",
+  0.0,
+  "Measure Lookahead with this momentum of the slow weights too; 0 for not.",
+  lower_bound=0.0,
+)
 _MEMORY = flags.DEFINE_bool("memory", True, "Measure memory too.")
+
+
+def _compared(record):
+  """Yields (label, seconds of one variant, seconds of what it is beside)."""
+  for label, seconds in record["seconds_per_step"].items():
+    yield label, seconds["lookahead"], seconds["bare"]
+    if "momentum" in seconds:
+      yield (
+        f"{label}: slow momentum beside none",
+        seconds["momentum"],
+        seconds["lookahead"],
+      )
 
 
 def _ratios(record):
   """Returns the Ratio of each variant of a record."""
   return {
-    label: interleaving.compare(seconds["lookahead"], seconds["bare"])
-    for label, seconds in record["seconds_per_step"].items()
+    label: interleaving.compare(one, beside)
+    for label, one, beside in _compared(record)
   }
 
 
@@ -75,12 +93,11 @@ def _time_table(records):
   ]
   for case, record in records.items():
     start = (case.model, case.inner, str(case.sync_period))
-    for label, ratio in _ratios(record).items():
-      seconds = record["seconds_per_step"][label]
+    for label, one, beside in _compared(record):
       milliseconds = [
-        f"{1000 * statistics.median(seconds[which]):.2f}"
-        for which in ("bare", "lookahead")
+        f"{1000 * statistics.median(seconds):.2f}" for seconds in (beside, one)
       ]
+      ratio = interleaving.compare(one, beside)
       rows.append((*start, label, *milliseconds, *ratio.cells()))
     for label, bound in case.bounds().items():
       rows.append((*start, f"({label})", "", "", f"{bound:.3f}", "", ""))
@@ -181,7 +198,7 @@ def main() -> None:
     for values in itertools.product(
       _MODELS.value, _INNERS.value, _SYNC_PERIODS.value
     ):
-      case = optimizer_cases.Case(*values)
+      case = optimizer_cases.Case(*values, _SLOW_MOMENTUM.value)
       record = pool.submit(
         optimizer_cases.measure_time,
         case,

@@ -76,13 +76,19 @@ def traffic_bound(inner: str, sync_period: int, synchronization: str) -> float:
 
 
 def make_optimizer(
-  inner: str, sync_period: int | None
+  inner: str, sync_period: int | None, slow_momentum: float = 0.0
 ) -> keras.optimizers.Optimizer:
   """Returns the inner optimizer, in Lookahead unless the period is None."""
   optimizer = INNERS[inner]()
   if sync_period is None:
     return optimizer
-  return Lookahead(optimizer, sync_period=sync_period, slow_step_size=0.5)
+  return Lookahead(
+    optimizer,
+    sync_period=sync_period,
+    slow_step_size=0.5,
+    slow_momentum=slow_momentum,
+    slow_nesterov=True,
+  )
 
 
 def make_gradients(shapes: Sequence[Shape]) -> list[tf.Tensor]:
@@ -100,6 +106,7 @@ class OptimizerSteps:
     mode: "graph"; "xla" to compile the step; or "xla_loop" to compile a loop of
       steps. Called from Python, a step has to be handed each variable anew.
     sync_period: Lookahead's, or None for the inner optimizer alone.
+    slow_momentum: Lookahead's.
 
   Attributes:
     optimizer: The optimizer, built.
@@ -112,13 +119,14 @@ class OptimizerSteps:
     inner: str,
     mode: str,
     sync_period: int | None,
+    slow_momentum: float = 0.0,
   ):
     self._gradients = list(gradients)
     self.parameters = [
       keras.Variable(gradient, dtype="float32", name=f"parameter_{i}")
       for i, gradient in enumerate(self._gradients)
     ]
-    self.optimizer = make_optimizer(inner, sync_period)
+    self.optimizer = make_optimizer(inner, sync_period, slow_momentum)
     self.optimizer.build(self.parameters)
     self._is_loop = mode == "xla_loop"
     self._step = tf.function(self._apply, jit_compile=mode == "xla")
@@ -158,11 +166,14 @@ class Case:
     model: A key of SHAPES.
     inner: A key of INNERS.
     sync_period: Steps in a period.
+    slow_momentum: Momentum of the slow weights, which is then measured beside
+      Lookahead without; 0 for no such variant.
   """
 
   model: str
   inner: str
   sync_period: int
+  slow_momentum: float = 0.0
 
   def bounds(self) -> dict[str, float]:
     """Returns the bounds of the ratio, by name."""
@@ -226,8 +237,17 @@ def _own_groups(case, shapes, title, modes):
   groups = {}
   for mode in tqdm.tqdm(list(modes), f"{title}: ours", leave=False):
     group = {}
-    for which, period in (("bare", None), ("lookahead", case.sync_period)):
-      variant = OptimizerSteps(gradients, case.inner, mode, period)
+    variants = {
+      "bare": {"sync_period": None},
+      "lookahead": {"sync_period": case.sync_period},
+    }
+    if case.slow_momentum:
+      variants["momentum"] = {
+        "sync_period": case.sync_period,
+        "slow_momentum": case.slow_momentum,
+      }
+    for which, arguments in variants.items():
+      variant = OptimizerSteps(gradients, case.inner, mode, **arguments)
       variant.run(2 * steps)  # Compiles, and touches all memory.
       group[which] = functools.partial(variant.run, steps)
     groups[MODES[mode]] = group
