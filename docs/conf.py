@@ -41,6 +41,7 @@ include_patterns = [
   "CONTRIBUTING.md",
   "SECURITY.md",
   "docs/*.md",
+  "benchmarks/*.md",
   "benchmarks/results/*.md",
 ]
 exclude_patterns = [".*", "build", "runs", "site"]  # Not to be walked through.
