@@ -41,6 +41,7 @@ include_patterns = [
   "CONTRIBUTING.md",
   "SECURITY.md",
   "docs/*.md",
+  "benchmarks/*.md",
   "benchmarks/results/*.md",
 ]
 exclude_patterns = [".*", "build", "runs", "site"]  # Not to be walked through.
@@ -65,6 +66,8 @@ napoleon_numpy_docstring = False
 
 html_theme = "furo"
 html_title = f"{project} {__version__}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_extra_path = ["_site"]  # index.html, which leads to docs/index.html.
 html_copy_source = False
 html_show_sphinx = False

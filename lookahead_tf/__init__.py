@@ -1,5 +1,12 @@
 """Lookahead for Keras: k steps forward, 1 step back (arXiv:1907.08610)."""
 
+try:
+  import keras  # noqa: F401
+except ModuleNotFoundError as error:
+  from lookahead_tf import installation
+
+  raise installation.missing_backend(error) from None
+
 from lookahead_tf.batch_norm import recompute_batch_norm
 from lookahead_tf.callbacks import LogSlowWeights, SwapSlowWeights
 from lookahead_tf.evaluation import slow_weights

@@ -8,7 +8,13 @@ import weakref
 import keras
 from keras import ops
 
-from lookahead_tf import arguments, evaluation, keras_internals, models
+from lookahead_tf import (
+  arguments,
+  evaluation,
+  installation,
+  keras_internals,
+  models,
+)
 
 # Models in a `fit` with SwapSlowWeights, or in one that an exception has ended.
 _IN_FIT: weakref.WeakSet[keras.Model] = weakref.WeakSet()
@@ -133,8 +139,7 @@ class LogSlowWeights(keras.callbacks.Callback):
     super().set_model(model)
 
   def on_train_begin(self, logs=None):
-    import tensorflow as tf  # Also with another backend, as Keras does.
-
+    tf = installation.import_tensorflow("LogSlowWeights")
     _find_built(self.model)
     self._summary = tf.summary
     self._writer = tf.summary.create_file_writer(

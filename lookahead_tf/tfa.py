@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops, optimizers
 
-from lookahead_tf import keras_internals
+from lookahead_tf import installation, keras_internals
 from lookahead_tf.evaluation import find_lookaheads
 from lookahead_tf.lookahead import Lookahead
 from lookahead_tf.radam import RAdam
@@ -275,8 +275,7 @@ def _assignments(values, model, lookahead, lists, owner):
 
 def _read(path):
   """Returns the values in a checkpoint by key, in order."""
-  import tensorflow as tf
-
+  tf = installation.import_tensorflow("load_tfa_checkpoint")
   reader = tf.train.load_checkpoint(path)
   return {
     key.removesuffix(_VALUE): reader.get_tensor(key)

@@ -6,8 +6,6 @@ import functools
 import io
 import json
 import os
-import pathlib
-import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +16,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from tests import replicas
+from tests.docs import pages
 from tests.trainers import command_line
 from tests.trainers.image_classification import photos, small_run
 from trainers import metrics
@@ -31,7 +30,7 @@ from trainers.image_classification import (
   trained,
 )
 
-_PAGE = pathlib.Path(__file__).parents[3] / "docs" / "image_classification.md"
+_PAGE = pages.ROOT / "docs" / "image_classification.md"
 _CLASSES = ("dark, and blue", "light")
 # Height and width of the photos; the last is that of the model's input.
 _SIZES = ((30, 41), (41, 30), (64, 48), (17, 16), (16, 16))
@@ -226,22 +225,31 @@ class TrainedTest(tf.test.TestCase, parameterized.TestCase):
       rtol=1e-4,
     )
 
-  def test_the_program_in_the_docs(self):
-    run = self.runs["small_images"]
-    _, _, section = _PAGE.read_text().partition("## A new photo\n")
-    program = re.search(
-      r"```python\n(import keras\n.*?)```", section, re.DOTALL
-    )[1]
-    self.assertLen([*filter(None, program.split("\n"))], 8)
-    for name, path in (
-      ("runs/mine/best.keras", os.path.join(run.workdir, "best.keras")),
-      ("photo.jpg", self.files[3]),
-    ):
+  def _exec_program(self, number, **paths):
+    """Returns the names of a program of the page, with other paths in it."""
+    program = pages.programs(_PAGE)[number]
+    for name, path in {"photo.jpg": self.files[3], **paths}.items():
       self.assertIn(f'"{name}"', program)
       program = program.replace(f'"{name}"', repr(path))
     names = {}
     exec(program, names)
-    found = predict.predict(run, self.files[3])
+    return program, names
+
+  def test_the_programs_in_the_docs(self):
+    self.assertLen(pages.programs(_PAGE), 3)
+    run = self.runs["small_images"]
+    _, names = self._exec_program(0, **{"runs/mine": run.workdir})
+    found = names["answer"]
+    self.assertEqual(found.paths, [self.files[3]])
+    best = os.path.join(run.workdir, "best.keras")
+    program, names = self._exec_program(1, **{"runs/mine/best.keras": best})
+    self.assertLen([*filter(None, program.split("\n"))], 8)
+    self.assertAllClose(
+      names["answer"]["probabilities"], found.probabilities, rtol=1e-4
+    )
+    exported = self._path("exported")
+    export.export(run, exported)
+    _, names = self._exec_program(2, **{"serving/mine/1": exported})
     self.assertAllClose(
       names["answer"]["probabilities"], found.probabilities, rtol=1e-4
     )

@@ -11,6 +11,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from tests import replicas
+from tests.docs import pages
 from tests.trainers import command_line
 from tests.trainers.language_modeling import small_run, tiny
 from trainers import workdir as workdir_lib
@@ -23,6 +24,8 @@ from trainers.language_modeling import (
   train,
   trained,
 )
+
+_PAGE = pages.ROOT / "docs" / "language_modeling.md"
 
 
 class TrainedTest(tf.test.TestCase):
@@ -50,6 +53,14 @@ class TrainedTest(tf.test.TestCase):
     two = Runtime(replicas.mirrored(), self.workdir)
     again = evaluate.evaluate(two, path)
     self.assertAllClose(found["perplexity"], again["perplexity"], rtol=1e-5)
+
+  def test_the_program_in_the_docs(self):
+    (program,) = pages.programs(_PAGE)
+    self.assertIn('"DIR/', program)
+    names = {"tokens": np.array([[0, 3, 5]], "int32")}
+    exec(program.replace('"DIR/', f'"{self.workdir}/'), names)
+    self.assertEqual(names["logits"].shape[:2], (1, 3))
+    self.assertLen(small_run.WORDS, names["logits"].shape[2] - 1)  # <eos>.
 
   def test_the_programs(self):
     path = os.path.join(self.text, "test.txt")

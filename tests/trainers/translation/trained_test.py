@@ -1,6 +1,7 @@
 """What is done with a trained run: translate, export, choose weights."""
 
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 
+from tests.docs import pages
 from tests.trainers.translation import small_run
 from trainers import trained as shared
 from trainers.checkpoints import Checkpoints
@@ -22,6 +24,7 @@ from trainers.translation import (
   translate,
 )
 
+_PAGE = pages.ROOT / "docs" / "translation.md"
 # Serves a saved model without anything of ours.
 _SERVE = """
 import sys
@@ -93,12 +96,30 @@ class TrainedTest(tf.test.TestCase, parameterized.TestCase):
       cwd=self.get_temp_dir(),
     )
     self.assertEqual(served.returncode, 0, served.stderr)
+    program = pages.programs(_PAGE)[1]
+    self.assertIn('"serving/phrases/1"', program)
+    exec(program.replace('"serving/phrases/1"', repr(directory)), {})
     text = "".join(f"{sentence}\n" for sentence in _SENTENCES)
     expected = self._translate(text.encode())
     first = expected.split("\n")[0]
     self.assertEqual(served.stdout, f"5\n{expected}1\n{first}\n0\n")
     with self.assertRaisesRegex(UserError, "is there already"):
       export.export(self.run_, directory)
+
+  def test_the_program_in_the_docs(self):
+    self.assertLen(pages.programs(_PAGE), 2)
+    program = pages.programs(_PAGE)[0]
+    source, target = self._path("sentences"), self._path("translations")
+    pathlib.Path(source).write_text("3 hours\n")
+    for there, here in (
+      ('"DIR"', repr(self.run_.workdir)),
+      ('output="FILE"', f"output={target!r}"),
+      ('"FILE"', repr(source)),
+    ):
+      self.assertIn(there, program)
+      program = program.replace(there, here)
+    exec(program, {})
+    self.assertLen(pathlib.Path(target).read_text().splitlines(), 1)
 
   def test_paths_to_read_and_to_write_text(self):
     expected = self._translate(b"3 hours\n")
