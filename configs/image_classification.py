@@ -55,6 +55,9 @@ def get_config(text: str = "") -> ml_collections.ConfigDict:
       warmup=0.0,
       decay_at=(30.0, 60.0),
       decay_factor=0.1,
+      # Of the schedule triangle:
+      start_factor=0.0,
+      end_factor=0.0,
     ),
     label_smoothing=0.0,
     l2_penalty=0.0,

@@ -16,6 +16,7 @@ from lookahead_tf.backends import backend
 from trainers import devices
 from trainers.averaging import NonMonotonicSgd
 from trainers.errors import UserError
+from trainers.learning_rates import FallingStepSize
 
 # The arguments of a Keras optimizer that limit the gradient, in Keras' order.
 LIMITS = ("clipnorm", "global_clipnorm", "clipvalue")
@@ -32,8 +33,10 @@ def _defaults(function):
   }
 
 
-# The arguments of Lookahead with their defaults.
-LOOKAHEAD = _defaults(Lookahead.__init__)
+# What a config may say of Lookahead: its arguments, with their defaults, and
+# how the slow step size falls.
+_FALL = {"final_slow_step_size": None, "fall_power": 1.0}
+LOOKAHEAD = _defaults(Lookahead.__init__) | _FALL
 _PAPERS_NAMES = {"k": "sync_period", "alpha": "slow_step_size"}
 
 
@@ -45,12 +48,16 @@ class Recipe:
     name: Name of a class of `keras.optimizers`, in any case, or "nt_asgd".
     arguments: Arguments of that class, without the learning rate.
     lookahead: Arguments of the Lookahead around that optimizer, or None for no
-      Lookahead.
+      Lookahead. With "final_slow_step_size", which Lookahead does not have,
+      "slow_step_size" is where a `FallingStepSize` starts, and "fall_power" its
+      power.
+    total_steps: Training steps in all, over which a slow step size falls.
   """
 
   name: str
   arguments: Mapping[str, Any]
   lookahead: Mapping[str, Any] | None = None
+  total_steps: int = 1
 
 
 def make_optimizer(
@@ -87,12 +94,29 @@ def make_optimizer(
   try:
     optimizer = make(learning_rate=learning_rate, **arguments)
     if recipe.lookahead is not None:
-      optimizer = Lookahead(optimizer, **recipe.lookahead)
+      optimizer = Lookahead(optimizer, **_of_lookahead(recipe))
   except (TypeError, ValueError) as error:
     raise UserError(f"The optimizer of the config: {error}") from error
   if is_float16:
     return keras.optimizers.LossScaleOptimizer(optimizer)
   return optimizer
+
+
+def _of_lookahead(recipe):
+  """Returns the arguments of the Lookahead of a recipe."""
+  arguments = dict(recipe.lookahead)
+  end = arguments.pop("final_slow_step_size", None)
+  power = arguments.pop("fall_power", _FALL["fall_power"])
+  if end is not None:
+    steps = recipe.arguments.get("gradient_accumulation_steps") or 1
+    arguments["slow_step_size"] = FallingStepSize(
+      arguments.get("slow_step_size", LOOKAHEAD["slow_step_size"]),
+      end,
+      arguments.get("sync_period", LOOKAHEAD["sync_period"]),
+      max(1, recipe.total_steps // steps),
+      power,
+    )
+  return arguments
 
 
 def find_class(name: str) -> type[keras.optimizers.Optimizer]:
