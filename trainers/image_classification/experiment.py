@@ -236,6 +236,7 @@ def unpack(
       batch_norm_momentum=config.model.batch_norm_momentum,
       batch_norm_bias_rate=config.model.batch_norm_bias_rate,
       logit_scale=config.model.logit_scale,
+      uses_xla_within=devices.uses_xla_within(config.jit_compile, strategy),
     ),
     optimizer=optimizer,
     clipping=clipping,

@@ -30,6 +30,8 @@ class Architecture:
     batch_norm_bias_rate: Times the learning rate of SGD that biases of batch
       normalization have; see `FusedBatchNormalization`.
     logit_scale: Multiplies the logits.
+    uses_xla_within: Whether XLA may compile parts of a model that is a graph;
+      see `devices.uses_xla_within`.
   """
 
   name: str
@@ -41,6 +43,7 @@ class Architecture:
   batch_norm_momentum: float = 0.9
   batch_norm_bias_rate: float = 1.0
   logit_scale: float = 1.0
+  uses_xla_within: bool = False
 
 
 def make_model(architecture: Architecture) -> keras.Model:
@@ -109,7 +112,9 @@ def _speedrun(x, architecture):
   def normalized(x, *, name):
     return _normalized(x, architecture, name=name, scale=False, epsilon=1e-12)
 
-  return speedrun.features(x, architecture.width, normalized)
+  return speedrun.features(
+    x, architecture.width, normalized, architecture.uses_xla_within
+  )
 
 
 def _stages(x, architecture, make_block):
@@ -296,6 +301,8 @@ def with_layers_of_keras(model: Any) -> keras.Model:
     if kind is FusedBatchNormalization:
       kind = keras.layers.BatchNormalization
       del config["bias_rate"]
+    elif kind is speedrun.FusedGelu:
+      kind = keras.layers.Activation
     return kind.from_config(config)
 
   plain = keras.models.clone_model(model, clone_function=copy)

@@ -9,6 +9,7 @@ from absl.testing import parameterized
 from numpy.lib.stride_tricks import sliding_window_view
 
 from configs import cifar
+from tests import xla
 from trainers import metrics
 from trainers.devices import Runtime
 from trainers.image_classification import (
@@ -123,9 +124,26 @@ class NetworkTest(tf.test.TestCase):
       expected = before * factor if factor else before - 0.1 * 64 * 2 * 16
       self.assertAllClose(bias(), expected, rtol=1e-4)
 
+  def test_fused_gelu_is_that_of_keras(self):
+    xla.require(self)
+    x = tf.constant([-9.0, -2.0, -0.3, 0.0, 0.5, 3.0, 9.0])
+    results = []
+    for gelu in (speedrun.FusedGelu("gelu"), keras.activations.gelu):
+      with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = gelu(x)
+      results.append((y, tape.gradient(y, x, output_gradients=2.0 * x)))
+    self.assertAllClose(*results, rtol=1e-5, atol=1e-5)
+
   def test_kept_by_layers_of_keras_alone(self):
+    xla.require(self)
     made = make_model(
-      _architecture(4, batch_norm_bias_rate=64.0, batch_norm_momentum=0.6)
+      _architecture(
+        4,
+        batch_norm_bias_rate=64.0,
+        batch_norm_momentum=0.6,
+        uses_xla_within=True,
+      )
     )
     for variable in made.variables:
       if variable.name == "beta":
