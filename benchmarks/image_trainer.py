@@ -28,9 +28,18 @@ from trainers.image_classification import (
 from trainers.image_classification import step as step_lib
 from trainers.image_classification.splits import Split
 
+
+def _speedrun():
+  config = cifar.get_config("speedrun,sgd")
+  config.data.name = "cifar10"  # Whose classes are known without the data.
+  config.data.validation_fraction = None
+  return config
+
+
 # Experiments without Lookahead.
 _CONFIGS = {
   "resnet18": lambda: cifar.get_config("cifar10,sgd"),
+  "speedrun": _speedrun,
   "resnet50": lambda: imagenet.get_config("resnet50,sgd"),
 }
 
@@ -50,16 +59,18 @@ def make_step(
   weight decay, SGD with momentum.
 
   Args:
-    name: "resnet18", in the wide form for CIFAR, or "resnet50".
+    name: "resnet18", in the wide form for CIFAR, "resnet50" or "speedrun".
     batch_size: Images in a step.
-    uses_xla: Whether XLA compiles the step.
+    uses_xla: Whether XLA compiles the step. Else it is what the trainer does by
+      default.
     sync_period: Lookahead's, or None for the inner optimizer alone.
     image_size: Height and width in pixels, or None for the experiment's.
     channels: Channels of the first stage, or None for the experiment's.
   """
   config = _CONFIGS[name]()
   config.global_batch_size = batch_size
-  config.jit_compile = uses_xla
+  # None is the trainer's default: on a CPU a graph, parts of it by XLA.
+  config.jit_compile = uses_xla or None
   config.data.image_size = image_size or config.data.image_size
   config.model.width = channels or config.model.width
   if sync_period is not None:

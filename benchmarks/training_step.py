@@ -11,6 +11,7 @@ training_step_ratios.png and training_step_speeds.png to --results.
 
 - resnet18, resnet50: the image trainer's step of the wide ResNet-18 for CIFAR
   and of ResNet-50 (SGD with momentum and weight decay).
+- speedrun: the image trainer's step of the CIFAR-10 speed run (Nesterov SGD).
 - transformer: the translation trainer's step (Adam with dropout).
 - awd_lstm: the language modeling trainer's step, with all its dropouts and
   penalties (SGD with clipped gradients).
@@ -104,6 +105,18 @@ def _classifier(name, title, batch_size):
   )
 
 
+def _speedrun():
+  return Subject(
+    "CIFAR-10 speed run, 32x32",
+    "sgd",
+    functools.partial(image_trainer.make_step, "speedrun"),
+    [256],
+    "images",
+    1,
+    lambda examples: ("speedrun", {"batch_size": examples}),
+  )
+
+
 def _narrow_resnet():
   size, channels = _IMAGE_SIZE.value, _CHANNELS.value
   make_step = functools.partial(
@@ -150,6 +163,7 @@ _SUBJECTS = {
     translation_trainer.Size(120, 2, 2000, 30), [30, 60, 120]
   ),
   "resnet18": lambda: _classifier("resnet18", "wide ResNet-18, 32x32", 64),
+  "speedrun": _speedrun,
   "resnet50": lambda: _classifier("resnet50", "ResNet-50, 224x224", 8),
   "transformer": lambda: _transformer(_SIZE(), [64]),
   "awd_lstm": _awd_lstm,

@@ -33,6 +33,8 @@ def get_config(text: str = "") -> ml_collections.ConfigDict:
       shuffle_buffer=50_000,
       # Of small_images alone:
       crop_padding=0,
+      crop_fill="black",
+      alternating_flip=False,
       cache=config_dict.placeholder(bool),
       # Of large_images alone:
       crop_area=config_dict.placeholder(tuple),
@@ -45,6 +47,12 @@ def get_config(text: str = "") -> ml_collections.ConfigDict:
       width=16,
       blocks_per_stage=(1, 1, 1),
       synchronized_batch_norm=True,
+      batch_norm_momentum=0.9,
+      batch_norm_bias_rate=1.0,
+      logit_scale=1.0,
+      # Of speedrun alone:
+      whitening_images=config_dict.placeholder(int),
+      whitening_bias_epochs=config_dict.placeholder(float),
     ),
     optimizer=dict(name="sgd", arguments=dict(momentum=0.9)),
     lookahead=None,
@@ -55,8 +63,12 @@ def get_config(text: str = "") -> ml_collections.ConfigDict:
       warmup=0.0,
       decay_at=(30.0, 60.0),
       decay_factor=0.1,
+      # Of the schedule triangle:
+      start_factor=0.0,
+      end_factor=0.0,
     ),
     label_smoothing=0.0,
+    test_time_augmentation="none",
     l2_penalty=0.0,
     steps_per_loop=100,
     eval_every_epochs=1.0,

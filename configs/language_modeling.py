@@ -58,6 +58,9 @@ def get_config(text: str = "") -> ml_collections.ConfigDict:
       warmup=0.0,
       decay_at=(),
       decay_factor=0.1,
+      # Of the schedule triangle:
+      start_factor=0.0,
+      end_factor=0.0,
     ),
     plateau=dict(patience=15, factor=0.5),
     eval_batch_size=20,

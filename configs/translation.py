@@ -34,6 +34,9 @@ def get_config(text: str = "") -> ml_collections.ConfigDict:
       warmup=100,
       decay_at=(100,),
       decay_factor=0.1,
+      # Of the schedule triangle:
+      start_factor=0.0,
+      end_factor=0.0,
     ),
     label_smoothing=0.1,
     decoding=_decoding(),

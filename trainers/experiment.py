@@ -28,6 +28,7 @@ Range = tuple[str, Callable[[Any], bool], str]
 POSITIVE = (lambda value: value > 0, "positive")
 NOT_NEGATIVE = (lambda value: value >= 0, "0 or more")
 FRACTION = (lambda value: 0 <= value < 1, "in [0, 1)")
+SHARE = (lambda value: 0 <= value <= 1, "in [0, 1]")
 HELD_OUT: Range = (
   "data.validation_fraction",
   lambda v: v is None or 0 < v < 1,
@@ -40,24 +41,36 @@ _LEARNING_RATE = (
   ("learning_rate.unit", lambda v: v in UNITS, f"one of {UNITS}"),
   ("learning_rate.peak", *POSITIVE),
   ("learning_rate.warmup", *NOT_NEGATIVE),
+  ("learning_rate.start_factor", *SHARE),
+  ("learning_rate.end_factor", *SHARE),
 )
 
 
 # Fields that came later, with the values that runs before them had.
-_NEWER = {"data.validation_fraction": None, "data.split_seed": 0}
+_NEWER = {
+  "data.validation_fraction": None,
+  "data.split_seed": 0,
+  "learning_rate.start_factor": 0.0,
+  "learning_rate.end_factor": 0.0,
+}
 
 
-def of_record(record: Mapping[str, Any]) -> ml_collections.ConfigDict:
+def of_record(
+  record: Mapping[str, Any], newer: Mapping[str, Any] | None = None
+) -> ml_collections.ConfigDict:
   """Returns the config of a run, which may be older than some fields.
 
   Args:
     record: The run's config.json.
+    newer: Fields of the trainer that came later, with the values that runs
+      before them had.
   """
   config = ml_collections.ConfigDict(record)
-  for field, value in _NEWER.items():
+  for field, value in {**_NEWER, **(newer or {})}.items():
     group, _, name = field.rpartition(".")
-    if name not in config[group]:
-      config[group][name] = value
+    holder = config.get(group) if group else config
+    if holder is not None and name not in holder:
+      holder[name] = value
   return config
 
 
@@ -111,8 +124,8 @@ def read_learning_rate(
 
   Args:
     config: An experiment. In `config.learning_rate`, `warmup` and `decay_at`
-      are lengths in `unit`, "epochs" or "steps"; the other fields are those of
-      LearningRate.
+      are lengths in `unit`: "epochs", "steps", or "runs" for parts of the whole
+      run; the other fields are those of LearningRate.
     steps_per_epoch: Training steps in an epoch.
     total_steps: Training steps in all.
 
@@ -121,13 +134,17 @@ def read_learning_rate(
   """
   check_learning_rate(config)
   rate = config.learning_rate
-  scale = steps_per_epoch if rate.unit == "epochs" else 1
+  scale = {"epochs": steps_per_epoch, "steps": 1, "runs": total_steps}[
+    rate.unit
+  ]
   return LearningRate(
     schedule=rate.schedule,
     peak=rate.peak,
     warmup=rate.warmup * scale,
     decay_at=tuple(place * scale for place in rate.decay_at),
     decay_factor=rate.decay_factor,
+    start_factor=rate.start_factor,
+    end_factor=rate.end_factor,
     total_steps=total_steps,
   )
 
@@ -162,7 +179,8 @@ def read_optimizer(
   Args:
     config: An experiment. `config.optimizer.name` is the name of a Keras
       optimizer, `config.optimizer.arguments` its arguments; `config.lookahead`
-      holds the arguments of the Lookahead around it, or is None for none.
+      holds the arguments of the Lookahead around it, and how its slow step size
+      falls (see `optimizers.Recipe`), or is None for none.
     learning_rate: From `read_learning_rate`.
     strategy: The strategy to train with.
     factors: Variables that multiply the learning rate.
@@ -171,7 +189,7 @@ def read_optimizer(
     UserError: for a wrong name or argument.
   """
   replicas = strategy.num_replicas_in_sync
-  recipe = _read_recipe(config)
+  recipe = _read_recipe(config, learning_rate.total_steps)
   optimizers.check(recipe)
   clipping = optimizers.Clipping(recipe.arguments, replicas)
   schedule = learning_rate.make_schedule()
@@ -187,8 +205,13 @@ def check_optimizer(config: ml_collections.ConfigDict) -> None:
   optimizers.check(_read_recipe(config))
 
 
-def _read_recipe(config):
-  """Returns the `optimizers.Recipe` of an experiment."""
+def _read_recipe(config, total_steps=1):
+  """Returns the `optimizers.Recipe` of an experiment.
+
+  Args:
+    config: An experiment.
+    total_steps: As in `optimizers.Recipe`, which only `make_optimizer` needs.
+  """
   lookahead = config.lookahead
   if not isinstance(lookahead, (ml_collections.ConfigDict, type(None))):
     raise UserError(
@@ -199,6 +222,7 @@ def _read_recipe(config):
     name=config.optimizer.name,
     arguments=config.optimizer.arguments.to_dict(),
     lookahead=None if lookahead is None else lookahead.to_dict(),
+    total_steps=total_steps,
   )
 
 

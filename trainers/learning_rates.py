@@ -1,4 +1,4 @@
-"""Learning rates: one set of fields for all trainers, and their schedules."""
+"""Schedules of the learning rate and the slow step size, for all trainers."""
 
 import dataclasses
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-SCHEDULES = ("constant", "cosine", "rsqrt", "step")
-UNITS = ("epochs", "steps")
+SCHEDULES = ("constant", "cosine", "rsqrt", "step", "triangle")
+UNITS = ("epochs", "steps", "runs")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,14 +16,19 @@ class LearningRate:
 
   Attributes:
     schedule: "constant"; "cosine", which falls to 0 at `total_steps`; "step",
-      which is multiplied by `decay_factor` at each of `decay_at`; or "rsqrt",
+      which is multiplied by `decay_factor` at each of `decay_at`; "rsqrt",
       which falls as 1 / sqrt(step) from the one step in `decay_at` on (Vaswani
-      et al. 2017, section 5.3).
+      et al. 2017, section 5.3); or "triangle", which is linear from
+      `start_factor` times the peak at step 0 to the peak at `warmup`, and from
+      there to `end_factor` times the peak at `total_steps`.
     peak: The greatest rate, positive.
     warmup: In step i < `warmup`, counted from 0, the rate is multiplied by
-      (i + 1) / `warmup` (Goyal et al. 2017, section 2.2).
+      (i + 1) / `warmup` (Goyal et al. 2017, section 2.2); of "triangle" see
+      above.
     decay_at: Steps, increasing.
     decay_factor: Of "step".
+    start_factor: Of "triangle".
+    end_factor: Of "triangle".
     total_steps: Training steps in all.
   """
 
@@ -32,6 +37,8 @@ class LearningRate:
   warmup: float = 0
   decay_at: tuple[float, ...] = ()
   decay_factor: float = 0.1
+  start_factor: float = 0.0
+  end_factor: float = 0.0
   total_steps: int = 1
 
   def make_schedule(self) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -39,6 +46,14 @@ class LearningRate:
     warmup = round(self.warmup)
     if self.schedule == "rsqrt":
       return ReciprocalSquareRoot(self.peak, self.decay_at[0], warmup)
+    if self.schedule == "triangle":
+      return Triangle(
+        self.peak,
+        warmup,
+        self.total_steps,
+        self.start_factor,
+        self.end_factor,
+      )
     schedule = {
       "constant": self._constant,
       "cosine": self._cosine,
@@ -141,6 +156,110 @@ class ReciprocalSquareRoot(keras.optimizers.schedules.LearningRateSchedule):
       "peak": self.peak,
       "decay_start": self.decay_start,
       "warmup_steps": self.warmup_steps,
+    }
+
+
+@keras.saving.register_keras_serializable(package="lookahead_tf.trainers")
+class Triangle(keras.optimizers.schedules.LearningRateSchedule):
+  """A rate that rises on a line to its peak, and falls on a line from there.
+
+  Args:
+    peak: The rate at `peak_step`.
+    peak_step: Step of the greatest rate; 0 for a line that only falls.
+    total_steps: Step of the last rate, which is kept from there on.
+    start_factor: The rate at step 0, as a part of the peak.
+    end_factor: The rate at `total_steps`, likewise.
+  """
+
+  def __init__(
+    self,
+    peak: float,
+    peak_step: int,
+    total_steps: int,
+    start_factor: float = 0.0,
+    end_factor: float = 0.0,
+  ):
+    self.peak, self.peak_step, self.total_steps = peak, peak_step, total_steps
+    self.start_factor, self.end_factor = start_factor, end_factor
+
+  def __call__(self, step: Any) -> Any:
+    """Returns the learning rate of `step`, counted from 0: a float32 scalar."""
+    step = ops.cast(step, "float32")
+    # max: a peak at the first or at the last step has no line on that side.
+    risen = ops.minimum(step / max(self.peak_step, 1), 1.0)
+    if not self.peak_step:
+      risen = ops.ones_like(step)
+    length = max(self.total_steps - self.peak_step, 1)
+    fallen = ops.clip((step - self.peak_step) / length, 0.0, 1.0)
+    rise = self.start_factor + (1.0 - self.start_factor) * risen
+    return self.peak * (rise - (1.0 - self.end_factor) * fallen)
+
+  def get_config(self) -> dict[str, Any]:
+    """Returns the arguments."""
+    return {
+      "peak": self.peak,
+      "peak_step": self.peak_step,
+      "total_steps": self.total_steps,
+      "start_factor": self.start_factor,
+      "end_factor": self.end_factor,
+    }
+
+
+@keras.saving.register_keras_serializable(package="lookahead_tf.trainers")
+class FallingStepSize(keras.optimizers.schedules.LearningRateSchedule):
+  """A slow step size that falls over a run, by a power of the updates done.
+
+  With t of T updates done, the step size is
+  start - (start - end) * (t / T) ** power. The synchronization that ends period
+  p, counted from 0, has t = (p + 1) * sync_period.
+
+  Source: the Lookahead of cifar10-airbench has start = 1, 1 - end = .95 ** 5
+  and power = 3.
+
+  Args:
+    start: The step size before the first update, in [0, 1].
+    end: The step size of a synchronization after the last update, in [0, 1].
+    sync_period: Updates in a period.
+    total_updates: Updates in the run.
+    power: Positive; 1 for a line.
+
+  Raises:
+    ValueError: for a value out of its range.
+  """
+
+  def __init__(
+    self,
+    start: float,
+    end: float,
+    sync_period: int,
+    total_updates: int,
+    power: float = 1.0,
+  ):
+    for name, value in (
+      ("slow_step_size", start),
+      ("final_slow_step_size", end),
+    ):
+      if not 0.0 <= value <= 1.0:
+        raise ValueError(f"`{name}` must be in [0, 1]. Received: {value!r}")
+    if power <= 0:
+      raise ValueError(f"`fall_power` must be positive. Received: {power!r}")
+    self.start, self.end, self.power = start, end, power
+    self.sync_period, self.total_updates = sync_period, total_updates
+
+  def __call__(self, step: Any) -> Any:
+    """Returns the step size of the period after `step` others, float32."""
+    updates = (ops.cast(step, "float32") + 1.0) * self.sync_period
+    part = ops.minimum(updates / self.total_updates, 1.0)
+    return self.start - (self.start - self.end) * part**self.power
+
+  def get_config(self) -> dict[str, Any]:
+    """Returns the arguments."""
+    return {
+      "start": self.start,
+      "end": self.end,
+      "sync_period": self.sync_period,
+      "total_updates": self.total_updates,
+      "power": self.power,
     }
 
 

@@ -16,6 +16,7 @@ from lookahead_tf.backends import backend
 from trainers import devices
 from trainers.averaging import NonMonotonicSgd
 from trainers.errors import UserError
+from trainers.learning_rates import FallingStepSize
 
 # The arguments of a Keras optimizer that limit the gradient, in Keras' order.
 LIMITS = ("clipnorm", "global_clipnorm", "clipvalue")
@@ -32,9 +33,11 @@ def _defaults(function):
   }
 
 
-# The arguments of Lookahead with their defaults, but for an optimizer.
-LOOKAHEAD = _defaults(Lookahead.__init__)
-del LOOKAHEAD["outer_optimizer"]
+# What a config may say of Lookahead: its arguments, but for an optimizer and a
+# model, with their defaults, and how the slow step size falls.
+_FALL = {"final_slow_step_size": None, "fall_power": 1.0}
+LOOKAHEAD = _defaults(Lookahead.__init__) | _FALL
+del LOOKAHEAD["outer_optimizer"], LOOKAHEAD["statistics"]
 _PAPERS_NAMES = {"k": "sync_period", "alpha": "slow_step_size"}
 
 
@@ -46,12 +49,16 @@ class Recipe:
     name: Name of a class of `keras.optimizers`, in any case, or "nt_asgd".
     arguments: Arguments of that class, without the learning rate.
     lookahead: Arguments of the Lookahead around that optimizer, or None for no
-      Lookahead.
+      Lookahead. With "final_slow_step_size", which Lookahead does not have,
+      "slow_step_size" is where a `FallingStepSize` starts, and "fall_power" its
+      power.
+    total_steps: Training steps in all, over which a slow step size falls.
   """
 
   name: str
   arguments: Mapping[str, Any]
   lookahead: Mapping[str, Any] | None = None
+  total_steps: int = 1
 
 
 def make_optimizer(
@@ -88,12 +95,29 @@ def make_optimizer(
   try:
     optimizer = make(learning_rate=learning_rate, **arguments)
     if recipe.lookahead is not None:
-      optimizer = Lookahead(optimizer, **recipe.lookahead)
+      optimizer = Lookahead(optimizer, **_of_lookahead(recipe))
   except (TypeError, ValueError) as error:
     raise UserError(f"The optimizer of the config: {error}") from error
   if is_float16:
     return keras.optimizers.LossScaleOptimizer(optimizer)
   return optimizer
+
+
+def _of_lookahead(recipe):
+  """Returns the arguments of the Lookahead of a recipe."""
+  arguments = dict(recipe.lookahead)
+  end = arguments.pop("final_slow_step_size", None)
+  power = arguments.pop("fall_power", _FALL["fall_power"])
+  if end is not None:
+    steps = recipe.arguments.get("gradient_accumulation_steps") or 1
+    arguments["slow_step_size"] = FallingStepSize(
+      arguments.get("slow_step_size", LOOKAHEAD["slow_step_size"]),
+      end,
+      arguments.get("sync_period", LOOKAHEAD["sync_period"]),
+      max(1, recipe.total_steps // steps),
+      power,
+    )
+  return arguments
 
 
 def find_class(name: str) -> type[keras.optimizers.Optimizer]:

@@ -32,6 +32,7 @@ PEERS = {
   ),
   "timm": ("lookahead_optimizers", "timm", ("timm", "torch")),
   "classifier": ("pytorch", "classifier", ("torch",)),
+  "speedrun": ("speedrun", "step", ("torch",)),
   "transformer": ("pytorch", "transformer", ("torch",)),
   "awd_lstm": ("pytorch", "awd_lstm", ("torch",)),
   "generation": ("pytorch", "generation", ("torch", "transformers")),

@@ -53,6 +53,7 @@ class ProgramsTest(tf.test.TestCase):
     output, results = self._run(
       "training_step",
       "--models=resnet18",
+      "--models=speedrun",
       "--models=transformer",
       "--executions=graph",
       "--sync_period=1",
@@ -69,7 +70,8 @@ class ProgramsTest(tf.test.TestCase):
       f"--peers_python={shutil.which('false')}",
       charts=("_ratios.png", "_speeds.png"),
     )
-    resnet, transformer, lstm = results["time"]
+    resnet, speedrun, transformer, lstm = results["time"]
+    self.assertEqual((speedrun["model"], speedrun["per_step"]), ("speedrun", 2))
     self.assertEqual(
       (resnet["model"], resnet["batch_size"], resnet["per_step"]),
       ("resnet18", 2, 2),

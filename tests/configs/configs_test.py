@@ -14,6 +14,7 @@ from lookahead_tf import Lookahead
 from tests.configs import experiments, tiny_data
 from trainers import metrics
 from trainers.devices import Runtime
+from trainers.experiment import read_learning_rate
 from trainers.image_classification import experiment, sources, train
 
 ALL = experiments.all_of(*experiments.IMAGES)
@@ -121,6 +122,29 @@ class ConfigsTest(tf.test.TestCase, parameterized.TestCase):
       self.assertEqual(config.global_batch_size, 128)
       if kind != "adamw":
         self.assertEqual(config.optimizer.arguments.momentum, 0.9)
+
+  @parameterized.parameters("lookahead", "sgd")
+  def test_the_speed_run(self, kind):
+    config = experiments.get("cifar", f"speedrun,{kind}")
+    config.data.name = "cifar10"  # Of 50,000 images, in made-up form.
+    config.data.validation_fraction = None
+    unpacked = _unpack(config)
+    self.assertEqual(unpacked.plan.total_steps, 476)
+    # As cifar10-airbench computes them for the summed loss.
+    kilostep = 1024 * (1 + 1 / (1 - 0.85))
+    rate = 11.5 / kilostep
+    decay = 0.0153 * 1024 / kilostep / rate
+    learning_rate = read_learning_rate(config, 48, 476)
+    self.assertAllClose(learning_rate.peak, 1024 * rate)
+    self.assertAllClose(config.l2_penalty, decay / 1024)
+    self.assertAllClose(learning_rate.warmup, 0.23 * 476)
+    self.assertEqual(unpacked.objective.whitening_bias_steps, 3 * 48)
+    if kind == "lookahead":
+      lookahead = unpacked.optimizer
+      self.assertEqual(lookahead.sync_period, 5)
+      self.assertAllClose(
+        lookahead.slow_step_size, 1 - 0.95**5 * (5 / 476) ** 3, rtol=1e-6
+      )
 
   def test_the_papers_lookahead_and_weight_decay(self):
     for name, alpha in (("cifar", 0.8), ("imagenet", 0.5)):

@@ -46,7 +46,7 @@ _PTB = {
 }
 # Experiments in one file each, before the words were.
 _EXPERIMENTS = {
-  "cifar": {*_CIFAR},
+  "cifar": {*_CIFAR, "speedrun,lookahead", "speedrun,sgd"},
   "digits": {"sgd", "lookahead"},
   "image_folder": {"sgd", "lookahead", "adamw", "adamw,lookahead"},
   "imagenet": {

@@ -50,6 +50,13 @@ class RecordTest(tf.test.TestCase):
     self.assertEqual(config.data.split_seed, 1)
     self.assertIsNone(config.data.validation_fraction)
 
+  def test_fields_of_a_trainer(self):
+    record = {"data": {}, "model": {"width": 3}}
+    newer = {"model.width": 1, "model.depth": 2, "augmentation": "none"}
+    config = experiment.of_record(record, newer)
+    self.assertEqual((config.model.width, config.model.depth), (3, 2))
+    self.assertEqual(config.augmentation, "none")
+
 
 class JitCompileTest(tf.test.TestCase):
   def test_where_xla_cannot_compile(self):
@@ -71,13 +78,15 @@ def _config(**fields):
       "warmup": 0.0,
       "decay_at": (30.0, 60.0),
       "decay_factor": 0.1,
+      "start_factor": 0.0,
+      "end_factor": 0.0,
       **fields,
     }
   )
 
 
 class LearningRateTest(tf.test.TestCase, parameterized.TestCase):
-  @parameterized.parameters(("epochs", 7), ("steps", 1))
+  @parameterized.parameters(("epochs", 7), ("steps", 1), ("runs", 70))
   def test_lengths_are_in_their_unit(self, unit, scale):
     config = _config(
       schedule="step", unit=unit, warmup=3.0, decay_at=(5.0, 9.0)
@@ -100,6 +109,7 @@ class LearningRateTest(tf.test.TestCase, parameterized.TestCase):
     ({"peak": -1.0}, "learning_rate.peak .*Received: -1.0"),
     ({"peak": 0.0}, "learning_rate.peak .*Received: 0.0"),
     ({"warmup": -2.0}, "learning_rate.warmup .*Received: -2.0"),
+    ({"end_factor": 1.5}, "learning_rate.end_factor .*Received: 1.5"),
     (
       {"schedule": "step", "decay_at": (60.0, 30.0)},
       r"learning_rate.decay_at .*Received: \(60.0, 30.0\)",

@@ -3,7 +3,7 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 
-from trainers.learning_rates import LearningRate, Multiplied
+from trainers.learning_rates import FallingStepSize, LearningRate, Multiplied
 
 
 def _rates(schedule, steps, **fields):
@@ -37,7 +37,17 @@ class LearningRatesTest(tf.test.TestCase, parameterized.TestCase):
     _, rates = _rates("constant", 8, warmup=4.0)
     self.assertAllClose(rates, [0.1, 0.2, 0.3] + [0.4] * 5)
 
-  @parameterized.parameters("constant", "cosine", "step", "rsqrt")
+  @parameterized.parameters((23, 100), (0, 100), (1, 7))
+  def test_triangle(self, peak_step, steps):
+    _, rates = _rates(
+      "triangle", steps, warmup=peak_step, start_factor=0.2, end_factor=0.07
+    )
+    corners = ([0, peak_step, steps], [0.2, 1.0, 0.07])
+    if not peak_step:
+      corners = ([0, steps], [1.0, 0.07])
+    self.assertAllClose(rates, 0.4 * np.interp(np.arange(steps), *corners))
+
+  @parameterized.parameters("constant", "cosine", "step", "rsqrt", "triangle")
   def test_config_round_trip(self, name):
     schedule, rates = _rates(name, 8, warmup=4.0, decay_at=(5.0,))
     copy = _copy(schedule)
@@ -51,6 +61,32 @@ _STEPS = np.array([0, 1, 99, 7_998, 7_999, 8_000, 50_000])
 def _rsqrt(peak, decay_start, warmup=0):
   schedule = LearningRate("rsqrt", peak, warmup, (decay_start,)).make_schedule()
   return np.array([float(schedule(step)) for step in _STEPS])
+
+
+class FallingStepSizeTest(tf.test.TestCase, parameterized.TestCase):
+  def test_the_source(self):
+    # Synchronizations after 5, 10, ... of 476 steps, as cifar10-airbench has
+    # them, and none beyond the last step falls further.
+    schedule = FallingStepSize(1.0, 1 - 0.95**5, 5, 476, power=3.0)
+    done = np.arange(5, 476, 5)
+    expected = 1 - 0.95**5 * (done / 476) ** 3
+    actual = [float(schedule(period)) for period in range(len(done))]
+    self.assertAllClose(actual, expected)
+    self.assertAllClose(schedule(1000), 1 - 0.95**5)
+    self.assertAllClose(_copy(schedule)(7), expected[7])
+
+  def test_a_line(self):
+    schedule = FallingStepSize(0.8, 0.4, 2, 8)
+    self.assertAllClose([schedule(p) for p in range(4)], [0.7, 0.6, 0.5, 0.4])
+
+  @parameterized.parameters(
+    ((1.5, 0.5, 5, 10), "`slow_step_size` .*1.5"),
+    ((1.0, -0.5, 5, 10), "`final_slow_step_size` .*-0.5"),
+    ((1.0, 0.5, 5, 10, 0.0), "`fall_power` .*0.0"),
+  )
+  def test_mistakes(self, arguments, message):
+    with self.assertRaisesRegex(ValueError, message):
+      FallingStepSize(*arguments)
 
 
 class ReciprocalSquareRootTest(tf.test.TestCase, parameterized.TestCase):

@@ -35,6 +35,28 @@ class OptimizersTest(tf.test.TestCase):
     self.assertEqual(optimizer.sync_period, 7)
     self.assertEqual(optimizer.inner_optimizer.momentum, 0.9)
 
+  def test_a_slow_step_size_that_falls(self):
+    recipe = optimizers.Recipe(
+      "sgd",
+      {"gradient_accumulation_steps": 2},
+      {
+        "sync_period": 1,
+        "slow_step_size": 0.9,
+        "final_slow_step_size": 0.5,
+        "fall_power": 2.0,
+      },
+      total_steps=8,
+    )
+    optimizer = optimizers.make_optimizer(recipe, 1e-3)
+    variable = keras.Variable([2.0])
+    seen = []
+    for _ in range(8):
+      optimizer.apply([tf.zeros(1)], [variable])
+      seen.append(float(optimizer.last_step_size))
+    # Four updates: 1/16, 4/16, 9/16 and all of the fall.
+    expected = [0.875, 0.8, 0.675, 0.5]
+    self.assertAllClose(seen[1::2], expected)
+
   def test_limits_of_the_gradient_are_kept_for_one_replica_alone(self):
     arguments = {"momentum": 0.9, "clipnorm": 1.0}
     self.assertEqual(_make("sgd", arguments).clipnorm, 1.0)
@@ -54,6 +76,7 @@ class OptimizersTest(tf.test.TestCase):
       (("sgdd",), "Received: 'sgdd'"),
       (("sgd", {"momentun": 0.9}), "momentun"),
       (("sgd", {}, {"sync_period": 0}), "sync_period=0"),
+      (("sgd", {}, {"final_slow_step_size": 2.0}), "final_slow_step_size.*2.0"),
       (("sgd", {"use_ema": True}, {"sync_period": 5}), "exclude each other"),
       (("nt_asgd", {}, {"sync_period": 5}), "'nt_asgd' and lookahead exclude"),
       (("nt_asgd", {"patience": 0}), "patience.*0"),

@@ -27,7 +27,11 @@ from trainers.experiment import (
   smaller_batch,
 )
 from trainers.experiment import of_record as config_of_record
-from trainers.image_classification import sources, splits
+from trainers.image_classification import (
+  sources,
+  splits,
+  test_time_augmentation,
+)
 from trainers.image_classification.model import (
   FEATURES,
   Architecture,
@@ -39,7 +43,8 @@ from trainers.image_classification.pipelines import (
   ImagePipeline,
   MadeUpImages,
 )
-from trainers.image_classification.pixels import Cut
+from trainers.image_classification.pixels import FILLS, Cut
+from trainers.image_classification.speedrun import LEAST_IMAGE_SIZE
 from trainers.image_classification.splits import Source, Split
 from trainers.image_classification.step import Objective
 
@@ -60,6 +65,7 @@ _RANGES = (
   ("data.image_size", *POSITIVE),
   ("data.crop_padding", *NOT_NEGATIVE),
   ("data.shuffle_buffer", *POSITIVE),
+  ("data.crop_fill", lambda v: v in FILLS, f"one of {[*FILLS]}"),
   HELD_OUT,
   ("data.split_seed", *NOT_NEGATIVE),
   ("data.std", lambda v: min(v) > 0, "positive"),
@@ -70,13 +76,40 @@ _RANGES = (
     lambda v: all(blocks > 0 for blocks in v),
     "positive for each stage",
   ),
+  ("model.batch_norm_momentum", *FRACTION),
+  ("model.batch_norm_bias_rate", *POSITIVE),
+  ("model.logit_scale", *POSITIVE),
+  ("model.whitening_images", lambda v: v is None or v > 0, "positive, or None"),
+  (
+    "model.whitening_bias_epochs",
+    lambda v: v is None or v >= 0,
+    "0 or more, or None",
+  ),
+  (
+    "test_time_augmentation",
+    lambda v: v in test_time_augmentation.KINDS,
+    f"one of {[*test_time_augmentation.KINDS]}",
+  ),
 )
+# Fields that came later, with the values that runs before them had.
+_NEWER = {
+  "data.crop_fill": "black",
+  "data.alternating_flip": False,
+  "model.batch_norm_momentum": 0.9,
+  "model.batch_norm_bias_rate": 1.0,
+  "model.logit_scale": 1.0,
+  "model.whitening_images": None,
+  "model.whitening_bias_epochs": None,
+  "test_time_augmentation": "none",
+}
 
 # Fields of one kind of pipeline alone: that kind, and their value for the
 # other.
 _FIELDS_OF_A_KIND = {
   "antialias": ("large_images", None),
   "crop_padding": ("small_images", 0),
+  "crop_fill": ("small_images", "black"),
+  "alternating_flip": ("small_images", False),
   "cache": ("small_images", None),
   "crop_area": ("large_images", None),
   "crop_aspect_ratio": ("large_images", None),
@@ -101,6 +134,8 @@ class Experiment:
     objective: What is minimized.
     plan: What the loop does at which step.
     jit_compile: Whether XLA compiles one replica's step.
+    whitening_images: Training images that the filters of the first layer are
+      made from; None if the model has no such filters.
     records: All that decides the result of the run, JSON-like dictionaries.
   """
 
@@ -115,6 +150,7 @@ class Experiment:
   objective: Objective
   plan: loop.Plan
   jit_compile: bool
+  whitening_images: int | None
   records: Mapping[str, Mapping[str, Any]]
 
 
@@ -197,12 +233,17 @@ def unpack(
       image_shape=(data.image_size, data.image_size, source.channels),
       num_classes=len(source.class_names),
       synchronized=config.model.synchronized_batch_norm and replicas > 1,
+      batch_norm_momentum=config.model.batch_norm_momentum,
+      batch_norm_bias_rate=config.model.batch_norm_bias_rate,
+      logit_scale=config.model.logit_scale,
+      uses_xla_within=devices.uses_xla_within(config.jit_compile, strategy),
     ),
     optimizer=optimizer,
     clipping=clipping,
-    objective=read_objective(config),
+    objective=read_objective(config, plan.steps_per_epoch),
     plan=plan,
     jit_compile=devices.uses_xla(config.jit_compile, strategy, on_cpu=False),
+    whitening_images=config.model.whitening_images,
     records={
       "config": config.to_dict(),
       "source": source.describe(),
@@ -227,7 +268,7 @@ def of_record(
     UserError: as `unpack` does.
   """
   described = splits.of_record(source)
-  return unpack(config_of_record(config), described, strategy)
+  return unpack(config_of_record(config, _NEWER), described, strategy)
 
 
 def make_model_and_slots(
@@ -288,18 +329,32 @@ def read_batching(config: ml_collections.ConfigDict) -> Batching:
       antialias=bool(data.antialias),
     ),
     crop_padding=data.crop_padding,
+    crop_fill=data.crop_fill,
+    alternating_flip=data.alternating_flip,
     cache=data.cache is not False,
   )
 
 
-def read_objective(config: ml_collections.ConfigDict) -> Objective:
-  """Returns what an experiment minimizes."""
+def read_objective(
+  config: ml_collections.ConfigDict, steps_per_epoch: int = 1
+) -> Objective:
+  """Returns what an experiment minimizes.
+
+  Args:
+    config: An experiment, as in configs/.
+    steps_per_epoch: Training steps in an epoch.
+  """
+  bias_epochs = config.model.whitening_bias_epochs
   return Objective(
     global_batch_size=config.global_batch_size,
     mean=tuple(config.data.mean),
     std=tuple(config.data.std),
     label_smoothing=config.label_smoothing,
     l2_penalty=config.l2_penalty,
+    whitening_bias_steps=(
+      None if bias_epochs is None else round(bias_epochs * steps_per_epoch)
+    ),
+    test_time_augmentation=config.test_time_augmentation,
   )
 
 
@@ -339,6 +394,7 @@ def check(
   check_ranges(config, _RANGES)
   _check_pipeline(config.data)
   model = config.model
+  _check_speedrun(model, config.data)
   if model.name == "imagenet_resnet" and model.width != _IMAGENET_WIDTH:
     raise UserError(
       f"model.width must be {_IMAGENET_WIDTH} for "
@@ -355,6 +411,22 @@ def check(
   check_optimizer(config)
 
 
+def _check_speedrun(model, data):
+  """Raises a UserError for what only the model "speedrun" has, or needs."""
+  is_speedrun = model.name == "speedrun"
+  for field in ("whitening_images", "whitening_bias_epochs"):
+    if is_speedrun == (model[field] is None):
+      raise UserError(
+        f"model.{field} must be a number for model.name='speedrun', and None "
+        f"for others. Received: {model[field]} for {model.name!r}"
+      )
+  if is_speedrun and data.image_size < LEAST_IMAGE_SIZE:
+    raise UserError(
+      f"data.image_size must be {LEAST_IMAGE_SIZE} or more for model.name="
+      f"'speedrun'. Received: {data.image_size}"
+    )
+
+
 def _check_pipeline(data):
   """Raises a UserError for what the data or the pipeline has no use for."""
   if data.validation_fraction and data.name != "image_folder":
@@ -369,6 +441,16 @@ def _check_pipeline(data):
         f"data.{field}={data[field]} goes with data.pipeline={kind!r}. With "
         f"{data.pipeline!r} it must be {unused}."
       )
+  if data.alternating_flip and not data.horizontal_flip:
+    raise UserError(
+      "data.alternating_flip=True goes with data.horizontal_flip=True. "
+      f"Received: data.horizontal_flip={data.horizontal_flip}"
+    )
+  if data.crop_fill == "reflect" and data.crop_padding >= data.image_size:
+    raise UserError(
+      f"data.crop_padding must be less than data.image_size={data.image_size} "
+      f"for data.crop_fill='reflect'. Received: {data.crop_padding}"
+    )
   if data.pipeline == "large_images":
     resize = _eval_resize(data)
     if resize < data.image_size:

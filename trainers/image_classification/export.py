@@ -21,7 +21,7 @@ from trainers.image_classification.experiment import Experiment
 from trainers.image_classification.model import with_layers_of_keras
 from trainers.image_classification.pipelines import KINDS
 from trainers.image_classification.pixels import Cut
-from trainers.image_classification.step import normalize
+from trainers.image_classification.step import evaluation_logits, normalize
 
 
 def make_keras_model(model: keras.Model, experiment: Experiment) -> keras.Model:
@@ -42,7 +42,9 @@ def make_keras_model(model: keras.Model, experiment: Experiment) -> keras.Model:
     (None, None, experiment.source.channels), dtype="float32", name="image"
   )
   plain = with_layers_of_keras(model)
-  logits = plain(_prepared(inputs, experiment))
+  logits = evaluation_logits(
+    plain, _prepared(inputs, experiment), experiment.objective
+  )
   probabilities = layers.Softmax(dtype="float32", name="probabilities")(logits)
   name_of = layers.StringLookup(
     vocabulary=list(experiment.source.class_names),
@@ -147,7 +149,7 @@ class Served(tf.Module):
         images,
         fn_output_signature=tf.TensorSpec((size, size, channels), tf.uint8),
       )
-      logits = model(normalize(cuts, objective), training=False)
+      logits = evaluation_logits(model, normalize(cuts, objective), objective)
       return answers(tf.nn.softmax(logits))
 
     @tf.function(

@@ -68,6 +68,6 @@ def _sizes(experiment):
     "model.width": architecture.width,
     "the number of channels": experiment.source.channels,
   }
-  if architecture.name != "cnn":
+  if architecture.name not in ("cnn", "speedrun"):
     sizes["model.blocks_per_stage"] = architecture.blocks_per_stage
   return sizes

@@ -5,7 +5,9 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras import layers
+from keras import layers, ops
+
+from trainers.image_classification import speedrun
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,7 +15,8 @@ class Architecture:
   """What a model of images is made of.
 
   Attributes:
-    name: "cnn", "cifar_resnet" or "imagenet_resnet", a key of FEATURES.
+    name: "cnn", "cifar_resnet", "imagenet_resnet" or "speedrun", a key of
+      FEATURES.
     width: Channels of the first stage; 64 in an "imagenet_resnet".
     blocks_per_stage: Of a ResNet. (3, 4, 6, 3) makes the ResNet-50 of an
       "imagenet_resnet", (3, 8, 36, 3) its ResNet-152.
@@ -22,6 +25,13 @@ class Architecture:
     synchronized: Whether to normalize with the statistics of the global batch,
       not of one replica's part: then the number of replicas does not change the
       model.
+    batch_norm_momentum: Of the moving statistics of batch normalization: what a
+      step leaves of them.
+    batch_norm_bias_rate: Times the learning rate of SGD that biases of batch
+      normalization have; see `FusedBatchNormalization`.
+    logit_scale: Multiplies the logits.
+    uses_xla_within: Whether XLA may compile parts of a model that is a graph;
+      see `devices.uses_xla_within`.
   """
 
   name: str
@@ -30,6 +40,10 @@ class Architecture:
   image_shape: tuple[int, int, int]
   num_classes: int
   synchronized: bool = False
+  batch_norm_momentum: float = 0.9
+  batch_norm_bias_rate: float = 1.0
+  logit_scale: float = 1.0
+  uses_xla_within: bool = False
 
 
 def make_model(architecture: Architecture) -> keras.Model:
@@ -43,11 +57,17 @@ def make_model(architecture: Architecture) -> keras.Model:
   features = FEATURES[name](inputs, architecture)
   features = layers.GlobalAveragePooling2D()(features)
   initializers = {}
-  if name == "imagenet_resnet":
+  if name in ("imagenet_resnet", "speedrun"):
     initializers = _of_linear(features.shape[-1])
   logits = layers.Dense(
-    architecture.num_classes, dtype="float32", name="logits", **initializers
+    architecture.num_classes,
+    use_bias=name != "speedrun",
+    dtype="float32",
+    name="logits",
+    **initializers,
   )(features)
+  if architecture.logit_scale != 1.0:
+    logits = layers.Rescaling(architecture.logit_scale, dtype="float32")(logits)
   return keras.Model(inputs, logits, name=name)
 
 
@@ -84,6 +104,17 @@ def _imagenet_resnet(x, architecture):
   x = layers.ReLU()(_normalized(x, architecture, name="stem"))
   x = layers.MaxPooling2D(3, 2)(layers.ZeroPadding2D(1)(x))
   return _stages(x, architecture, _bottleneck_block)
+
+
+def _speedrun(x, architecture):
+  """The network of CIFAR-10 speed runs; see speedrun.py."""
+
+  def normalized(x, *, name):
+    return _normalized(x, architecture, name=name, scale=False, epsilon=1e-12)
+
+  return speedrun.features(
+    x, architecture.width, normalized, architecture.uses_xla_within
+  )
 
 
 def _stages(x, architecture, make_block):
@@ -157,10 +188,12 @@ def _convolution(x, filters, *, kernel_size=3, strides=1, name):
   )(x)
 
 
-def _normalized(x, architecture, *, name):
+def _normalized(x, architecture, *, name, scale=True, epsilon=1e-5):
   return FusedBatchNormalization(
-    momentum=0.9,
-    epsilon=1e-5,
+    bias_rate=architecture.batch_norm_bias_rate,
+    momentum=architecture.batch_norm_momentum,
+    epsilon=epsilon,
+    scale=scale,
     synchronized=architecture.synchronized,
     name=f"{name}_norm",
   )(x)
@@ -182,6 +215,7 @@ FEATURES = {
   "cnn": _cnn,
   "cifar_resnet": _cifar_resnet,
   "imagenet_resnet": _imagenet_resnet,
+  "speedrun": _speedrun,
 }
 
 
@@ -194,7 +228,29 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
   It takes tensors of shape (batch, height, width, channels). Synchronized, or
   with a mask, and for inference it is Keras' own.
+
+  With another `bias_rate` than 1 the layer adds sqrt(bias_rate) times its
+  variable `beta`. A step of SGD, with or without momentum, then moves the bias
+  `bias_rate` times as far as a variable that is added itself, and an L2 penalty
+  on the variable decays the bias as fast as any other parameter.
+
+  Args:
+    bias_rate: Positive: times the learning rate of SGD that the bias has.
+    **arguments: Those of Keras' layer.
   """
+
+  def __init__(self, bias_rate: float = 1.0, **arguments: Any):
+    super().__init__(**arguments)
+    self.bias_rate = bias_rate
+
+  @property
+  def bias_factor(self) -> float:
+    """What the layer multiplies its variable `beta` with."""
+    return self.bias_rate**0.5
+
+  def get_config(self) -> dict[str, Any]:
+    """Returns the arguments."""
+    return super().get_config() | {"bias_rate": self.bias_rate}
 
   def call(
     self,
@@ -209,11 +265,18 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
       or self.synchronized
       or mask is not None
     ):
-      return super().call(inputs, training=training, mask=mask)
+      result = super().call(inputs, training=training, mask=mask)
+      if self.bias_rate != 1.0:
+        rest = (self.bias_factor - 1.0) * self.beta
+        result += ops.cast(rest, result.dtype)
+      return result
+    offset = self.beta.value
+    if self.bias_rate != 1.0:
+      offset = self.bias_factor * offset
     result = tf.raw_ops.FusedBatchNormV3(
       x=inputs,
-      scale=self.gamma.value,
-      offset=self.beta.value,
+      scale=self.gamma.value if self.scale else tf.ones_like(offset),
+      offset=offset,
       mean=tf.zeros([0]),
       variance=tf.zeros([0]),
       epsilon=self.epsilon,
@@ -234,11 +297,18 @@ def with_layers_of_keras(model: Any) -> keras.Model:
   """Returns a copy of a functional model that Keras alone can load."""
 
   def copy(layer):
-    kind = type(layer)
+    kind, config = type(layer), layer.get_config()
     if kind is FusedBatchNormalization:
       kind = keras.layers.BatchNormalization
-    return kind.from_config(layer.get_config())
+      del config["bias_rate"]
+    elif kind is speedrun.FusedGelu:
+      kind = keras.layers.Activation
+    return kind.from_config(config)
 
   plain = keras.models.clone_model(model, clone_function=copy)
   plain.set_weights(model.get_weights())
+  for layer in model.layers:
+    if isinstance(layer, FusedBatchNormalization):
+      beta = plain.get_layer(layer.name).beta
+      beta.assign(layer.bias_factor * beta)
   return plain

@@ -29,7 +29,11 @@ class Batching:
     shuffle_buffer: How many examples to shuffle among.
     cut: What is cut out of images; SmallImages needs its `image_size` and
       `horizontal_flip` alone.
-    crop_padding: Of SmallImages: pixels of black on each side before a crop.
+    crop_padding: Of SmallImages: pixels on each side before a crop.
+    crop_fill: Of SmallImages: what these pixels are, one of `pixels.FILLS`.
+    alternating_flip: Of SmallImages, with the `horizontal_flip` of `cut`:
+      whether each image is mirrored in every other epoch. Else each is mirrored
+      or not at random.
     cache: Of SmallImages: whether to keep the decoded images in memory.
   """
 
@@ -38,6 +42,8 @@ class Batching:
   shuffle_buffer: int
   cut: Cut
   crop_padding: int = 0
+  crop_fill: str = "black"
+  alternating_flip: bool = False
   cache: bool = True
 
 
@@ -155,9 +161,13 @@ class SmallImages(ImagePipeline):
   def _batches(self, first_step):
     batching = self._batching
     examples = self._prepare(self._split.examples)
+    # The numbers of the images are behind the cache, which is of pixels.
+    numbered = examples.enumerate()
+    is_first_mirrored = tf.constant(self._is_first_mirrored())
+    steps_per_epoch = self._split.size // self._size
 
     def epoch_batches(seed):
-      shuffled = examples.shuffle(
+      shuffled = numbered.shuffle(
         min(self._split.size, batching.shuffle_buffer),
         seed=seed,
         reshuffle_each_iteration=False,
@@ -168,13 +178,19 @@ class SmallImages(ImagePipeline):
     rows = slice(first, first + self._host_size)
 
     def augment(step, batch):
-      images, labels = batch
+      numbers, (images, labels) = batch
+      mirrored = None
+      if batching.alternating_flip:
+        is_odd_epoch = step // steps_per_epoch % 2 == 1
+        mirrored = tf.gather(is_first_mirrored, numbers) ^ is_odd_epoch
       images = pixels.shift_and_flip(
         images,
         tf.stack([tf.cast(batching.seed, tf.int64), step]),
         rows,
         batching.crop_padding,
         batching.cut.horizontal_flip,
+        batching.crop_fill,
+        mirrored,
       )
       return images, labels[rows]
 
@@ -182,12 +198,17 @@ class SmallImages(ImagePipeline):
       endless(
         epoch_batches,
         seed=batching.seed,
-        items_per_epoch=self._split.size // self._size,
+        items_per_epoch=steps_per_epoch,
         first_item=first_step,
       )
       .map(augment, num_parallel_calls=tf.data.AUTOTUNE)
       .rebatch(self._replica_size, drop_remainder=True)
     )
+
+  def _is_first_mirrored(self):
+    """Returns which images an alternating flip mirrors in the first epoch."""
+    random = np.random.default_rng([self._batching.seed, self._split.size])
+    return random.random(self._split.size) < 0.5
 
   def _examples(self):
     return self._prepare(self._split.examples.shard(self._hosts, self._host))

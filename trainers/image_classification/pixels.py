@@ -19,6 +19,8 @@ import tensorflow as tf
 
 # Of a random crop, before it is given up for a central one.
 _TRIES = 10
+# Pixels around an image before a random crop, and their mode of tf.pad.
+FILLS = {"black": "CONSTANT", "reflect": "REFLECT"}
 # Of `random_window`: an area and a ratio for each try, and a place.
 RANDOM_NUMBERS = 2 * _TRIES + 2
 
@@ -352,6 +354,8 @@ def shift_and_flip(
   rows: slice,
   padding: int,
   horizontal_flip: bool,
+  fill: str = "black",
+  mirrored: tf.Tensor | None = None,
 ) -> tf.Tensor:
   """Pads small images, crops them at random places, and flips half of them.
 
@@ -359,8 +363,12 @@ def shift_and_flip(
     images: A global batch, uint8 (batch, size, size, channels).
     seed: int64 of shape (2,), which decides all that is random.
     rows: Which images to return.
-    padding: Pixels of black on each side before the crop.
+    padding: Pixels on each side before the crop.
     horizontal_flip: Whether to mirror half of the images.
+    fill: What these pixels are, one of FILLS: black, or the image reflected at
+      its edge, as in tf.pad's "REFLECT".
+    mirrored: Which images to mirror, booleans of shape (batch,), in place of
+      half of them by `seed`.
 
   Returns:
     uint8 (rows, size, size, channels).
@@ -372,7 +380,9 @@ def shift_and_flip(
     tf.random.experimental.stateless_split(seed, 2)
   )
   if padding:
-    images = tf.pad(images, [[0, 0], [padding] * 2, [padding] * 2, [0, 0]])
+    images = tf.pad(
+      images, [[0, 0], [padding] * 2, [padding] * 2, [0, 0]], FILLS[fill]
+    )
     offsets = tf.random.stateless_uniform(
       (2, batch, 1), crop_seed, maxval=2 * padding + 1, dtype=tf.int32
     )
@@ -380,6 +390,8 @@ def shift_and_flip(
     images = tf.gather(images, y, axis=1, batch_dims=1)
     images = tf.gather(images, x, axis=2, batch_dims=1)
   if horizontal_flip:
-    flip = tf.random.stateless_uniform((batch, 1, 1, 1), flip_seed) < 0.5
-    images = tf.where(flip[rows], tf.reverse(images, axis=[2]), images)
+    if mirrored is None:
+      mirrored = tf.random.stateless_uniform((batch,), flip_seed) < 0.5
+    flip = mirrored[rows, tf.newaxis, tf.newaxis, tf.newaxis]
+    images = tf.where(flip, tf.reverse(images, axis=[2]), images)
   return images

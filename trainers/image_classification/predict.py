@@ -22,7 +22,7 @@ from trainers import trained as shared
 from trainers.errors import UserError
 from trainers.image_classification import image_folder, splits, trained
 from trainers.image_classification.pipelines import KINDS
-from trainers.image_classification.step import normalize
+from trainers.image_classification.step import evaluation_logits, normalize
 from trainers.input import Input
 
 _CLASSES_TOLD = 3
@@ -137,7 +137,7 @@ def _make_classify(model, objective, strategy):
 
   def one_replica(batch):
     images, labels, weights = batch
-    logits = model(normalize(images, objective), training=False)
+    logits = evaluation_logits(model, normalize(images, objective), objective)
     return tf.nn.softmax(logits), labels, weights
 
   @tf.function

@@ -5,6 +5,7 @@ from sklearn import datasets, model_selection
 
 from trainers.errors import UserError
 from trainers.image_classification import (
+  cifar_binary,
   image_folder,
   splits,
   tfds_images,
@@ -16,6 +17,7 @@ from trainers.image_classification.splits import Source, Split
 # classes, channels.
 _SIZES = {
   "cifar10": (50_000, 10_000, 10, 3),
+  cifar_binary.NAME: (50_000, 10_000, 10, 3),
   "cifar100": (50_000, 10_000, 100, 3),
   "digits": (1_437, 360, 10, 1),
   "imagenet2012": (1_281_167, 50_000, 1000, 3),
@@ -36,9 +38,10 @@ def load(
   """Returns the data set of that name.
 
   Args:
-    name: "digits", "image_folder", "tfrecords" or the name of a TFDS data set.
-    data_dir: The folder of images or TFRecords, or TFDS's data_dir (None for
-      its default).
+    name: "digits", "image_folder", "tfrecords", "cifar10_binary" or the name of
+      a TFDS data set.
+    data_dir: The folder of images, TFRecords or binary files, or TFDS's
+      data_dir (None for its default).
     train_split: Name of the split to train on; of "digits" there is one only.
     validation_split: Name of the split to evaluate on, likewise.
     fake_data: Whether to make up as much data instead.
@@ -61,6 +64,8 @@ def load(
     return image_folder.load(data_dir, train_split, validation_split)
   if name == "tfrecords":
     return tfrecords.load(data_dir, train_split, validation_split)
+  if name == cifar_binary.NAME:
+    return cifar_binary.load(data_dir, train_split, validation_split)
   return tfds_images.load(name, data_dir, train_split, validation_split)
 
 

@@ -2,11 +2,14 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from trainers import errors, metrics, optimizers
+from trainers.image_classification.speedrun import WHITENING
+from trainers.image_classification.test_time_augmentation import mean_logits
 from trainers.input import Input
 
 
@@ -20,6 +23,10 @@ class Objective:
     std: Divides them then, likewise.
     label_smoothing: In [0, 1), the share of the target that all classes divide.
     l2_penalty: Coefficient of half the squared norm of all parameters.
+    whitening_bias_steps: Steps after which the bias of the layer `whitening`
+      gets no gradient any more; None if the model has no such layer.
+    test_time_augmentation: What an evaluation takes the mean over, one of
+      `test_time_augmentation.KINDS`.
   """
 
   global_batch_size: int
@@ -27,6 +34,8 @@ class Objective:
   std: tuple[float, ...]
   label_smoothing: float = 0.0
   l2_penalty: float = 0.0
+  whitening_bias_steps: int | None = None
+  test_time_augmentation: str = "none"
 
 
 def make_train_step(
@@ -52,6 +61,9 @@ def make_train_step(
     replicas: Number of replicas.
     jit_compile: Whether XLA compiles the step.
   """
+  frozen_bias = None
+  if objective.whitening_bias_steps is not None:
+    frozen_bias = model.get_layer(WHITENING).bias
 
   @tf.function(jit_compile=jit_compile)
   def train_step(batch):
@@ -65,7 +77,12 @@ def make_train_step(
       penalty = l2_penalty(model, objective.l2_penalty) / replicas
       scaled = optimizer.scale_loss(loss + penalty)
     variables = model.trainable_variables
-    optimizer.apply(clipping(tape.gradient(scaled, variables)), variables)
+    gradients = tape.gradient(scaled, variables)
+    for i, variable in enumerate(variables):
+      if variable is frozen_bias:
+        trains = optimizer.iterations < objective.whitening_bias_steps
+        gradients[i] *= tf.cast(trains, gradients[i].dtype)
+    optimizer.apply(clipping(gradients), variables)
     correct = tf.reduce_sum(metrics.is_correct(logits, labels))
     return {"loss": loss, "accuracy": correct / objective.global_batch_size}
 
@@ -100,7 +117,7 @@ def make_evaluation(
 
   def measure(batch):
     images, labels, weights = batch
-    logits = model(normalize(images, objective), training=False)
+    logits = evaluation_logits(model, normalize(images, objective), objective)
     losses = cross_entropy(logits, labels)
     return losses, metrics.is_correct(logits, labels), weights
 
@@ -116,6 +133,23 @@ def make_evaluation(
       return means()
 
   return evaluate
+
+
+def evaluation_logits(
+  model: keras.Model, images: Any, objective: Objective
+) -> Any:
+  """Returns the logits of normalized images as an evaluation has them.
+
+  Args:
+    model: From `model.make_model`.
+    images: From `normalize`, a tensor or a KerasTensor.
+    objective: Has the augmentation.
+  """
+  return mean_logits(
+    lambda images: model(images, training=False),
+    images,
+    objective.test_time_augmentation,
+  )
 
 
 def normalize(images: tf.Tensor, objective: Objective) -> tf.Tensor:

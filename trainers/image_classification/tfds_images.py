@@ -29,7 +29,9 @@ def load(
       if it is not one of images to classify.
   """
   builder = tfds_data.load(
-    name, data_dir, other_names=("digits", "image_folder", "tfrecords")
+    name,
+    data_dir,
+    other_names=("digits", "image_folder", "tfrecords", "cifar10_binary"),
   )
   features = builder.info.features
   image_key = _find_key(features, tfds.features.Image, "image")

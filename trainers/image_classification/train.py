@@ -1,6 +1,8 @@
 """Training of an image classifier."""
 
 import contextlib
+import dataclasses
+import functools
 import math
 import os
 from collections.abc import Callable
@@ -12,16 +14,18 @@ from trainers import agreement, errors, initialization, loop, summary, trained
 from trainers import workdir as workdir_lib
 from trainers.checkpoints import Checkpoints
 from trainers.devices import Runtime, set_seed
-from trainers.image_classification import export, fine_tuning
+from trainers.image_classification import export, fine_tuning, speedrun
 from trainers.image_classification import step as step_lib
 from trainers.image_classification.experiment import (
   Experiment,
   make_model_and_slots,
 )
+from trainers.image_classification.pipelines import KINDS
 from trainers.image_classification.trained import PROGRAM
 from trainers.input import Input
 
 _CLASSES_SHOWN = 5
+_WHITENED_AT_ONCE = 500  # Images.
 
 
 def train(experiment: Experiment, run: Runtime) -> None:
@@ -45,9 +49,10 @@ def train(experiment: Experiment, run: Runtime) -> None:
   strategy = run.strategy
   start = fine_tuning.Start(run) if initialization.is_due(run) else None
   set_seed(experiment.seed)
-  model = make_model_and_slots(
-    experiment, strategy, initialization.make_prepare(start, experiment, run)
-  )
+  prepare = initialization.make_prepare(start, experiment, run)
+  if start is None:
+    prepare = functools.partial(_whiten, experiment=experiment)
+  model = make_model_and_slots(experiment, strategy, prepare)
   task = loop.Task(
     model=model,
     optimizer=experiment.optimizer,
@@ -108,6 +113,36 @@ def _make_train_step(model, experiment, strategy):
     replicas=strategy.num_replicas_in_sync,
     jit_compile=experiment.jit_compile,
   )
+
+
+def _whiten(model, experiment):
+  """Makes the whitening filters of a model, if it has any."""
+  wanted, source = experiment.whitening_images, experiment.source
+  if wanted is None or source.is_made_up:
+    return
+  filters = speedrun.whitening_filters(_whitening_images(wanted, experiment))
+  model.get_layer(speedrun.WHITENING).kernel.assign(filters)
+
+
+def _whitening_images(wanted, experiment):
+  """Yields batches of normalized images from all over the training split."""
+  split, batching = experiment.source.train, experiment.batching
+  wanted = min(wanted, split.size)
+  stride = split.size // wanted
+
+  def records(host, hosts, seed, buffer):
+    del host, hosts, seed, buffer
+    return split.records(0, 1, None, 1).shard(stride, 0).take(wanted)
+
+  pipeline = KINDS[experiment.pipeline](
+    dataclasses.replace(split, size=wanted, records=records),
+    dataclasses.replace(
+      batching, global_batch_size=min(wanted, _WHITENED_AT_ONCE), cache=False
+    ),
+    tf.distribute.InputContext(),
+  )
+  for images, _, weights in pipeline.examples():
+    yield step_lib.normalize(images[weights > 0], experiment.objective).numpy()
 
 
 def _make_input(split, experiment, strategy):

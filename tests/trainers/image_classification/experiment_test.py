@@ -5,7 +5,7 @@ from absl.testing import parameterized
 from lookahead_tf import Lookahead
 from tests import replicas
 from tests.trainers.image_classification import small_run
-from trainers import loop
+from trainers import devices, loop
 from trainers.devices import Runtime
 from trainers.errors import UserError
 from trainers.image_classification import experiment, sources, splits
@@ -61,7 +61,14 @@ class LoadTest(tf.test.TestCase):
     )
     self.assertEqual(
       loaded.architecture,
-      Architecture("cnn", 4, (1, 1, 1), (8, 8, 1), num_classes=10),
+      Architecture(
+        "cnn",
+        4,
+        (1, 1, 1),
+        (8, 8, 1),
+        num_classes=10,
+        uses_xla_within=devices.uses_xla_within(None, _one_device()),
+      ),
     )
     self.assertEqual(
       loaded.objective,

@@ -139,6 +139,53 @@ class SmallImagesTest(tf.test.TestCase, parameterized.TestCase):
     # Batches differ from one another, and images within a batch.
     self.assertGreater(len(set(seen[:4])), 1)
 
+  def test_reflected_shifts_are_those_of_numpy(self):
+    image = np.arange(1, 6 * 6 * 3 + 1).reshape(6, 6, 3).astype("uint8")
+    split = splits.of_arrays(np.stack([image] * 400), np.zeros(400, int))
+    padded = np.pad(image, [(2, 2), (2, 2), (0, 0)], "reflect")
+    allowed = {
+      padded[top : top + 6, left : left + 6].tobytes()
+      for top, left in itertools.product(range(5), range(5))
+    }
+    fields = {"crop_padding": 2, "crop_fill": "reflect"}
+    seen = [
+      x.tobytes() for images, _ in _train(100, split, **fields) for x in images
+    ]
+    self.assertEqual(set(seen), allowed)
+
+  @parameterized.product(first_step=[0, 7], hosts=[1, 2])
+  def test_an_alternating_flip_mirrors_each_image_every_other_epoch(
+    self, first_step, hosts
+  ):
+    # Of 5 steps an epoch; image i has i + 1 at its left, and 0 elsewhere.
+    images = np.zeros((20, 6, 6, 3), "uint8")
+    images[:, :, 0] = np.arange(1, 21)[:, None, None]
+    split = splits.of_arrays(images, np.arange(20))
+    fields = {"horizontal_flip": True, "alternating_flip": True, "seed": 3}
+    seen = {}
+    for host in range(hosts):
+      batches = _train(
+        20 - first_step,
+        split,
+        first_step,
+        _context(hosts, hosts, host),
+        **fields,
+      )
+      for step, (batch, labels) in enumerate(batches, first_step):
+        for image, label in zip(batch, labels):
+          is_mirrored = image[0, 0, 0] == 0
+          edge = image[:, -1] if is_mirrored else image[:, 0]
+          self.assertAllEqual(edge, np.full((6, 3), label + 1))
+          seen[label, step // 5] = is_mirrored
+    self.assertLen(seen, 4 * (20 - first_step))
+    whole = {key: value for key, value in seen.items() if key[1] >= 2}
+    for (label, epoch), is_mirrored in whole.items():
+      if (label, epoch + 1) in seen:
+        self.assertNotEqual(is_mirrored, seen[label, epoch + 1])
+    # Half of the images begin mirrored, and another half with another seed.
+    first = [whole[label, 2] for label in range(20)]
+    self.assertBetween(sum(first), 4, 16)
+
   def test_other_sizes_are_cropped_to_a_square_and_resized(self):
     image = np.zeros((20, 40, 3), "uint8")
     image[:, 10:30] = 200  # The central square.

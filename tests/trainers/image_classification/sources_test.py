@@ -90,6 +90,7 @@ class MadeUpTest(tf.test.TestCase, parameterized.TestCase):
     ("tfrecords", 1_281_167, 50_000, 1000, 3),
     ("image_folder", 1_281_167, 50_000, 1000, 3),
     ("cifar100", 50_000, 10_000, 100, 3),
+    ("cifar10_binary", 50_000, 10_000, 10, 3),
     ("digits", 1_437, 360, 10, 1),
   )
   def test_as_large_as_the_real_ones(

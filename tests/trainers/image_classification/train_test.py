@@ -86,6 +86,38 @@ class TrainTest(
     ),
     ({"data.eval_resize": 9}, 1, "'small_images' it must be None"),
     ({"learning_rate.schedule": "linear"}, 1, "Received: 'linear'"),
+    ({"data.crop_fill": "white"}, 1, "data.crop_fill .*Received: 'white'"),
+    (
+      {"data.crop_fill": "reflect", "data.crop_padding": 8},
+      1,
+      "data.crop_padding must be less .*=8 .* Received: 8",
+    ),
+    ({"data.alternating_flip": True}, 1, "data.alternating_flip.*horizontal"),
+    (
+      _LARGE | {"data.crop_fill": "reflect"},
+      1,
+      "data.crop_fill=reflect goes with",
+    ),
+    ({"model.batch_norm_momentum": 1.0}, 1, "model.batch_norm_momentum"),
+    ({"model.batch_norm_bias_rate": 0.0}, 1, "model.batch_norm_bias_rate"),
+    ({"model.logit_scale": 0.0}, 1, "model.logit_scale must be positive"),
+    ({"model.whitening_images": 100}, 1, "None for others. Received: 100"),
+    ({"model.name": "speedrun"}, 1, "whitening_images must be a number"),
+    (
+      {
+        "model.name": "speedrun",
+        "model.whitening_images": 100,
+        "model.whitening_bias_epochs": 3.0,
+      },
+      1,
+      "data.image_size must be 25 or more .*Received: 8",
+    ),
+    ({"test_time_augmentation": "blur"}, 1, "test_time_augmentation.*'blur'"),
+    (
+      {"lookahead.final_slow_step_size": 1.5},
+      1,
+      "final_slow_step_size.*1.5",
+    ),
   )
 
   @classmethod
