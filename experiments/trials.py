@@ -138,18 +138,27 @@ def make(
     UserError: if there is no such config or field, for a value that the
       trainer refuses, and for two trials that are the same.
   """
-  made = {}
-  for config, *texts, seed in itertools.product(
-    configs, *axes.values(), range(seeds)
-  ):
-    trial = _make_one(kind, config, dict(zip(axes, texts)), seed, overrides)
-    if trial.name in made:
+  return all_different(
+    [
+      _make_one(kind, config, dict(zip(axes, texts)), seed, overrides)
+      for config, *texts, seed in itertools.product(
+        configs, *axes.values(), range(seeds)
+      )
+    ]
+  )
+
+
+def all_different(trials: Sequence[Trial]) -> list[Trial]:
+  """Returns the trials; raises a UserError for two with the same directory."""
+  names = set()
+  for trial in trials:
+    if trial.name in names:
       raise UserError(
         f"Two trials are the same: {trial.name}. Give each value of an axis "
         "once, and each --config once."
       )
-    made[trial.name] = trial
-  return [*made.values()]
+    names.add(trial.name)
+  return [*trials]
 
 
 def _make_one(kind, reference, point, seed, overrides):

@@ -412,7 +412,7 @@ def _describe_unknown(error, values):
   name = error.flagname
   value = error.flagvalue.partition("=")[2]  # Of the whole argument.
   sentence = f"there is no flag --{name}"
-  if name == "override":  # Of experiments.compare_optimizers.
+  if name == "override":  # Of the programs in experiments/ that train.
     name, _, value = value.partition("=")
   close = difflib.get_close_matches(name, list(values), 1, 0.8)
   if close:

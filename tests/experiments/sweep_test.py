@@ -1,4 +1,3 @@
-import json
 import os
 import unittest
 from unittest import mock
@@ -6,7 +5,8 @@ from unittest import mock
 import tensorflow as tf
 from absl.testing import parameterized
 
-from experiments import local, outcomes, sweep
+from experiments import local, sweep
+from tests.experiments import programs
 from tests.trainers import command_line
 
 try:
@@ -16,18 +16,6 @@ except ImportError:
 
 _SGD = f"--config={command_line.ROOT}/configs/digits.py:sgd"
 _RATES = "--grid=learning_rate.peak=0.1,0.3"
-
-
-def _fail_second(trials, directory, **options):
-  """Stands in for `local.run`: the second trial fails."""
-  del options
-  for i, trial in enumerate(trials):
-    status = outcomes.FAILED if i == 1 else outcomes.FINISHED
-    outcomes.write(trial, directory, status, "No data." * (status == "failed"))
-    with open(f"{trial.workdir(directory)}/metrics.jsonl", "w") as file:
-      line = {"step": 1, "epoch": 1, "train/loss": 1.0, "eval/accuracy": 0.5}
-      file.write(json.dumps(line) + "\n")
-  return [outcomes.read(trial, directory) for trial in trials]
 
 
 class SweepTest(tf.test.TestCase, parameterized.TestCase):
@@ -91,7 +79,7 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
     self.assertLen(text.splitlines(), 1)
 
   def test_a_trial_that_fails(self):
-    with mock.patch.object(local, "run", _fail_second):
+    with mock.patch.object(local, "run", programs.fail_second):
       text = self._last_words(_RATES)
     first, second = text.splitlines()
     self.assertIn("1 of 2 trials failed", first)
@@ -101,7 +89,7 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
     )
     self.assertIn("results.md", os.listdir(self.workdir))
     # Another sweep cannot have the directory; more values of an axis can.
-    with mock.patch.object(local, "run", _fail_second):
+    with mock.patch.object(local, "run", programs.fail_second):
       text = self._last_words("--grid=num_epochs=1,2")
       self.assertIn("sweep.fields", text)
       text = self._last_words("--grid=learning_rate.peak=0.1,0.3,1")
@@ -114,7 +102,9 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
     self.assertIn("holds a run of a trainer", self._last_words(_RATES))
 
   def test_options(self):
-    with mock.patch.object(local, "run", side_effect=_fail_second) as run:
+    with mock.patch.object(
+      local, "run", side_effect=programs.fail_second
+    ) as run:
       self._last_words(
         _RATES,
         "--processes=3",
