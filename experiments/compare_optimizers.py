@@ -48,14 +48,11 @@ def main(values: flags.FlagValues) -> None:
   """Trains as the flags say, then reports; fails if a run has failed."""
   setup = program.prepare(values)
   factors = [_parse_factor(text) for text in values.learning_rate_factors]
-  notes = []
-  for reference in values.config:
-    notes += trials.load_config(reference, values.override)[1]
-  for note in dict.fromkeys(notes):
-    print(note, file=sys.stderr)
   todo = make_trials(
     values.trainer, values.config, factors, values.seeds, values.override
   )
+  for note in trials.notes(values.config, {}, values.override):
+    print(note, file=sys.stderr)
   with (
     errors.saying_how_to_go_on(),
     results.writing(values.workdir, _PROGRAM, prefix="") as written,

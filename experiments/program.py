@@ -46,8 +46,9 @@ def prepare(values: flags.FlagValues) -> Setup:
   Call the function before TensorFlow is used: the GPUs are left to the trials.
 
   Raises:
-    UserError: for a strategy of several machines, and for a --workdir with a
-      character that no directory of a run may have.
+    UserError: for a strategy of several machines, for a --workdir with a
+      character that no directory of a run may have, and for a --data_dir that
+      does not exist.
   """
   files.check_no_pattern(workdir=values.workdir)
   if values.tpu or values.strategy not in _STRATEGIES:
@@ -58,12 +59,17 @@ def prepare(values: flags.FlagValues) -> Setup:
       "Each trial is trained on one machine: --strategy must be one of "
       f"{', '.join(_STRATEGIES)}. Received: {given}"
     )
+  data_dir = values.data_dir
+  if data_dir and "://" not in data_dir:
+    data_dir = os.path.abspath(data_dir)
+  if data_dir and not tf.io.gfile.exists(data_dir):
+    raise UserError(f"--data_dir={values.data_dir} does not exist.")
   tf.config.set_visible_devices([], "GPU")
   return Setup(
     strategy=values.strategy,
     logical_cpus=values.logical_cpus,
     deterministic=values.deterministic,
-    data_dir=values.data_dir and os.path.abspath(values.data_dir),
+    data_dir=data_dir,
   )
 
 

@@ -127,9 +127,15 @@ def writing(
     prefix: What the names of figures begin with: PROGRAM_ if None.
 
   Raises:
-    UserError: if the directory cannot be created, is used by another process,
-      is that of a run of a trainer, or has the results of another program.
+    UserError: if the directory cannot be created, is in a bucket, is used by
+      another process, is that of a run of a trainer, or has the results of
+      another program.
   """
+  if "://" in directory:
+    raise UserError(
+      f"--workdir={directory} is in a bucket: experiments.{program} needs a "
+      "directory of a disk or of a network file system."
+    )
   if workdir.read(directory, "config") is not None:
     raise UserError(
       f"--workdir={directory} holds a run of a trainer: give "

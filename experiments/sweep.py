@@ -63,12 +63,11 @@ def main(values: flags.FlagValues) -> None:
       "There is nothing to sweep: give --grid=FIELD=VALUE,VALUE,... or several "
       "--config or --seeds."
     )
-  for reference in values.config:
-    for note in trials.load_config(reference, values.override)[1]:
-      print(note, file=sys.stderr)
   todo = trials.make(
     values.trainer, values.config, axes, values.seeds, values.override
   )
+  for note in trials.notes(values.config, axes, values.override):
+    print(note, file=sys.stderr)
   options = {"setup": setup, "rule": values.stop_early}
   if values.cluster is None:
     run = functools.partial(local.run, processes=values.processes)

@@ -398,6 +398,9 @@ def _describe(error, values):
   if validator:
     return validator[1]
   name = text.removeprefix("flag --").partition("=")[0]
+  missing = re.fullmatch(r"Missing value for flag --(\S+)", text)
+  if missing:
+    return f"--{missing[1]} has no value: give --{missing[1]}=VALUE."
   parser = values[name].parser if name in values else None
   value = text.removeprefix(f"flag --{name}=").partition(": ")[0]
   if isinstance(parser, flags.BooleanParser):

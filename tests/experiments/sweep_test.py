@@ -53,6 +53,9 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
       [_RATES, "--cluster=local", "--processes=2"],
       "--processes goes without --cluster",
     ),
+    ([_RATES, "--data_dir=nowhere"], "--data_dir=nowhere does not exist"),
+    ([_RATES, "--workdir=gs://bucket/sweep"], "--workdir=gs://bucket/sweep"),
+    (["--grid"], "--grid=VALUE"),
     ([_RATES, "--epochs=3"], "Did you mean --override=num_epochs=3?"),
     ([_RATES, "more"], "['more']"),
   )
@@ -102,6 +105,7 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
     self.assertIn("holds a run of a trainer", self._last_words(_RATES))
 
   def test_options(self):
+    data_dir = os.path.relpath(command_line.ROOT)
     with mock.patch.object(
       local, "run", side_effect=programs.fail_second
     ) as run:
@@ -110,13 +114,13 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
         "--processes=3",
         "--stop_early=median",
         "--deterministic",
-        "--data_dir=here",
+        f"--data_dir={data_dir}",
       )
     _, options = run.call_args
     self.assertEqual(options["processes"], 3)
     self.assertEqual(options["rule"], "median")
     self.assertTrue(options["setup"].deterministic)
-    self.assertEqual(options["setup"].data_dir, os.path.abspath("here"))
+    self.assertEqual(options["setup"].data_dir, str(command_line.ROOT))
 
 
 if __name__ == "__main__":
