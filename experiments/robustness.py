@@ -34,8 +34,9 @@ _STEP_SIZE = "lookahead.slow_step_size"
 # Of the map of learning rates and momenta, as the configs have them.
 _BASE_PERIOD, _BASE_STEP_SIZE = 5, 0.5
 _BASE_MOMENTUM = 0.9  # Of the map of k and alpha.
+_LOSS = dataclasses.replace(TRAINING_LOSS, unit="nats")
 # What is shown, and how heat maps write it.
-_SHOWN = ((ACCURACY, "{:.1f}"), (TRAINING_LOSS, "{:.2f}"))
+_SHOWN = ((ACCURACY, "{:.1f}"), (_LOSS, "{:.2f}"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -370,7 +371,7 @@ def _cell(runs):
   if None in accuracies:
     return "diverged"
   accuracy = report.mean_and_deviation(accuracies, ACCURACY)
-  return f"{accuracy} ({mean(runs, TRAINING_LOSS):.3f})"
+  return f"{accuracy} ({mean(runs, _LOSS):.3f})"
 
 
 def _ranges(maps):
