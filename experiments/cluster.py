@@ -163,9 +163,10 @@ def _connect(ray, address):
       runtime_env={"env_vars": {"PYTHONPATH": str(_ROOT)}},
     )
   except Exception as error:  # Ray raises many kinds.
-    raise UserError(
-      f"--cluster={address} cannot be used: {first_line(error)}"
-    ) from error
+    text = first_line(error)
+    if "timed out" in text:  # Ray gives its own start half a minute.
+      text += " Run the same command again when the machine is less busy."
+    raise UserError(f"--cluster={address} cannot be used: {text}") from error
 
 
 def _check_listening(address):
