@@ -5,12 +5,14 @@ import os
 import signal
 import tempfile
 import unittest
+from unittest import mock
 
 import psutil
 import tensorflow as tf
 
-from experiments import outcomes, results
+from experiments import cluster, outcomes, results
 from tests.experiments import programs
+from tests.experiments.outcomes_test import make_trial
 from tests.processes import Program
 from tests.trainers import command_line
 from trainers import metrics
@@ -82,6 +84,40 @@ class ClusterTest(tf.test.TestCase):
   def test_a_trial_that_diverges(self):
     with open(os.path.join(self.diverged, "trial.json")) as file:
       self.assertEqual(json.load(file)["status"], outcomes.DIVERGED)
+
+
+class EndsTest(tf.test.TestCase):
+  """What becomes of Ray's messages on trials, without Ray."""
+
+  def test_ends_that_a_trial_has_recorded_and_those_of_ray(self):
+    sweep = tempfile.mkdtemp(dir=self.get_temp_dir())
+    done, stopped, lost = todo = [make_trial(num_epochs=n) for n in (1, 2, 3)]
+    progress = mock.Mock()
+    ends = cluster._Ends(todo, sweep, "halving", progress)
+    outcomes.write(done, sweep, outcomes.DIVERGED, "Is nan.")
+    ends.completed(0, [0.5])
+    ends.completed(1, [0.25, 0.125])
+    ends.failed(2, RuntimeError("The process is lost.\nMore."))
+    found = [ends.over[trial.name] for trial in todo]
+    self.assertEqual(
+      [(one.status, one.reason) for one in found],
+      [
+        (outcomes.DIVERGED, "Is nan."),
+        (
+          outcomes.STOPPED,
+          "The rule halving stopped it after evaluation 2, with accuracy 12.50 "
+          "%.",
+        ),
+        (
+          outcomes.FAILED,
+          "Ray gave it up after 10 restarts: The process is lost.",
+        ),
+      ],
+    )
+    self.assertEqual(
+      progress.finished.call_args_list, [mock.call(one) for one in found]
+    )
+    self.assertEqual([one.trial for one in found], [done, stopped, lost])
 
 
 def _kill_after(program, directory, lines):
