@@ -31,7 +31,10 @@ _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _RESTARTS = 10
 _TIMEOUT = 10  # Seconds for a cluster to answer.
 _RECORDS = "ray"  # Directory below that of the sweep, while Ray trains.
-_SCORES = "scores"  # What a trial reports.
+_NUMBER = "number"  # Of a trial.
+# What a trial reports.
+_SCORES = "scores"
+_EVALUATIONS = "evaluations"
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -160,9 +163,10 @@ def _connect(ray, address):
       runtime_env={"env_vars": {"PYTHONPATH": str(_ROOT)}},
     )
   except Exception as error:  # Ray raises many kinds.
-    raise UserError(
-      f"--cluster={address} cannot be used: {first_line(error)}"
-    ) from error
+    text = first_line(error)
+    if "timed out" in text:  # Ray gives its own start half a minute.
+      text += " Run the same command again when the machine is less busy."
+    raise UserError(f"--cluster={address} cannot be used: {text}") from error
 
 
 def _check_listening(address):
@@ -205,63 +209,26 @@ def _told(resources):
 
 def _tune(tune, trials, sweep, resources, setup, rule, progress):
   """Has Ray Tune train all trials; returns their outcomes by name."""
-  score = KINDS[trials[0].kind].score
   sweep = os.path.abspath(sweep)
+  score = KINDS[trials[0].kind].score
   train = tune.with_parameters(
     _train, trials=trials, sweep=sweep, setup=setup, cpus=resources["cpu"]
   )
-  scheduler = None
-  if rule == stopping.MEDIAN:
-    scheduler = tune.schedulers.MedianStoppingRule(
-      time_attr="evaluations", grace_period=1, min_samples_required=5
-    )
-  elif rule == stopping.HALVING:
-    scheduler = tune.schedulers.AsyncHyperBandScheduler(
-      time_attr="evaluations", grace_period=1, max_t=10**9
-    )
-  over = {}
-
-  class Watch(tune.Callback):
-    """Follows the trials."""
-
-    def on_trial_start(self, iteration, trials, trial, **info):
-      progress.started(_of(trial))
-
-    def on_trial_complete(self, iteration, trials, trial, **info):
-      finish(trial, outcomes.STOPPED, _why(rule, score, trial.last_result))
-
-    def on_trial_error(self, iteration, trials, trial, **info):
-      why = first_line(trial.get_error())
-      finish(
-        trial,
-        outcomes.FAILED,
-        f"Ray gave it up after {_RESTARTS} restarts: {why}",
-      )
-
-  def _of(trial):
-    return trials[trial.config["index"]]
-
-  def finish(trial, status, reason):
-    own = _of(trial)
-    if outcomes.read(own, sweep) is None:
-      outcomes.write(own, sweep, status, reason)
-    over[own.name] = outcomes.read(own, sweep)
-    progress.finished(over[own.name])
-
+  ends = _Ends(trials, sweep, rule, progress)
   tuner = tune.Tuner(
     tune.with_resources(train, resources),
-    param_space={"index": tune.grid_search([*range(len(trials))])},
+    param_space={_NUMBER: tune.grid_search([*range(len(trials))])},
     tune_config=tune.TuneConfig(
       metric="score",
       mode="max" if score.best is max else "min",
-      scheduler=scheduler,
+      scheduler=_make_scheduler(tune, rule),
       reuse_actors=True,
     ),
     run_config=tune.RunConfig(
       name=_RECORDS,
       storage_path=sweep,
       failure_config=tune.FailureConfig(max_failures=_RESTARTS),
-      callbacks=[Watch()],
+      callbacks=[_make_callback(tune, ends)],
       verbose=0,
     ),
   )
@@ -270,18 +237,87 @@ def _tune(tune, trials, sweep, resources, setup, rule, progress):
     tuner.fit()
   # Ray's own records say nothing that the trials do not.
   shutil.rmtree(os.path.join(sweep, _RECORDS), ignore_errors=True)
-  return over
+  return ends.over
 
 
-def _why(rule, score, last):
-  return stopping.describe(rule, score, last.get(_SCORES, [float("nan")]))
+def _make_scheduler(tune, rule):
+  """Returns Ray's rule of early stopping; None for no rule."""
+  schedulers, by = tune.schedulers, {"time_attr": _EVALUATIONS}
+  if rule == stopping.MEDIAN:
+    return schedulers.MedianStoppingRule(
+      **by, grace_period=1, min_samples_required=5
+    )
+  if rule == stopping.HALVING:
+    return schedulers.AsyncHyperBandScheduler(**by, grace_period=1, max_t=10**9)
+  return None
+
+
+class _Ends:
+  """The trials that are over.
+
+  Args:
+    trials: All that Ray trains.
+    sweep: Directory of the sweep.
+    rule: Of early stopping.
+    progress: Told what happens.
+
+  Attributes:
+    over: Their outcomes by name.
+  """
+
+  def __init__(self, trials, sweep, rule, progress):
+    self._trials, self._sweep = trials, sweep
+    self._rule, self._progress = rule, progress
+    self.over = {}
+
+  def started(self, number):
+    self._progress.started(self._trials[number])
+
+  def completed(self, number, scores):
+    """A trial has come to its end, or Ray's rule has stopped the trial."""
+    score = KINDS[self._trials[number].kind].score
+    # Without a record of its end, which the trial itself would have written.
+    reason = stopping.describe(self._rule, score, scores) if scores else ""
+    self._finish(number, outcomes.STOPPED, reason)
+
+  def failed(self, number, error):
+    """Ray has given a trial up."""
+    why = f"Ray gave it up after {_RESTARTS} restarts: {first_line(error)}"
+    self._finish(number, outcomes.FAILED, why)
+
+  def _finish(self, number, status, reason):
+    """Records an end, where the trial has not recorded its own."""
+    trial = self._trials[number]
+    if outcomes.read(trial, self._sweep) is None:
+      outcomes.write(trial, self._sweep, status, reason)
+    outcome = outcomes.read(trial, self._sweep)
+    self.over[trial.name] = outcome
+    self._progress.finished(outcome)
+
+
+def _make_callback(tune, ends):
+  """Returns what has Ray Tune tell `ends` of the trials."""
+
+  class Callback(tune.Callback):
+    """Ray Tune calls the methods by these names."""
+
+    def on_trial_start(self, iteration, trials, trial, **info):
+      ends.started(trial.config[_NUMBER])
+
+    def on_trial_complete(self, iteration, trials, trial, **info):
+      ends.completed(trial.config[_NUMBER], trial.last_result.get(_SCORES, []))
+
+    def on_trial_error(self, iteration, trials, trial, **info):
+      ends.failed(trial.config[_NUMBER], trial.get_error())
+
+  return Callback()
 
 
 def _train(config, trials, sweep, setup, cpus):
   """Trains one trial in a process of Ray's."""
   from ray import tune
 
-  trial = trials[config["index"]]
+  trial = trials[config[_NUMBER]]
   if workdir.read(sweep, "sweep") is None:
     raise UserError(
       f"{socket.gethostname()} does not see --workdir={sweep}: give a "
@@ -290,7 +326,7 @@ def _train(config, trials, sweep, setup, cpus):
 
   def report(scores: Sequence[float]) -> None:
     tune.report(
-      {"score": scores[-1], "evaluations": len(scores), _SCORES: [*scores]}
+      {"score": scores[-1], _EVALUATIONS: len(scores), _SCORES: [*scores]}
     )
 
   strategy = _make_strategy(setup, max(1, int(cpus)))

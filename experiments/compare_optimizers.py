@@ -3,8 +3,9 @@
 python -m experiments.compare_optimizers --workdir=runs/digits
 
 The default is the handwritten digits with SGD and with Lookahead around the
-same SGD, three seeds each. The work directory keeps each run, the table
-results.md and the figure curves.png; the same command goes on where it stopped.
+same SGD, three seeds each. The runs are trials in processes of this machine, as
+those of a sweep are. The work directory keeps each run, the table results.md
+and the figure curves.png; the same command goes on where it stopped.
 Runs are called after the file and its words, in alphabetical order: those of
 --config=configs/cifar.py:sgd,cifar100 are called cifar_cifar100_sgd.
 With --learning_rate_factors=0.3,1,3 each config is trained at that many times
@@ -12,15 +13,21 @@ its learning rate, and learning_rates.png shows what comes of which rate. With
 --trainer=translation or language_modeling configs are those of such models.
 """
 
-import os
+import dataclasses
 import sys
+from collections.abc import Sequence
 
 from absl import flags
 
-from experiments import report, results, trials
-from trainers import config_files, devices, errors, files
+from experiments import local, program, report, results, trials
+from experiments.outcomes import Outcome
+from experiments.trials import Trial
+from trainers import config_files, errors
 from trainers import flags as flags_lib
 from trainers.errors import UserError
+
+_PROGRAM = "compare_optimizers"
+_RATE = "learning_rate.peak"
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -28,14 +35,7 @@ def define_flags(values: flags.FlagValues) -> None:
   trials.define_flags(
     values, ["configs/digits.py:sgd", "configs/digits.py:lookahead"]
   )
-  results.require_workdir(values)
-  flags.DEFINE_integer(
-    "seeds",
-    3,
-    "Runs of each config, with seeds 0, 1, ...",
-    lower_bound=1,
-    flag_values=values,
-  )
+  program.define_flags(values, seeds=3)
   flags.DEFINE_list(
     "learning_rate_factors",
     ["1"],
@@ -45,24 +45,25 @@ def define_flags(values: flags.FlagValues) -> None:
 
 
 def main(values: flags.FlagValues) -> None:
-  """Trains as the flags say, then reports."""
-  files.check_no_pattern(workdir=values.workdir)
-  # Mistakes are told before anything is trained.
-  notes = []
-  for experiment in values.config:
-    notes += trials.load_config(experiment, values.override)[1]
-  for note in dict.fromkeys(notes):
-    print(note, file=sys.stderr)
+  """Trains as the flags say, then reports; fails if a run has failed."""
+  setup = program.prepare(values)
   factors = [_parse_factor(text) for text in values.learning_rate_factors]
-  run = flags_lib.make_runtime(values)
-  with errors.saying_how_to_go_on():
-    runs = {
-      trials.name_of(experiment): _run_all(
-        experiment, factors, run.strategy, values
-      )
-      for experiment in values.config
-    }
-    report.write(runs, trials.KINDS[values.trainer].score, values.workdir)
+  todo = make_trials(
+    values.trainer, values.config, factors, values.seeds, values.override
+  )
+  for note in trials.notes(values.config, {}, values.override):
+    print(note, file=sys.stderr)
+  with (
+    errors.saying_how_to_go_on(),
+    results.writing(values.workdir, _PROGRAM, prefix="") as written,
+  ):
+    program.claim(values.workdir, values.trainer, [_RATE])
+    found = local.run(
+      todo, values.workdir, processes=values.processes, setup=setup
+    )
+    score = trials.KINDS[values.trainer].score
+    report.write(_by_name_and_rate(found), score, written)
+  program.check_none_failed(found)
 
 
 def _parse_factor(text):
@@ -78,32 +79,53 @@ def _parse_factor(text):
   return factor
 
 
-def _run_all(experiment, factors, strategy, values):
-  """Trains the config of a value of --config at each learning rate and seed.
+def make_trials(
+  trainer: str,
+  configs: Sequence[str],
+  factors: Sequence[float],
+  seeds: int,
+  overrides: Sequence[str] = (),
+) -> list[Trial]:
+  """Returns the runs of each config at multiples of its own learning rate.
 
-  Returns:
-    For each learning rate the work directories of its runs, by seed.
+  Args:
+    trainer: Whose the configs are, a key of `trials.KINDS`.
+    configs: Each a file and words.
+    factors: Multiples of the learning_rate.peak of each config.
+    seeds: Runs of each config and rate, with seeds 0, 1, ...
+    overrides: FIELD=VALUE for all runs.
+
+  Raises:
+    UserError: as for `trials.make`.
   """
-  trainer = trials.KINDS[values.trainer].trainer
-  workdirs = {}
-  for factor in factors:
-    for seed in range(values.seeds):
-      config, _ = trials.load_config(experiment, values.override)
-      with config_files.explaining_missing_fields():
-        config.seed = seed
-        # Without the digits that a product of floats has at its end.
-        rate = float(f"{factor * config.learning_rate.peak:g}")
-        config.learning_rate.peak = rate
-        workdir = os.path.join(
-          values.workdir,
-          trials.name_of(experiment),
-          f"learning_rate_{rate:g}",
-          f"seed_{seed}",
-        )
-        run = devices.Runtime(strategy, workdir, values.data_dir, verbose=False)
-        trainer.train(trainer.load(config, run), run)
-      workdirs.setdefault(rate, []).append(workdir)
-  return workdirs
+  made = []
+  for reference in configs:
+    config, _ = trials.load_config(reference, overrides)
+    with config_files.explaining_missing_fields():
+      peak = config.learning_rate.peak
+    # Without the digits that a product of floats has at its end.
+    rates = [f"{factor * peak:g}" for factor in factors]
+    made += trials.make(trainer, [reference], {_RATE: rates}, seeds, overrides)
+  return trials.all_different([_renamed(trial) for trial in made])
+
+
+def _renamed(trial):
+  """Returns a trial in the directory CONFIG/learning_rate_RATE/seed_N."""
+  rate = trial.values[_RATE]
+  parts = trial.values[trials.CONFIG], f"learning_rate_{rate:g}"
+  name = "/".join([*parts, f"seed_{trial.seed}"])
+  return dataclasses.replace(trial, name=name)
+
+
+def _by_name_and_rate(
+  found: Sequence[Outcome],
+) -> dict[str, dict[float, list[Outcome]]]:
+  """Returns for each config, for each learning rate the runs by seed."""
+  runs = {}
+  for one in found:
+    by_rate = runs.setdefault(one.trial.values[trials.CONFIG], {})
+    by_rate.setdefault(one.trial.values[_RATE], []).append(one)
+  return runs
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from experiments import style
 from experiments.score import Score
@@ -10,9 +11,9 @@ from trainers import metrics
 
 
 def draw_curves(
-  lines: Mapping[str, Sequence[Sequence[Mapping]]], score: Score, path: str
-) -> None:
-  """Draws training loss and the validation's score over epochs.
+  lines: Mapping[str, Sequence[Sequence[Mapping]]], score: Score
+) -> Figure:
+  """Returns a figure of training loss and the validation's score over epochs.
 
   A line is the mean over the seeds, its band reaches from the least to the
   greatest.
@@ -20,7 +21,6 @@ def draw_curves(
   Args:
     lines: For each name, for each of its runs, the lines of metrics.jsonl.
     score: To be drawn.
-    path: Of the PNG file.
   """
   figure, [[left, right]] = style.panels(columns=2, height=4.2)
   colors = style.colors(lines)
@@ -46,7 +46,7 @@ def draw_curves(
     bottom=max(0.0, floor - 2.0), top=min(score.greatest + 0.2, top + 2.0)
   )
   style.add_legend(figure, columns=2)
-  style.save(figure, path)
+  return figure
 
 
 def _at_epochs_of_first(runs, column):
@@ -67,14 +67,12 @@ def _at_epochs_of_first(runs, column):
 def draw_learning_rates(
   finals: Mapping[str, Mapping[float, Sequence[float]]],
   score: Score,
-  path: str,
-) -> None:
-  """Draws the validation's final score over the learning rate.
+) -> Figure:
+  """Returns a figure of the validation's final score over the learning rate.
 
   Args:
     finals: For each name, for each learning rate, its runs' scores.
     score: What they are.
-    path: Of the PNG file.
   """
   figure, [[axis]] = style.panels(width=6.4, height=4.4)
   colors = style.colors(finals)
@@ -86,4 +84,4 @@ def draw_learning_rates(
     )
   axis.set(xscale="log", xlabel="learning rate", ylabel=f"final {score.label}")
   style.add_legend(figure, columns=2)
-  style.save(figure, path)
+  return figure

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -58,6 +58,12 @@ class Outcome:
     if self.status != FINISHED:
       return None
     return metrics.column(self.lines, column)[1][-1]
+
+
+def finals(found: Iterable[Outcome], column: str) -> list[float]:
+  """Returns the last value of a metric of each trial that is FINISHED."""
+  values = [one.final(column) for one in found]
+  return [value for value in values if value is not None]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """A table and figures of the metrics of several runs."""
 
 import math
-import os
 import statistics
 from collections.abc import Mapping, Sequence
 
-from experiments import figures, results
-from experiments.score import Score
-from trainers import files, metrics, optimizers, workdir
+from experiments import figures, outcomes, results
+from experiments.outcomes import Outcome
+from experiments.score import VALIDATION_LOSS, Score
+from trainers import metrics, optimizers, workdir
 
 # Below a table.
 DEVIATION = (
@@ -22,64 +22,57 @@ _EXAMPLES = (
   "other examples accuracies would differ by about so much, and more seeds do "
   "not change that."
 )
+_NOTHING = "-"  # In a cell of a table.
 
 
 def write(
-  runs: Mapping[str, Mapping[float, Sequence[str]]],
+  runs: Mapping[str, Mapping[float, Sequence[Outcome]]],
   score: Score,
-  directory: str,
+  written: results.Results,
 ) -> None:
-  """Prints a table, writes it and figures to `directory`, and names them.
+  """Writes a table and figures, prints the table, and names the files.
+
+  The figure curves has the curves of each name at its best rate, which the
+  figure names. The figure learning_rates is drawn if any name has several
+  rates. Figures call a run after its optimizer, where no other has the same.
+  Runs that did not finish are counted, and listed below the table.
 
   Args:
-    runs: For each name, for each learning rate, the work directories of its
-      runs, one for each seed.
+    runs: For each name, for each learning rate, its runs, one for each seed.
     score: To compare them by.
-    directory: Gets results.md and curves.png, the curves of each name at its
-      best rate, which the picture names; and learning_rates.png if any name has
-      several. Figures call a run after its optimizer, where no other has the
-      same.
+    written: Where the files go.
   """
-  lines = {
-    name: {
-      rate: [metrics.read(workdir) for workdir in workdirs]
-      for rate, workdirs in by_rate.items()
-    }
-    for name, by_rate in runs.items()
-  }
-  examples = _count_examples(runs, score)
-  table = make_table(lines, score, examples)
-  paths = [os.path.join(directory, "results.md")]
-  files.write_whole(paths[0], table)
+  every = [
+    run for by_rate in runs.values() for of in by_rate.values() for run in of
+  ]
+  table = make_table(runs, score, _count_examples(every, score))
   finals = {
     name: {
-      rate: [metrics.column(run, score.column)[1][-1] for run in of_rate]
-      for rate, of_rate in by_rate.items()
+      rate: values
+      for rate, of in by_rate.items()
+      if (values := outcomes.finals(of, score.column))
     }
-    for name, by_rate in lines.items()
+    for name, by_rate in runs.items()
   }
   best = {
     name: score.best(by_rate, key=lambda rate: statistics.mean(by_rate[rate]))
     for name, by_rate in finals.items()
+    if by_rate
   }
   labels = _label(runs)
-  paths.append(os.path.join(directory, "curves.png"))
-  figures.draw_curves(
-    {
-      f"{labels[name]}, learning rate {rate:g}": lines[name][rate]
+  if best:
+    curves = {
+      f"{labels[name]}, learning rate {rate:g}": [
+        run.lines for run in _finished(runs[name][rate])
+      ]
       for name, rate in best.items()
-    },
-    score,
-    paths[-1],
-  )
+    }
+    written.save(figures.draw_curves(curves, score), "curves")
   if any(len(by_rate) > 1 for by_rate in finals.values()):
-    paths.append(os.path.join(directory, "learning_rates.png"))
-    figures.draw_learning_rates(
-      {labels[name]: by_rate for name, by_rate in finals.items()},
-      score,
-      paths[-1],
-    )
-  print(f"\n{table}\n" + "\n".join(f"Written: {path}" for path in paths))
+    over_rates = {labels[name]: finals[name] for name in best}
+    figure = figures.draw_learning_rates(over_rates, score)
+    written.save(figure, "learning_rates")
+  written.write(*table, *describe_endings(every))
 
 
 def _label(runs):
@@ -87,10 +80,9 @@ def _label(runs):
   labels = {}
   for name, by_rate in runs.items():
     (first, *_), *_ = by_rate.values()
-    config = workdir.read(first, "config") or {}
-    if "optimizer" in config:
-      kind = optimizers.find_class(config["optimizer"]["name"]).__name__
-      labels[name] = f"Lookahead ({kind})" if config["lookahead"] else kind
+    config = first.trial.config
+    kind = optimizers.find_class(config.optimizer.name).__name__
+    labels[name] = f"Lookahead ({kind})" if config.lookahead else kind
   is_enough = len(set(labels.values())) == len(runs)
   return labels if is_enough else {name: name for name in runs}
 
@@ -99,70 +91,99 @@ def _count_examples(runs, score):
   """Returns of how many examples all scores are; None if that is not known."""
   if score.examples is None:
     return None
-  sources = [
-    workdir.read(path, "source") or {}
-    for by_rate in runs.values()
-    for paths in by_rate.values()
-    for path in paths
-  ]
-  counts = {source.get(score.examples) for source in sources}
+  counts = {
+    (workdir.read(run.workdir, "source") or {}).get(score.examples)
+    for run in _finished(runs)
+  }
   return counts.pop() if len(counts) == 1 else None
 
 
+def _finished(runs):
+  return [run for run in runs if run.status == outcomes.FINISHED]
+
+
 def make_table(
-  lines: Mapping[str, Mapping[float, Sequence[Sequence[Mapping]]]],
+  runs: Mapping[str, Mapping[float, Sequence[Outcome]]],
   score: Score,
   examples: int | None = None,
-) -> str:
+) -> list[str]:
   """Returns a Markdown table of final and best scores, and what ± means.
 
   Args:
-    lines: For each name, for each learning rate, for each of its runs, the
-      lines of metrics.jsonl.
+    runs: As for `write`.
     score: To be shown, beside the loss.
     examples: Of how many examples a score is the part that are right, for its
       standard error. None for a table without it.
+
+  Returns:
+    The table, and paragraphs below it.
   """
   rows = []
-  for name, by_rate in lines.items():
-    for rate, runs in by_rate.items():
-      scores = [score.values(run) for run in runs]
-      losses = [metrics.column(run, "eval/loss")[1] for run in runs]
-      finals = [values[-1] for values in scores]
-      bests = [score.best(values) for values in scores]
+  for name, by_rate in runs.items():
+    for rate, of in by_rate.items():
+      finals = outcomes.finals(of, score.column)
+      seeds = f"{len(finals)} of {len(of)}"
       row = {
         "run": name,
         "learning rate": f"{rate:g}",
-        "seeds": str(len(runs)),
-        f"final {score.name}": mean_and_deviation(finals, score.unit),
+        "seeds": str(len(of)) if len(finals) == len(of) else seeds,
+        f"final {score.name}": mean_and_deviation(finals, score),
       }
       if examples:
         error = _standard_error(finals, score, examples)
         row[f"of {examples} examples"] = error
-      row[f"best {score.name}"] = mean_and_deviation(bests, score.unit)
+      row[f"best {score.name}"] = mean_and_deviation(bests(of, score), score)
       row["final loss"] = mean_and_deviation(
-        [loss[-1] for loss in losses], "", digits=4
+        outcomes.finals(of, VALIDATION_LOSS.column), VALIDATION_LOSS
       )
       rows.append(row)
-  # Cells are text: numbers keep the digits that they were given.
   parts = [results.make_table(rows)]
   if any(row["seeds"] != "1" for row in rows):
     parts.append(DEVIATION)
   if examples:
     parts.append(_EXAMPLES.format(examples=examples))
-  return "\n\n".join(parts) + "\n"
+  return parts
+
+
+def bests(runs: Sequence[Outcome], score: Score) -> list[float]:
+  """Returns the best value of each run that finished."""
+  return [
+    score.best(metrics.column(run.lines, score.column)[1])
+    for run in _finished(runs)
+  ]
+
+
+def describe_endings(runs: Sequence[Outcome]) -> list[str]:
+  """Returns a paragraph on the runs that did not finish, if there are any."""
+  endings = [
+    f"- {run.trial.name}: {run.status}. {run.reason}"
+    for run in runs
+    if run.status != outcomes.FINISHED
+  ]
+  if not endings:
+    return []
+  return ["\n".join(["Trials that did not finish:\n", *endings])]
 
 
 def _standard_error(values, score, examples):
   """Returns that of one value, the part of `examples` that are right."""
-  part = statistics.mean(values) / score.factor
-  error = score.factor * math.sqrt(part * (1 - part) / examples)
-  return f"{error:.2f} {score.unit}".strip()
+  if not values:
+    return _NOTHING
+  part = statistics.mean(values)
+  return score.text(math.sqrt(part * (1 - part) / examples))
 
 
-def mean_and_deviation(values, unit, digits=2):
-  """Mean and sample standard deviation; the mean alone of one value."""
-  text = f"{statistics.mean(values):.{digits}f}"
-  if len(values) > 1:
-    text += f" ± {statistics.stdev(values):.{digits}f}"
-  return f"{text} {unit}".strip()
+def mean_and_deviation(values: Sequence[float], score: Score) -> str:
+  """Returns mean and sample standard deviation; the mean alone of one value.
+
+  Args:
+    values: As they are in metrics.jsonl.
+    score: What the values are.
+  """
+  if not values:
+    return _NOTHING
+  shown = [score.factor * value for value in values]
+  text = f"{statistics.mean(shown):.{score.digits}f}"
+  if len(shown) > 1:
+    text += f" ± {statistics.stdev(shown):.{score.digits}f}"
+  return f"{text} {score.unit}".strip()

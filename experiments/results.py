@@ -81,16 +81,18 @@ class Results:
   Args:
     directory: Where the files go.
     program: Name of the module in experiments/.
+    prefix: What the names of all figures begin with.
   """
 
-  def __init__(self, directory: str, program: str):
+  def __init__(self, directory: str, program: str, prefix: str):
     self._directory = directory
     self._program = program
+    self._prefix = prefix
     self._paths = []
 
   def save(self, figure: Figure, name: str) -> None:
-    """Writes a figure to PROGRAM_NAME.png."""
-    path = os.path.join(self._directory, f"{self._program}_{name}.png")
+    """Writes a figure to NAME.png, with the prefix before it."""
+    path = os.path.join(self._directory, f"{self._prefix}{name}.png")
     style.save(figure, path)
     self._paths.append(path)
 
@@ -113,18 +115,32 @@ class Results:
 
 
 @contextlib.contextmanager
-def writing(directory: str, program: str) -> Iterator[Results]:
+def writing(
+  directory: str, program: str, prefix: str | None = None
+) -> Iterator[Results]:
   """Returns a context manager that holds the work directory of an experiment.
 
   Args:
     directory: Is created if needed. Files of an earlier run of the same program
       are replaced.
     program: Name of the module in experiments/.
+    prefix: What the names of figures begin with: PROGRAM_ if None.
 
   Raises:
-    UserError: if the directory cannot be created, is used by another process,
-      or has the results of another program.
+    UserError: if the directory cannot be created, is in a bucket, is used by
+      another process, is that of a run of a trainer, or has the results of
+      another program.
   """
+  if "://" in directory:
+    raise UserError(
+      f"--workdir={directory} is in a bucket: experiments.{program} needs a "
+      "directory of a disk or of a network file system."
+    )
+  if workdir.read(directory, "config") is not None:
+    raise UserError(
+      f"--workdir={directory} holds a run of a trainer: give "
+      f"experiments.{program} a directory of its own."
+    )
   with workdir.locked(directory):
     path = os.path.join(directory, _TABLE)
     if os.path.exists(path):
@@ -133,10 +149,12 @@ def writing(directory: str, program: str) -> Iterator[Results]:
         is_own = re.search(command, file.read()) is not None
       if not is_own:
         raise UserError(
-          f"--workdir={directory} has the {_TABLE} of another program than "
-          f"experiments.{program}: give another directory."
+          f"--workdir={directory} has a {_TABLE} that experiments.{program} "
+          "did not write: give another directory, or move the file away."
         )
-    yield Results(directory, program)
+    yield Results(
+      directory, program, f"{program}_" if prefix is None else prefix
+    )
 
 
 def make_table(rows: Sequence[Mapping[str, str]]) -> str:

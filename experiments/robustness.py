@@ -13,23 +13,30 @@ goes on where it stopped.
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 from absl import flags
 
-from experiments import local, outcomes, results, style, sweep, trials
+from experiments import local, program, report, results, style, trials
 from experiments.outcomes import Outcome
-from trainers import errors, files
+from experiments.score import ACCURACY, TRAINING_LOSS, Score
+from trainers import errors
 from trainers import flags as flags_lib
 from trainers.errors import UserError
 
 _PROGRAM = "robustness"
+_TRAINER = "image_classification"
 _RATE = "learning_rate.peak"
 _MOMENTUM = "optimizer.arguments.momentum"
 _PERIOD = "lookahead.sync_period"
 _STEP_SIZE = "lookahead.slow_step_size"
+# Of the map of learning rates and momenta, as the configs have them.
+_BASE_PERIOD, _BASE_STEP_SIZE = 5, 0.5
+_BASE_MOMENTUM = 0.9  # Of the map of k and alpha.
+_LOSS = dataclasses.replace(TRAINING_LOSS, unit="nats")
+# What is shown, and how heat maps write it.
+_SHOWN = ((ACCURACY, "{:.1f}"), (_LOSS, "{:.2f}"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,9 +50,8 @@ class Form:
     momenta: Momenta, in order.
     period_rates: Learning rates of the runs at several k and alpha, some of
       `rates`.
-    periods: The values of k. Where there are none, nor are such runs.
+    periods: The values of k.
     step_sizes: The values of alpha, less than 1.
-    seeds: Runs of each combination.
     spread: Points of accuracy below the best one where colours end.
   """
 
@@ -56,7 +62,6 @@ class Form:
   period_rates: Sequence[float]
   periods: Sequence[int]
   step_sizes: Sequence[float]
-  seeds: int
   spread: float
 
 
@@ -71,14 +76,15 @@ FORMS = {
     rates=(0.03, 0.1, 0.3, 1.0),
     momenta=(0.9, 0.95, 0.98),
     period_rates=(0.1, 0.3, 1.0),
-    periods=(5, 10),
+    periods=(1, 5, 10, 20),
     step_sizes=(0.2, 0.5, 0.8),
-    seeds=2,
     spread=15.0,
   ),
   "image_folder": Form(
     config="configs/image_folder.py",
     overrides=(
+      "data.image_size=16",
+      "data.crop_padding=2",
       "model.width=8",
       "num_epochs=2",
       "learning_rate.warmup=0.5",
@@ -87,17 +93,12 @@ FORMS = {
     ),
     rates=(0.1, 0.3, 1.0),
     momenta=(0.9, 0.98),
-    period_rates=(1.0,),
-    periods=(5,),
+    period_rates=(0.3, 1.0),
+    periods=(5, 10, 20),
     step_sizes=(0.2, 0.5, 0.8),
-    seeds=1,
     spread=20.0,
   ),
 }
-# What optimizers are called, and their words in the configs.
-_WORDS = {"SGD": "sgd", "Lookahead (SGD)": "lookahead"}
-# The momentum of the runs at several k and alpha, as the configs have it.
-_BASE_MOMENTUM = 0.9
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -110,319 +111,273 @@ def define_flags(values: flags.FlagValues) -> None:
     flag_values=values,
   )
   flags_lib.define_path("data_dir", "The folder of images.", values)
-  flags.DEFINE_integer(
-    "seeds",
-    None,
-    "Runs of each combination, with seeds 0, 1, ...: by default 2 of digits "
-    "and 1 of an image_folder.",
-    lower_bound=1,
-    flag_values=values,
-  )
-  flags.DEFINE_integer(
-    "processes",
-    None,
-    "Runs at a time; by default one for each GPU, or for each processor where "
-    "there is no GPU.",
-    lower_bound=1,
-    flag_values=values,
-  )
-  results.require_workdir(values)
+  program.define_flags(values, seeds=3)
 
 
 def main(values: flags.FlagValues) -> None:
   """Trains as the flags say, and draws the maps."""
-  files.check_no_pattern(workdir=values.workdir)
+  setup = program.prepare(values)
   if (values.data == "image_folder") != (values.data_dir is not None):
     raise UserError(
       "--data_dir=FOLDER goes with --data=image_folder. Received: --data="
       f"{values.data}, --data_dir={values.data_dir}"
     )
   form = FORMS[values.data]
-  if values.seeds is not None:
-    form = dataclasses.replace(form, seeds=values.seeds)
-  setup = sweep.make_setup(values)
-  tf.config.set_visible_devices([], "GPU")  # The trials have the GPUs.
-  sweep.check_workdir(values.workdir)
+  todo = make_trials(form, values.seeds)
   with (
     errors.saying_how_to_go_on(),
     results.writing(values.workdir, _PROGRAM) as written,
   ):
-    found = local.run(
-      make_trials(form),
-      values.workdir,
-      processes=values.processes,
-      setup=setup,
+    program.claim(
+      values.workdir, _TRAINER, [_RATE, _MOMENTUM, _PERIOD, _STEP_SIZE]
     )
-    failed = [one for one in found if one.status == outcomes.FAILED]
-    if failed:
-      raise UserError(
-        f"{len(failed)} of {len(found)} runs failed; the same command tries "
-        f"them again. The first: {failed[0].reason} Log: {failed[0].log}"
-      )
-    written.save(_draw_rates(found, form), "rates")
-    if form.periods:
-      written.save(_draw_periods(found, form), "periods")
-    written.write(*_report(found, form, values.data))
+    found = local.run(
+      todo, values.workdir, processes=values.processes, setup=setup
+    )
+    program.check_none_failed(found)
+    maps = Maps(found, form)
+    written.save(_draw(maps.over_rates, *_rate_axes(form), form), "rates")
+    written.save(_draw(maps.over_periods, *_period_axes(form), form), "periods")
+    written.write(*_report(maps, form, values))
 
 
-def make_trials(form: Form) -> list[trials.Trial]:
+def make_trials(form: Form, seeds: int) -> list[trials.Trial]:
   """Returns the runs at each rate and momentum, and those at each k and alpha.
 
-  Some are in both: those of the configs' k and alpha.
+  A run of both maps is there once. The runs with seed 0 come first, then those
+  with seed 1, and so on: where there is no time for all, there are maps of
+  fewer seeds.
+
+  Args:
+    form: What is trained.
+    seeds: Runs of each combination, with seeds 0, 1, ...
   """
 
-  def texts(numbers):
-    return [f"{number:g}" for number in numbers]
+  def make(word, axes):
+    texts = {
+      field: [f"{number:g}" for number in numbers]
+      for field, numbers in axes.items()
+    }
+    reference = f"{form.config}:{word}"
+    return trials.make(_TRAINER, [reference], texts, seeds, form.overrides)
 
-  def make(words, axes):
-    return trials.make(
-      "image_classification",
-      [f"{form.config}:{word}" for word in words],
-      {field: texts(numbers) for field, numbers in axes.items()},
-      form.seeds,
-      form.overrides,
-    )
-
-  return [
-    *make(("sgd", "lookahead"), {_RATE: form.rates, _MOMENTUM: form.momenta}),
+  made = [
+    *make("sgd", {_RATE: form.rates, _MOMENTUM: form.momenta}),
     *make(
-      ("lookahead",),
+      "lookahead",
       {
+        _RATE: form.rates,
+        _MOMENTUM: form.momenta,
+        _PERIOD: [_BASE_PERIOD],
+        _STEP_SIZE: [_BASE_STEP_SIZE],
+      },
+    ),
+    *make(
+      "lookahead",
+      {
+        _RATE: form.period_rates,
+        _MOMENTUM: [_BASE_MOMENTUM],
         _PERIOD: form.periods,
         _STEP_SIZE: form.step_sizes,
-        _RATE: form.period_rates,
       },
     ),
   ]
+  once = {trial.name: trial for trial in made}.values()
+  return sorted(once, key=lambda trial: trial.seed)
 
 
-@dataclasses.dataclass(frozen=True)
-class Score:
-  """A figure of a run at its end.
+class Maps:
+  """The scores of all runs, arranged in maps.
 
-  Attributes:
-    name: With its unit.
-    column: Its name in metrics.jsonl.
-    factor: From the value there to the one shown.
-    text: Format of a value.
-    best: `max` or `min`.
+  Args:
+    found: All runs.
+    form: What was trained.
   """
 
-  name: str
-  column: str
-  factor: float
-  text: str
-  best: Callable[..., float]
+  def __init__(self, found: Sequence[Outcome], form: Form):
+    self._form = form
+    self._runs = {}
+    for one in found:
+      fields = _RATE, _MOMENTUM, _PERIOD, _STEP_SIZE
+      key = tuple(one.trial.values.get(field) for field in fields)
+      self._runs.setdefault(key, []).append(one)
 
-  def values(self, runs: Sequence[Outcome]) -> list[float]:
-    """Returns the value of each run, NaN of one that diverged."""
-    finals = [run.final(self.column) for run in runs]
+  def __len__(self) -> int:
+    """How many runs there are."""
+    return sum(map(len, self._runs.values()))
+
+  def sgd(self, rate: float, momentum: float) -> list[Outcome]:
+    """Returns the runs of SGD alone, one for each seed."""
+    return self._runs[rate, momentum, None, None]
+
+  def lookahead(
+    self,
+    rate: float,
+    momentum: float = _BASE_MOMENTUM,
+    period: int = _BASE_PERIOD,
+    step_size: float = _BASE_STEP_SIZE,
+  ) -> list[Outcome]:
+    """Returns the runs of Lookahead around SGD, one for each seed."""
+    return self._runs[rate, momentum, period, step_size]
+
+  def row(self, rate: float, period: int) -> list[list[Outcome]]:
+    """Returns the runs at each alpha and, for alpha = 1, those of SGD."""
     return [
-      math.nan if value is None else self.factor * value for value in finals
+      *(
+        self.lookahead(rate, period=period, step_size=alpha)
+        for alpha in self._form.step_sizes
+      ),
+      self.sgd(rate, _BASE_MOMENTUM),
     ]
 
-  def mean(self, runs: Sequence[Outcome]) -> float:
-    """Returns the mean over runs of several seeds; NaN if one diverged."""
-    return float(np.mean(self.values(runs)))
+  def over_rates(self, score: Score) -> dict[str, list[list[float]]]:
+    """Returns a map of SGD and one of Lookahead.
 
+    Args:
+      score: To be shown.
 
-ACCURACY = Score(
-  "validation accuracy, %", "eval/accuracy", 100.0, "{:.1f}", max
-)
-LOSS = Score("training loss, nats", "train/loss", 1.0, "{:.2f}", min)
-
-
-def _select(found, word, **of):
-  """Returns the runs of a config's word with these values on the axes.
-
-  Args:
-    found: All runs.
-    word: "sgd" or "lookahead".
-    **of: rate and momentum, or rate, period and step_size.
-  """
-  fields = {
-    "rate": _RATE,
-    "momentum": _MOMENTUM,
-    "period": _PERIOD,
-    "step_size": _STEP_SIZE,
-  }
-  wanted = {fields[name]: value for name, value in of.items()}
-  return [
-    run
-    for run in found
-    if run.trial.values[trials.CONFIG].endswith(f"_{word}")
-    and {k: v for k, v in run.trial.values.items() if k != trials.CONFIG}
-    == wanted
-  ]
-
-
-def rate_maps(
-  found: Sequence[Outcome], form: Form, score: Score
-) -> dict[str, list[list[float]]]:
-  """Returns the map of SGD and that of Lookahead.
-
-  Args:
-    found: All runs.
-    form: What was trained.
-    score: To be shown.
-
-  Returns:
-    For each a row for each momentum, with a value for each learning rate.
-  """
-  return {
-    title: [
-      [
-        score.mean(_select(found, word, rate=rate, momentum=momentum))
-        for rate in form.rates
+    Returns:
+      For each optimizer a row for each momentum, with a value for each rate.
+    """
+    return {
+      title: [
+        [mean(runs_at(rate, momentum), score) for rate in self._form.rates]
+        for momentum in self._form.momenta
       ]
-      for momentum in form.momenta
-    ]
-    for title, word in _WORDS.items()
-  }
+      for title, runs_at in self.optimizers().items()
+    }
 
+  def optimizers(self):
+    """Returns for each optimizer a function of a rate and a momentum."""
+    return {"SGD": self.sgd, "Lookahead (SGD)": self.lookahead}
 
-def period_maps(
-  found: Sequence[Outcome], form: Form, score: Score
-) -> dict[str, list[list[float]]]:
-  """Returns a map for each learning rate, and one of the best of the rates.
+  def over_periods(self, score: Score) -> dict[str, list[list[float]]]:
+    """Returns a map for each learning rate, and one of the best of the rates.
 
-  Args:
-    found: All runs.
-    form: What was trained.
-    score: To be shown.
+    Args:
+      score: To be shown.
 
-  Returns:
-    For each title a row for each k, with a value for each alpha. The last
-    value, alpha = 1, is that of SGD, whatever k.
-  """
-  tables = {}
-  for rate in form.period_rates:
-    sgd = _select(found, "sgd", rate=rate, momentum=_BASE_MOMENTUM)
-    tables[f"learning rate {rate:g}"] = [
-      [
-        *(
-          score.mean(
-            _select(found, "lookahead", rate=rate, period=k, step_size=alpha)
-          )
-          for alpha in form.step_sizes
-        ),
-        score.mean(sgd),
+    Returns:
+      For each title a row for each k, with a value for each alpha.
+    """
+    tables = {
+      f"learning rate {rate:g}": [
+        [mean(runs, score) for runs in self.row(rate, k)]
+        for k in self._form.periods
       ]
-      for k in form.periods
+      for rate in self._form.period_rates
+    }
+    tables["best of these rates"] = [
+      [
+        score.best([v for v in values if math.isfinite(v)], default=math.nan)
+        for values in zip(*rows)
+      ]
+      for rows in zip(*tables.values())
     ]
-  if len(tables) > 1:
-    tables["best of these rates"] = _best_of([*tables.values()], score)
-  return tables
+    return tables
 
 
-def _best_of(tables, score):
-  """Returns the best value of each cell; NaN where all runs diverged."""
-  return [
-    [
-      score.best([v for v in values if math.isfinite(v)], default=math.nan)
-      for values in zip(*rows)
-    ]
-    for rows in zip(*tables)
-  ]
+def mean(runs: Sequence[Outcome], score: Score) -> float:
+  """Returns the mean score of runs as shown; NaN if any did not finish."""
+  finals = [run.final(score.column) for run in runs]
+  if None in finals:
+    return math.nan
+  return score.factor * float(np.mean(finals))
 
 
-def _draw_rates(found, form):
-  """Returns the figure of learning rates and momenta."""
-  figure, axes = style.panels(2, 2, 4.6, 3.0)
-  x = ("learning rate", [f"{rate:g}" for rate in form.rates])
-  y = ("momentum", [f"{momentum:g}" for momentum in form.momenta])
-  for row, score in zip(axes, (ACCURACY, LOSS)):
-    _draw_row(row, rate_maps(found, form, score), x, y, score, form)
-  return figure
-
-
-def _draw_periods(found, form):
-  """Returns the figure of k and alpha."""
-  columns = len(period_maps(found, form, ACCURACY))
-  figure, axes = style.panels(2, columns, 3.6 if columns > 1 else 5.2, 3.0)
-  x = (
-    "alpha",
-    [*(f"{alpha:g}" for alpha in form.step_sizes), "1\n(SGD)"],
-  )
-  y = ("k", [f"{k}" for k in form.periods])
-  for row, score in zip(axes, (ACCURACY, LOSS)):
-    _draw_row(row, period_maps(found, form, score), x, y, score, form)
-  return figure
-
-
-def _draw_row(row, tables, x, y, score, form):
-  """Draws maps side by side, whose colours show the best values apart."""
-  every = np.concatenate([np.ravel(table) for table in tables.values()])
-  every = every[np.isfinite(every)]
-  limits = None
-  if every.size and score is ACCURACY:
-    limits = (max(every.min(), every.max() - form.spread), every.max())
-  elif every.size:
-    limits = (every.min(), min(every.max(), every.min() + 0.5))
-  style.draw_heat_maps(
-    row, tables, x, y, label=score.name, text=score.text, limits=limits
+def _rate_axes(form):
+  """Returns the axes of the first figure: a label and the ticks of each."""
+  return (
+    ("learning rate", [f"{rate:g}" for rate in form.rates]),
+    ("momentum", [f"{momentum:g}" for momentum in form.momenta]),
   )
 
 
-def _report(found, form, data):
+def _period_axes(form):
+  alphas = [f"{alpha:g}" for alpha in form.step_sizes]
+  return ("alpha", [*alphas, "1\n(SGD)"]), ("k", [f"{k}" for k in form.periods])
+
+
+def _draw(make_maps, x, y, form):
+  """Returns a figure with a row of maps of each score, on one scale each."""
+  tables = [make_maps(score) for score, _ in _SHOWN]
+  figure, axes = style.panels(
+    len(_SHOWN), len(tables[0]), 0.7 * len(x[1]) + 1.8, 0.5 * len(y[1]) + 1.6
+  )
+  for row, table, (score, text) in zip(axes, tables, _SHOWN):
+    limits = _limits(np.array([*table.values()]), score, form)
+    style.draw_heat_maps(
+      row, table, x, y, label=score.label, text=text, limits=limits
+    )
+  return figure
+
+
+def _limits(values, score, form):
+  """Returns where colours end: they show the best values apart."""
+  values = values[np.isfinite(values)]
+  if not values.size:
+    return None
+  low, high = values.min(), values.max()
+  if score is ACCURACY:
+    return max(low, high - form.spread), high
+  return low, min(high, low + 0.5)
+
+
+def _report(maps, form, values):
   """Returns the paragraphs of results.md."""
-  title = "digits" if data == "digits" else "a folder of images"
+  title = "digits" if values.data == "digits" else "a folder of images"
   return (
     f"# Lookahead over learning rate, momentum, k and alpha: {title}",
-    f"{len(found)} runs of {form.config} with {', '.join(form.overrides)}, "
-    f"{form.seeds} of each combination, with seeds 0 to {form.seeds - 1}. In "
-    "the first map k = 5 and alpha = 0.5, in the second the momentum is "
-    f"{_BASE_MOMENTUM:g}. Validation accuracies are those of the slow weights, "
-    "training losses those of the fast weights over the last loop of steps. "
-    "Values are means over the seeds; a combination of which a run diverged "
-    "has none.",
-    _rate_table(found, form),
-    _period_table(found, form),
-    _ranges(found, form),
+    f"{len(maps)} runs of {form.config} with {', '.join(form.overrides)}, "
+    f"{values.seeds} of each combination, with seeds 0 to {values.seeds - 1}. "
+    f"In the first map k = {_BASE_PERIOD} and alpha = {_BASE_STEP_SIZE:g}, in "
+    f"the second the momentum is {_BASE_MOMENTUM:g}. Validation accuracies are "
+    "those of the slow weights, training losses those of the fast weights over "
+    "the last loop of steps. Values are means over the seeds; a combination of "
+    "which a run diverged has none.",
+    _rate_table(maps, form),
+    _period_table(maps, form),
+    _ranges(maps),
   )
 
 
-def _rate_table(found, form):
+def _rate_table(maps, form):
   rows = []
-  for title, word in _WORDS.items():
+  for title, runs_at in maps.optimizers().items():
     for momentum in form.momenta:
       row = {"optimizer": title, "momentum": f"{momentum:g}"}
       for rate in form.rates:
-        of = _select(found, word, rate=rate, momentum=momentum)
-        row[f"rate {rate:g}"] = _cell(of)
+        row[f"rate {rate:g}"] = _cell(runs_at(rate, momentum))
       rows.append(row)
   return results.make_table(rows)
 
 
-def _period_table(found, form):
-  rows = []
-  for rate in form.period_rates:
-    sgd = _select(found, "sgd", rate=rate, momentum=_BASE_MOMENTUM)
-    for k in form.periods:
-      row = {"rate": f"{rate:g}", "k": f"{k}"}
-      for alpha in form.step_sizes:
-        of = _select(found, "lookahead", rate=rate, period=k, step_size=alpha)
-        row[f"alpha {alpha:g}"] = _cell(of)
-      row["alpha 1 (SGD)"] = _cell(sgd)
-      rows.append(row)
-  return results.make_table(rows)
+def _period_table(maps, form):
+  titles = [f"alpha {alpha:g}" for alpha in form.step_sizes]
+  titles.append("alpha 1 (SGD)")
+  return results.make_table(
+    [
+      {"rate": f"{rate:g}", "k": f"{k}"}
+      | dict(zip(titles, map(_cell, maps.row(rate, k))))
+      for rate in form.period_rates
+      for k in form.periods
+    ]
+  )
 
 
 def _cell(runs):
   """Returns the accuracy with the deviation over the seeds, and the loss."""
-  accuracy = ACCURACY.mean(runs)
-  if math.isnan(accuracy):
+  accuracies = [run.final(ACCURACY.column) for run in runs]
+  if None in accuracies:
     return "diverged"
-  text = f"{accuracy:.2f}"
-  if len(runs) > 1:
-    text += f" ± {np.std(ACCURACY.values(runs), ddof=1):.2f}"
-  return f"{text} % ({LOSS.mean(runs):.3f})"
+  accuracy = report.mean_and_deviation(accuracies, ACCURACY)
+  return f"{accuracy} ({mean(runs, _LOSS):.3f})"
 
 
-def _ranges(found, form):
+def _ranges(maps):
   """Returns how far the accuracies of each optimizer are apart."""
   parts = []
-  for title, table in rate_maps(found, form, ACCURACY).items():
+  for title, table in maps.over_rates(ACCURACY).items():
     known = np.array(table)[np.isfinite(table)]
     missing = np.size(table) - len(known)
     text = (

@@ -12,9 +12,9 @@ from tensorboard.plugins.hparams import api as hparams
 
 from experiments import outcomes, report, results, style
 from experiments.outcomes import Outcome
-from experiments.score import Score
+from experiments.score import TRAINING_LOSS, Score
 from experiments.trials import CONFIG, KINDS
-from trainers import metrics, summary
+from trainers import summary
 
 _HPARAMS = "hparams"  # Directory below that of the sweep.
 _COLUMNS = 3  # Of heat maps.
@@ -50,9 +50,9 @@ def describe(found: Sequence[Outcome], score: Score) -> list[str]:
   points = _points(found)
   parts = [results.make_table([_row(of, score) for of in points.values()])]
   means = {
-    values: statistics.mean(_finals(of, score))
+    values: statistics.mean(outcomes.finals(of, score.column))
     for values, of in points.items()
-    if _finals(of, score)
+    if outcomes.finals(of, score.column)
   }
   if means:
     best = score.best(means, key=means.get)
@@ -62,13 +62,7 @@ def describe(found: Sequence[Outcome], score: Score) -> list[str]:
     )
   if any(len(of) > 1 for of in points.values()):
     parts.append(report.DEVIATION)
-  endings = [
-    f"- {one.trial.name}: {one.status}. {one.reason}"
-    for one in found
-    if one.status != outcomes.FINISHED
-  ]
-  if endings:
-    parts.append("\n".join(["Trials that did not finish:\n", *endings]))
+  parts += report.describe_endings(found)
   return parts
 
 
@@ -113,43 +107,19 @@ def _points(found):
   return points
 
 
-def _finals(of, score):
-  """Returns the final scores of those trials that finished."""
-  values = [one.final(score.column) for one in of]
-  return [value for value in values if value is not None]
-
-
 def _row(of, score):
   """Returns the row of the table for one combination."""
   row = {name: _shown(value) for name, value in of[0].trial.values.items()}
-  finals = _finals(of, score)
-  bests = [
-    score.best(metrics.column(one.lines, score.column)[1])
-    for one in of
-    if one.status == outcomes.FINISHED
-  ]
-  losses = _finals(of, _LOSS)
+  finals = outcomes.finals(of, score.column)
   row["finished"] = f"{len(finals)} of {len(of)}"
-  for title, values, kind in (
-    (f"final {score.name}", finals, score),
-    (f"best {score.name}", bests, score),
-    ("final training loss", losses, _LOSS),
-  ):
-    row[title] = (
-      report.mean_and_deviation(
-        [kind.factor * value for value in values],
-        kind.unit,
-        4 if kind is _LOSS else 2,
-      )
-      if values
-      else "-"
-    )
+  row[f"final {score.name}"] = report.mean_and_deviation(finals, score)
+  row[f"best {score.name}"] = report.mean_and_deviation(
+    report.bests(of, score), score
+  )
+  row[f"final {TRAINING_LOSS.name}"] = report.mean_and_deviation(
+    outcomes.finals(of, TRAINING_LOSS.column), TRAINING_LOSS
+  )
   return row
-
-
-_LOSS = Score(
-  "train/loss", "training loss", 1.0, "", best=min, greatest=math.inf
-)
 
 
 def _draw(found, score, written):
@@ -164,7 +134,9 @@ def _draw(found, score, written):
     for name, values in levels.items()
     if len(values) > 1 and all(_is_number(value) for value in values)
   ]
-  if not numeric or not any(_finals([one], score) for one in found):
+  if not numeric or not any(
+    outcomes.finals([one], score.column) for one in found
+  ):
     return
   shown = numeric[:2]
   others = [
@@ -175,7 +147,7 @@ def _draw(found, score, written):
     values = dict(key)
     title = ", ".join(_told(name, values[name]) for name in others)
     place = tuple(values[name] for name in shown)
-    groups.setdefault(title, {})[place] = _finals(of, score)
+    groups.setdefault(title, {})[place] = outcomes.finals(of, score.column)
   if len(shown) == 2:
     _draw_heat_maps(groups, shown, levels, score, written)
   else:

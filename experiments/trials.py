@@ -16,6 +16,7 @@
 
 import dataclasses
 import itertools
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,7 @@ import tensorflow as tf
 from absl import flags
 
 from experiments import score
-from trainers import config_files, files
+from trainers import config_files, experiment, files
 from trainers import flags as flags_lib
 from trainers import overrides as overrides_lib
 from trainers.errors import UserError
@@ -38,6 +39,8 @@ from trainers.translation import __main__ as translation
 CONFIG = "config"
 _OVERRIDE = "--override="  # Of a field, on the command line.
 _GRID = "--grid="
+# What stands in a value of a grid where somebody meant several values.
+_LIST = re.compile(r"[\s;\[\](){}]")
 # Characters that no directory is called by.
 _UNSAFE = re.compile(r"[^\w.,+()=-]+")
 
@@ -138,18 +141,38 @@ def make(
     UserError: if there is no such config or field, for a value that the
       trainer refuses, and for two trials that are the same.
   """
-  made = {}
-  for config, *texts, seed in itertools.product(
-    configs, *axes.values(), range(seeds)
-  ):
-    trial = _make_one(kind, config, dict(zip(axes, texts)), seed, overrides)
-    if trial.name in made:
+  return all_different(
+    [
+      _make_one(kind, config, dict(zip(axes, texts)), seed, overrides)
+      for config, *texts, seed in itertools.product(
+        configs, *axes.values(), range(seeds)
+      )
+    ]
+  )
+
+
+def all_different(trials: Sequence[Trial]) -> list[Trial]:
+  """Returns the trials; raises a UserError if two of them are the same.
+
+  Such trials have the same directory, or train the same config, as where a
+  field of the grid makes two configs equal.
+  """
+  by_name, by_config = {}, {}
+  for trial in trials:
+    content = json.dumps(trial.config.to_dict(), sort_keys=True)
+    if trial.name in by_name:
       raise UserError(
         f"Two trials are the same: {trial.name}. Give each value of an axis "
         "once, and each --config once."
       )
-    made[trial.name] = trial
-  return [*made.values()]
+    if content in by_config:
+      raise UserError(
+        f"{by_config[content]} and {trial.name} would train the same config: "
+        "leave out one --config, or the field that makes them equal."
+      )
+    by_name[trial.name] = trial
+    by_config[content] = trial.name
+  return [*trials]
 
 
 def _make_one(kind, reference, point, seed, overrides):
@@ -157,13 +180,22 @@ def _make_one(kind, reference, point, seed, overrides):
   grid = [
     overrides_lib.Override(field, text, _GRID) for field, text in point.items()
   ]
-  config, _ = load_config(reference, overrides, grid)
+  try:
+    config, _ = load_config(reference, overrides, grid)
+  except UserError as error:
+    if not any(_LIST.search(text) for text in point.values()):
+      raise
+    raise UserError(
+      f"{error} Commas separate the values of {_GRID}FIELD=VALUE,VALUE, and "
+      "brackets hold the parts of one value together."
+    ) from error
   values = {CONFIG: name_of(reference)}
   with config_files.explaining_missing_fields():
     config.seed = seed
     values |= {field: value_of(config, field) for field in point}
     try:
       KINDS[kind].trainer.check(config, tf.distribute.get_strategy())
+      experiment.try_optimizer(config)
     except UserError as error:
       shown = " ".join([f"--config={reference}", *map(str, grid)])
       raise UserError(f"{shown}: {error}") from error
@@ -242,6 +274,38 @@ def load_config(
     ],
   )
   return config, notes
+
+
+def notes(
+  configs: Sequence[str],
+  axes: Mapping[str, Sequence[str]],
+  overrides: Sequence[str] = (),
+) -> list[str]:
+  """Returns sentences on what overrides and a grid change beside their fields.
+
+  Args:
+    configs: Each a file and words, which `make` took.
+    axes: For each field its values, as text.
+    overrides: FIELD=VALUE for all trials.
+  """
+  found = []
+  added = [field for field in axes if field.startswith("lookahead.")]
+  others = {field: axes[field] for field in axes if field not in added}
+  first = {field: texts[0] for field, texts in others.items()}
+  for reference in configs:
+    config, told = load_config(reference, overrides)
+    found += told
+    if added and config.lookahead is None:
+      found.append(
+        f"{_GRID}{added[0]} adds Lookahead to the trials of "
+        f"{name_of(reference)}, which has none."
+      )
+    for field, texts in others.items():
+      for text in texts:
+        point = (first | {field: text}).items()
+        grid = [overrides_lib.Override(*one, _GRID) for one in point]
+        found += load_config(reference, overrides, grid)[1]
+  return [*dict.fromkeys(found)]
 
 
 def value_of(config: ml_collections.ConfigDict, field: str) -> Any:

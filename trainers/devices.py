@@ -37,7 +37,6 @@ class Runtime:
     profile_steps: The first and the last step to write a trace of, or None.
     fake_data: Whether to make up the data.
     init_from: Directory of a run whose weights to start with, or None.
-    verbose: Whether to print what the run found and what it did.
     on_evaluation: Called after each evaluation, when its metrics are written
       and its checkpoint is saved, with the epoch and the metrics by name, such
       as "accuracy". Whatever it raises ends the training.
@@ -49,7 +48,6 @@ class Runtime:
   profile_steps: tuple[int, int] | None = None
   fake_data: bool = False
   init_from: str | None = None
-  verbose: bool = True
   on_evaluation: Callable[[float, Mapping[str, float]], None] = (
     lambda epoch, metrics: None
   )

@@ -205,6 +205,16 @@ def check_optimizer(config: ml_collections.ConfigDict) -> None:
   optimizers.check(_read_recipe(config))
 
 
+def try_optimizer(config: ml_collections.ConfigDict) -> None:
+  """Raises a UserError for an argument of the optimizer out of its range.
+
+  `check_optimizer` does not know the ranges. This function makes an optimizer,
+  which takes the next of Keras' names for optimizers: call it in a process that
+  trains nothing.
+  """
+  optimizers.make_optimizer(_read_recipe(config), learning_rate=0.1)
+
+
 def _read_recipe(config, total_steps=1):
   """Returns the `optimizers.Recipe` of an experiment.
 

@@ -398,6 +398,9 @@ def _describe(error, values):
   if validator:
     return validator[1]
   name = text.removeprefix("flag --").partition("=")[0]
+  missing = re.fullmatch(r"Missing value for flag --(\S+)", text)
+  if missing:
+    return f"--{missing[1]} has no value: give --{missing[1]}=VALUE."
   parser = values[name].parser if name in values else None
   value = text.removeprefix(f"flag --{name}=").partition(": ")[0]
   if isinstance(parser, flags.BooleanParser):
@@ -412,7 +415,7 @@ def _describe_unknown(error, values):
   name = error.flagname
   value = error.flagvalue.partition("=")[2]  # Of the whole argument.
   sentence = f"there is no flag --{name}"
-  if name == "override":  # Of experiments.compare_optimizers.
+  if name == "override":  # Of the programs in experiments/ that train.
     name, _, value = value.partition("=")
   close = difflib.get_close_matches(name, list(values), 1, 0.8)
   if close:

@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import math
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -120,8 +119,7 @@ class Task:
       where the mean loss is more than 10,000 times as much.
     title: What is trained, for people.
     facts: What is told of the data, the model and the optimizer at the start.
-    notes: What a user should know of the data, such as files that are left out:
-      a warning if the run is not verbose.
+    notes: What a user should know of the data, such as files that are left out.
     unit: What `Plan.global_batch_size` counts, such as "image".
     jit_compile: Whether XLA compiles the step, for people.
     best_is_least: Whether the least value of `best` marks it instead.
@@ -396,10 +394,6 @@ def _figure(value):
 
 def _tell_start(task, plan, runtime, step):
   """Prints what is told before the first step."""
-  if not runtime.verbose:
-    for _, note in task.notes:
-      warnings.warn(note, stacklevel=2)
-    return
   compiles = "compiled by XLA" if task.jit_compile else "without XLA"
   batch = summary.counted(plan.global_batch_size, task.unit)
   lines = [
@@ -425,10 +419,8 @@ def _profiler(plan, runtime):
 
 def _progress(task, plan, runtime, step):
   return summary.Progress(
-    runtime.workdir,
     plan.total_steps,
     step,
     [name for name in task.metrics if name not in task.counts],
     is_shown=runtime.is_chief,
-    verbose=runtime.verbose,
   )

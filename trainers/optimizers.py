@@ -63,7 +63,7 @@ class Recipe:
 
 def make_optimizer(
   recipe: Recipe,
-  learning_rate: keras.optimizers.schedules.LearningRateSchedule,
+  learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
   replicas: int = 1,
 ) -> keras.optimizers.Optimizer:
   """Returns the optimizer of a recipe, not built.
@@ -73,7 +73,7 @@ def make_optimizer(
 
   Args:
     recipe: What to make.
-    learning_rate: Schedule over inner updates.
+    learning_rate: A number, or a schedule over inner updates.
     replicas: Number of replicas.
 
   Raises:

@@ -191,34 +191,28 @@ class Progress:
   """A progress bar that is a context manager.
 
   The bar shows the last metrics of the training. An evaluation is a line above
-  the bar; if the run is not verbose, it is in the bar.
+  the bar.
 
   Args:
-    workdir: Directory of the run.
     total_steps: Training steps in all.
     step: The last step that was made before.
     names: Of the metrics of the training to show.
     is_shown: Whether there is a bar at all.
-    verbose: Whether the run says what it does.
   """
 
   def __init__(
     self,
-    workdir: str,
     total_steps: int,
     step: int,
     names: Sequence[str],
     *,
     is_shown: bool,
-    verbose: bool,
   ):
     self._names, self._step = names, step
-    self._is_shown, self._verbose = is_shown, verbose
-    self._training = self._validation = ""
+    self._is_shown = is_shown
     self._bar = tqdm.tqdm(
       total=total_steps,
       initial=step,
-      desc=None if verbose else workdir,
       unit="step",
       disable=not is_shown,
     )
@@ -232,28 +226,21 @@ class Progress:
   def training(self, step: int, values: Mapping[str, float]) -> None:
     """Shows metrics up to `step`, named like "train/loss"."""
     shown = {name: values[f"train/{name}"] for name in self._names}
-    self._training = figures("training", shown)
-    self._show()
+    text = figures("training", shown)
+    self._bar.set_postfix_str(text, refresh=False)
     self._bar.update(step - self._step)
     self._step = step
 
   def validation(self, step: int, values: Mapping[str, float]) -> None:
     """Shows the metrics of an evaluation after `step`, named like "loss"."""
     text = figures("validation", values)
-    if not self._verbose:
-      self._validation = f"; {text}"
-      self._show()
-    elif self._is_shown:
+    if self._is_shown:
       self._bar.write(f"after step {step:,}: {text}")
       sys.stdout.flush()
 
   def tell(self, sentence: str) -> None:
     """Prints a sentence to stderr, above the bar."""
     self._bar.write(sentence, file=sys.stderr)
-
-  def _show(self):
-    text = self._training + self._validation
-    self._bar.set_postfix_str(text, refresh=False)
 
 
 def command(module: str, *arguments: str) -> str:

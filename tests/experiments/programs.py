@@ -1,13 +1,15 @@
 """The programs in experiments/ in this process, as their command lines say."""
 
+import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from unittest import mock
 
 from absl import flags
 
-from experiments import results
+from experiments import outcomes, results
+from experiments.trials import Trial
 from trainers import flags as flags_lib
 
 
@@ -41,3 +43,18 @@ def count_lines(directory: str) -> int:
     return 0
   with open(path) as file:
     return len(file.readlines())
+
+
+def fail_second(
+  trials: Sequence[Trial], directory: str, **options
+) -> list[outcomes.Outcome]:
+  """Stands in for `local.run`: the second trial fails, the others finish."""
+  del options
+  for i, trial in enumerate(trials):
+    status = outcomes.FAILED if i == 1 else outcomes.FINISHED
+    outcomes.write(trial, directory, status, "No data." * (status == "failed"))
+    with open(f"{trial.workdir(directory)}/metrics.jsonl", "w") as file:
+      line = {"step": 1, "epoch": 1, "train/loss": 1.0}
+      line |= {"eval/loss": 1.0, "eval/accuracy": 0.5}
+      file.write(json.dumps(line) + "\n")
+  return [outcomes.read(trial, directory) for trial in trials]

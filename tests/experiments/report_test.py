@@ -1,12 +1,14 @@
+import dataclasses
 import json
 import os
 from unittest import mock
 
 import tensorflow as tf
 
-from experiments import figures, report, style
+from configs import digits
+from experiments import figures, outcomes, report, results, style, trials
+from experiments.outcomes import Outcome
 from experiments.score import ACCURACY, BLEU, PERPLEXITY
-from trainers import metrics
 
 
 def _lines(accuracies):
@@ -16,13 +18,24 @@ def _lines(accuracies):
   ]
 
 
+def _run(accuracies, status=outcomes.FINISHED, directory="", config=None):
+  """A run with these accuracies in its evaluations."""
+  reason = "" if status == outcomes.FINISHED else "A reason."
+  trial = trials.Trial("", "a_run", config or digits.get_config("sgd"), {}, 0)
+  return Outcome(trial, directory, status, reason, _lines(accuracies))
+
+
+def _table(*arguments, **options):
+  return "\n\n".join(report.make_table(*arguments, **options))
+
+
 class ReportTest(tf.test.TestCase):
   def test_mean_and_deviation_of_final_and_best(self):
     # Finals .90 and .92: mean .91, sample deviation .01414; bests .95 and .93.
-    table = report.make_table(
+    table = _table(
       {
-        "a": {0.1: [_lines([0.95, 0.90]), _lines([0.93, 0.92])]},
-        "b": {0.003: [_lines([0.5])]},
+        "a": {0.1: [_run([0.95, 0.90]), _run([0.93, 0.92])]},
+        "b": {0.003: [_run([0.5])]},
       },
       ACCURACY,
     )
@@ -41,8 +54,8 @@ class ReportTest(tf.test.TestCase):
 
   def test_standard_error_of_a_part_of_the_examples(self):
     # sqrt(.8 * .2 / 100) = .04, beside the final accuracy alone.
-    lines = {"a": {0.1: [_lines([0.9, 0.8])]}}
-    table = report.make_table(lines, ACCURACY, examples=100)
+    runs = {"a": {0.1: [_run([0.9, 0.8])]}}
+    table = _table(runs, ACCURACY, examples=100)
     head, _, row, *_ = (line.split("|") for line in table.splitlines())
     cells = {title.strip(): cell.strip() for title, cell in zip(head, row)}
     self.assertEqual(cells["final accuracy"], "80.00 %")
@@ -51,15 +64,16 @@ class ReportTest(tf.test.TestCase):
     self.assertIn("sqrt(p (1 - p) / 100)", table)
 
   def test_what_the_deviation_is(self):
-    run = _lines([0.5])
+    run = _run([0.5])
     for seeds, count in ((1, 0), (2, 1)):
-      table = report.make_table({"a": {0.1: [run] * seeds}}, ACCURACY)
+      table = _table({"a": {0.1: [run] * seeds}}, ACCURACY)
       self.assertEqual(table.count("sample standard deviation"), count)
       self.assertNotIn("examples", table)
 
   def test_by_bleu(self):
     lines = [{"epoch": 1, "eval/loss": 2.0, "eval/bleu": 31.5}]
-    table = report.make_table({"a": {0.1: [lines]}}, BLEU)
+    run = dataclasses.replace(_run([]), lines=lines)
+    table = _table({"a": {0.1: [run]}}, BLEU)
     self.assertRegex(table, r"\| final BLEU +\| best BLEU +\|")
     self.assertRegex(table, r"\| 31\.50 +\| 31\.50 +\|")
 
@@ -68,12 +82,10 @@ class ReportTest(tf.test.TestCase):
       {"epoch": i, "train/loss": 2.0, "eval/loss": 2.0, "eval/perplexity": v}
       for i, v in enumerate((900.0, 31.5, 40.0))
     ]
-    table = report.make_table({"a": {0.1: [lines]}}, PERPLEXITY)
+    run = dataclasses.replace(_run([]), lines=lines)
+    table = _table({"a": {0.1: [run]}}, PERPLEXITY)
     self.assertRegex(table, r"\| 40\.00 +\| 31\.50 +\|")
-    path = os.path.join(self.get_temp_dir(), "perplexities.png")
-    with mock.patch.object(style, "save") as save:
-      figures.draw_curves({"a": [lines]}, PERPLEXITY, path)
-    _, axis = save.call_args.args[0].axes
+    _, axis = figures.draw_curves({"a": [lines]}, PERPLEXITY).axes
     # From the best to the worst of the last two thirds.
     self.assertAllClose(axis.get_ylim(), (29.5, 42.0))
 
@@ -85,39 +97,38 @@ class ReportTest(tf.test.TestCase):
       ]
       for epochs in ((1.0, 2.0), (0.5, 1.5, 2.5))
     ]
-    with mock.patch.object(style, "save") as save:
-      figures.draw_curves({"a": runs}, ACCURACY, "a.png")
-    left, right = save.call_args.args[0].axes
+    left, right = figures.draw_curves({"a": runs}, ACCURACY).axes
     for axis, expected in ((left, [2.0, 4.0]), (right, [50.0, 50.0])):
       (line,) = axis.get_lines()
       self.assertAllClose(line.get_xdata(), [1.0, 2.0])
       self.assertAllClose(line.get_ydata(), expected)
 
-  def _write_run(self, *path, accuracies, examples=100):
-    workdir = os.path.join(self.directory, *path)
-    os.makedirs(workdir)
-    writer = metrics.MetricsWriter(workdir)
-    for line in _lines(accuracies):
-      writer.write(int(line["epoch"]), line.pop("epoch"), line)
-    writer.close()
-    with open(os.path.join(workdir, "source.json"), "w") as file:
-      json.dump({"validation_size": examples}, file)
-    return workdir
-
   def setUp(self):
     super().setUp()
     self.directory = os.path.join(self.get_temp_dir(), self.id())
 
-  def test_writes_a_table_and_a_picture(self):
-    runs = {
-      name: {0.1: [self._write_run(name, accuracies=[0.5, 0.7])]}
-      for name in ("a", "b")
-    }
-    report.write(runs, ACCURACY, self.directory)
+  def _make_run(self, name, accuracies, examples=100):
+    """A run of so many examples, which its directory says."""
+    directory = os.path.join(self.directory, name)
+    os.makedirs(directory)
+    with open(os.path.join(directory, "source.json"), "w") as file:
+      json.dump({"validation_size": examples}, file)
+    return _run(accuracies, directory=directory)
+
+  def _write(self, runs):
+    """Reports on runs, and returns the table."""
+    with results.writing(self.directory, "a_program", prefix="") as written:
+      report.write(runs, ACCURACY, written)
     with open(os.path.join(self.directory, "results.md")) as file:
-      table = file.read()
-    self.assertIn("70.00 %", table)
-    self.assertIn("| of 100 examples ", table)
+      return file.read()
+
+  def test_writes_a_table_and_a_picture(self):
+    text = self._write(
+      {name: {0.1: [self._make_run(name, [0.5, 0.7])]} for name in ("a", "b")}
+    )
+    self.assertIn("70.00 %", text)
+    self.assertIn("| of 100 examples ", text)
+    self.assertIn("python -m experiments.a_program", text)
     image = tf.io.decode_png(
       tf.io.read_file(os.path.join(self.directory, "curves.png"))
     )
@@ -131,64 +142,62 @@ class ReportTest(tf.test.TestCase):
     # By the mean of the last values: .7 at .1, .8 at .3.
     accuracies = {0.1: [[0.9, 0.6], [0.9, 0.8]], 0.3: [[0.1, 0.8], [0.1, 0.8]]}
     runs = {
-      "a": {
-        rate: [
-          self._write_run(f"{rate}", f"{i}", accuracies=values)
-          for i, values in enumerate(by_seed)
-        ]
-        for rate, by_seed in accuracies.items()
-      }
+      rate: [_run(values) for values in by_seed]
+      for rate, by_seed in accuracies.items()
     }
     with mock.patch.object(
       figures, "draw_curves", wraps=figures.draw_curves
     ) as curves:
-      report.write(runs, ACCURACY, self.directory)
-    self.assertEqual(list(curves.call_args.args[0]), ["a, learning rate 0.3"])
+      self._write({"a": runs})
+    self.assertEqual(list(curves.call_args.args[0]), ["SGD, learning rate 0.3"])
     self.assertIn("learning_rates.png", os.listdir(self.directory))
 
+  def test_runs_that_did_not_finish(self):
+    diverged = _run([0.99], outcomes.DIVERGED)
+    runs = {
+      "a": {0.1: [_run([0.5]), diverged], 3.0: [diverged]},
+      "b": {3.0: [diverged]},
+    }
+    with mock.patch.object(
+      figures, "draw_curves", wraps=figures.draw_curves
+    ) as curves:
+      text = self._write(runs)
+    (name,), (of,) = zip(*curves.call_args.args[0].items())
+    self.assertEqual((name, of), ("a, learning rate 0.1", [_lines([0.5])]))
+    self.assertRegex(text, r"\| a +\| 0\.1 +\| 1 of 2 +\| 50\.00 % +\|")
+    self.assertRegex(text, r"\| b +\| 3 +\| 0 of 1 +\| - +\|")
+    self.assertEqual(text.count("- a_run: diverged. A reason."), 3)
+    # Nor need there be any that did.
+    self.assertIn("0 of 1", self._write({"b": runs["b"]}))
+
   def test_figures_name_the_optimizer_where_that_is_enough(self):
-    def label(**configs):
-      for name, config in configs.items():
-        path = os.path.join(self.directory, name)
-        os.makedirs(path, exist_ok=True)
-        with open(os.path.join(path, "config.json"), "w") as file:
-          json.dump(config, file)
+    def label(*words):
       runs = {
-        name: {0.1: [os.path.join(self.directory, name)]} for name in configs
+        str(i): {0.1: [_run([0.5], config=digits.get_config(word))]}
+        for i, word in enumerate(words)
       }
-      with (
-        mock.patch.object(report.metrics, "read", return_value=_lines([0.5])),
-        mock.patch.object(figures, "draw_curves") as curves,
-      ):
-        report.write(runs, ACCURACY, self.directory)
+      with mock.patch.object(
+        figures, "draw_curves", wraps=figures.draw_curves
+      ) as curves:
+        self._write(runs)
       return [name.partition(", ")[0] for name in curves.call_args.args[0]]
 
-    sgd = {"optimizer": {"name": "sgd"}, "lookahead": None}
-    around = {**sgd, "lookahead": {"sync_period": 5}}
-    self.assertEqual(label(a=sgd, b=around), ["SGD", "Lookahead (SGD)"])
-    self.assertEqual(label(a=sgd, b=sgd), ["a", "b"])
+    self.assertEqual(label("sgd", "lookahead"), ["SGD", "Lookahead (SGD)"])
+    self.assertEqual(label("sgd", "sgd"), ["0", "1"])
 
   def test_runs_on_different_examples(self):
-    runs = {
-      name: {0.1: [self._write_run(name, accuracies=[0.5], examples=examples)]}
-      for name, examples in (("a", 100), ("b", 200))
-    }
-    with mock.patch.object(figures, "draw_curves") as curves:
-      report.write(runs, ACCURACY, self.directory)
-    self.assertEqual(
-      list(curves.call_args.args[0]),
-      ["a, learning rate 0.1", "b, learning rate 0.1"],
+    text = self._write(
+      {
+        name: {0.1: [self._make_run(name, [0.5], examples)]}
+        for name, examples in (("a", 100), ("b", 200))
+      }
     )
-    with open(os.path.join(self.directory, "results.md")) as file:
-      self.assertNotIn("examples", file.read())
+    self.assertNotIn("examples", text)
 
   def test_final_accuracies_over_the_learning_rate(self):
-    path = self.directory + ".png"
-    with mock.patch.object(style, "save") as save:
-      figures.draw_learning_rates(
-        {"a": {0.3: [0.7, 0.9], 0.1: [0.5]}}, ACCURACY, path
-      )
-    (axis,) = save.call_args.args[0].axes
+    (axis,) = figures.draw_learning_rates(
+      {"a": {0.3: [0.7, 0.9], 0.1: [0.5]}}, ACCURACY
+    ).axes
     (line,) = axis.get_lines()
     self.assertAllClose(line.get_xdata(), [0.1, 0.3])
     self.assertAllClose(line.get_ydata(), [50.0, 80.0])

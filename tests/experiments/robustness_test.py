@@ -7,6 +7,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from experiments import local, outcomes, robustness
+from experiments.score import ACCURACY, TRAINING_LOSS
 from tests.trainers import command_line
 
 _FORM = robustness.Form(
@@ -17,7 +18,6 @@ _FORM = robustness.Form(
   period_rates=(0.1, 0.3),
   periods=(5, 10),
   step_sizes=(0.5, 0.8),
-  seeds=2,
   spread=10.0,
 )
 
@@ -41,19 +41,23 @@ def _outcome(trial, status=outcomes.FINISHED):
 class MapsTest(tf.test.TestCase):
   def setUp(self):
     super().setUp()
-    self.found = [_outcome(one) for one in robustness.make_trials(_FORM)]
+    self.found = [_outcome(one) for one in robustness.make_trials(_FORM, 2)]
+    self.maps = robustness.Maps(self.found, _FORM)
 
   def test_trains_each_combination_with_each_seed(self):
-    # SGD and Lookahead at 2 rates and 3 momenta; 2 rates, 2 k and 2 alpha.
-    self.assertLen(self.found, 2 * (2 * 2 * 3 + 2 * 2 * 2))
+    # SGD and Lookahead at 2 rates and 3 momenta; 2 rates, 2 k and 2 alpha, of
+    # which k = 5 and alpha = .5 at momentum .9 are among the former.
+    self.assertLen(self.found, 2 * (2 * 2 * 3 + 2 * (2 * 2 - 1)))
+    seeds = [one.trial.seed for one in self.found]
+    self.assertEqual(seeds, sorted(seeds))
     for form in robustness.FORMS.values():
       form = dataclasses.replace(
         form, config=f"{command_line.ROOT}/{form.config}"
       )
-      self.assertNotEmpty(robustness.make_trials(form))
+      self.assertNotEmpty(robustness.make_trials(form, 1))
 
   def test_learning_rates_and_momenta(self):
-    maps = robustness.rate_maps(self.found, _FORM, robustness.ACCURACY)
+    maps = self.maps.over_rates(ACCURACY)
     self.assertAllClose(
       maps["SGD"],
       [[9.01, 9.02], [9.51, 9.52], [9.81, 9.82]],
@@ -62,18 +66,18 @@ class MapsTest(tf.test.TestCase):
       maps["Lookahead (SGD)"],
       [[14.06, 14.07], [14.56, 14.57], [14.86, 14.87]],
     )
-    losses = robustness.rate_maps(self.found, _FORM, robustness.LOSS)
+    losses = self.maps.over_rates(TRAINING_LOSS)
     self.assertAllClose(losses["SGD"][0], [2 - 0.0901, 2 - 0.0902])
 
   def test_k_and_alpha(self):
-    maps = robustness.period_maps(self.found, _FORM, robustness.ACCURACY)
+    maps = self.maps.over_periods(ACCURACY)
     # Rows are k; the columns are alpha = .5, .8, and SGD.
     low = [[14.06, 14.09, 9.01], [19.06, 19.09, 9.01]]
     high = [[14.07, 14.10, 9.02], [19.07, 19.10, 9.02]]
     self.assertAllClose(maps["learning rate 0.1"], low)
     self.assertAllClose(maps["learning rate 0.3"], high)
     self.assertAllClose(maps["best of these rates"], high)
-    maps = robustness.period_maps(self.found, _FORM, robustness.LOSS)
+    maps = self.maps.over_periods(TRAINING_LOSS)
     self.assertAllClose(maps["best of these rates"], maps["learning rate 0.3"])
 
   def test_runs_that_diverged(self):
@@ -84,8 +88,8 @@ class MapsTest(tf.test.TestCase):
       else run
       for run in self.found
     ]
-    for score in (robustness.ACCURACY, robustness.LOSS):
-      maps = robustness.period_maps(found, _FORM, score)
+    for score in (ACCURACY, TRAINING_LOSS):
+      maps = robustness.Maps(found, _FORM).over_periods(score)
       self.assertTrue(math.isnan(maps["learning rate 0.3"][0][0]))
       # The other rate is the best then.
       self.assertAllClose(
@@ -99,7 +103,7 @@ class RobustnessTest(tf.test.TestCase, parameterized.TestCase):
     with mock.patch.dict(robustness.FORMS, {"digits": _FORM}):
       command_line.run(
         robustness.main,
-        [f"--workdir={self.workdir}", *arguments],
+        [f"--workdir={self.workdir}", "--seeds=2", *arguments],
         robustness.define_flags,
       )
 
@@ -129,7 +133,7 @@ class RobustnessTest(tf.test.TestCase, parameterized.TestCase):
     ):
       status, text = command_line.last_words(self._run)
     self.assertEqual(status, 1)
-    self.assertIn("40 of 40 runs failed", text)
+    self.assertIn("36 of 36 trials failed", text)
     self.assertIn("A reason.", text)
     self.assertNotIn("results.md", os.listdir(self.workdir))
 

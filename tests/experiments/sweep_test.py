@@ -1,4 +1,3 @@
-import json
 import os
 import unittest
 from unittest import mock
@@ -6,7 +5,8 @@ from unittest import mock
 import tensorflow as tf
 from absl.testing import parameterized
 
-from experiments import local, outcomes, sweep
+from experiments import local, sweep
+from tests.experiments import programs
 from tests.trainers import command_line
 
 try:
@@ -16,18 +16,6 @@ except ImportError:
 
 _SGD = f"--config={command_line.ROOT}/configs/digits.py:sgd"
 _RATES = "--grid=learning_rate.peak=0.1,0.3"
-
-
-def _fail_second(trials, directory, **options):
-  """Stands in for `local.run`: the second trial fails."""
-  del options
-  for i, trial in enumerate(trials):
-    status = outcomes.FAILED if i == 1 else outcomes.FINISHED
-    outcomes.write(trial, directory, status, "No data." * (status == "failed"))
-    with open(f"{trial.workdir(directory)}/metrics.jsonl", "w") as file:
-      line = {"step": 1, "epoch": 1, "train/loss": 1.0, "eval/accuracy": 0.5}
-      file.write(json.dumps(line) + "\n")
-  return [outcomes.read(trial, directory) for trial in trials]
 
 
 class SweepTest(tf.test.TestCase, parameterized.TestCase):
@@ -65,6 +53,9 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
       [_RATES, "--cluster=local", "--processes=2"],
       "--processes goes without --cluster",
     ),
+    ([_RATES, "--data_dir=nowhere"], "--data_dir=nowhere does not exist"),
+    ([_RATES, "--workdir=gs://bucket/sweep"], "--workdir=gs://bucket/sweep"),
+    (["--grid"], "--grid=VALUE"),
     ([_RATES, "--epochs=3"], "Did you mean --override=num_epochs=3?"),
     ([_RATES, "more"], "['more']"),
   )
@@ -91,7 +82,7 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
     self.assertLen(text.splitlines(), 1)
 
   def test_a_trial_that_fails(self):
-    with mock.patch.object(local, "run", _fail_second):
+    with mock.patch.object(local, "run", programs.fail_second):
       text = self._last_words(_RATES)
     first, second = text.splitlines()
     self.assertIn("1 of 2 trials failed", first)
@@ -101,7 +92,7 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
     )
     self.assertIn("results.md", os.listdir(self.workdir))
     # Another sweep cannot have the directory; more values of an axis can.
-    with mock.patch.object(local, "run", _fail_second):
+    with mock.patch.object(local, "run", programs.fail_second):
       text = self._last_words("--grid=num_epochs=1,2")
       self.assertIn("sweep.fields", text)
       text = self._last_words("--grid=learning_rate.peak=0.1,0.3,1")
@@ -114,19 +105,22 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
     self.assertIn("holds a run of a trainer", self._last_words(_RATES))
 
   def test_options(self):
-    with mock.patch.object(local, "run", side_effect=_fail_second) as run:
+    data_dir = os.path.relpath(command_line.ROOT)
+    with mock.patch.object(
+      local, "run", side_effect=programs.fail_second
+    ) as run:
       self._last_words(
         _RATES,
         "--processes=3",
         "--stop_early=median",
         "--deterministic",
-        "--data_dir=here",
+        f"--data_dir={data_dir}",
       )
     _, options = run.call_args
     self.assertEqual(options["processes"], 3)
     self.assertEqual(options["rule"], "median")
     self.assertTrue(options["setup"].deterministic)
-    self.assertEqual(options["setup"].data_dir, os.path.abspath("here"))
+    self.assertEqual(options["setup"].data_dir, str(command_line.ROOT))
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ class MakeTest(tf.test.TestCase, parameterized.TestCase):
     made = trials.make(
       "image_classification",
       [f"{_DIGITS}:sgd", f"{_DIGITS}:lookahead"],
-      {"learning_rate.peak": ["1e-1", "3"], "lookahead.sync_period": ["5"]},
+      {"learning_rate.peak": ["1e-1", "3"], "global_batch_size": ["32"]},
       seeds=2,
       overrides=["num_epochs=2", "learning_rate.peak=7"],
     )
@@ -57,9 +57,9 @@ class MakeTest(tf.test.TestCase, parameterized.TestCase):
     self.assertEqual(
       [trial.name for trial in made[:3]],
       [
-        "digits_sgd/learning_rate.peak=0.1/lookahead.sync_period=5/seed_0",
-        "digits_sgd/learning_rate.peak=0.1/lookahead.sync_period=5/seed_1",
-        "digits_sgd/learning_rate.peak=3.0/lookahead.sync_period=5/seed_0",
+        "digits_sgd/learning_rate.peak=0.1/global_batch_size=32/seed_0",
+        "digits_sgd/learning_rate.peak=0.1/global_batch_size=32/seed_1",
+        "digits_sgd/learning_rate.peak=3.0/global_batch_size=32/seed_0",
       ],
     )
     last = made[-1]
@@ -68,13 +68,13 @@ class MakeTest(tf.test.TestCase, parameterized.TestCase):
       {
         "config": "digits_lookahead",
         "learning_rate.peak": 3.0,
-        "lookahead.sync_period": 5,
+        "global_batch_size": 32,
       },
     )
     self.assertEqual(last.config.learning_rate.peak, 3.0)
     self.assertEqual(last.config.num_epochs, 2.0)
     self.assertEqual((last.seed, last.config.seed), (1, 1))
-    self.assertEqual(made[0].config.lookahead.sync_period, 5)
+    self.assertEqual(made[0].config.global_batch_size, 32)
     self.assertEqual(last.workdir("/runs"), "/runs/" + last.name)
 
   def test_a_value_that_is_no_name_of_a_directory(self):
@@ -99,6 +99,10 @@ class MakeTest(tf.test.TestCase, parameterized.TestCase):
   @parameterized.parameters(
     ({"learning_rate.peek": ["1"]}, "Did you mean --grid=learning_rate.peak?"),
     ({"num_epochs": ["x"]}, "num_epochs must be a number"),
+    ({"num_epochs": ["1 2"]}, "--grid=num_epochs=1 2 Commas separate"),
+    ({"num_epochs": ["[1,2]"]}, "--grid=num_epochs=[1,2] Commas separate"),
+    ({"lookahead.slow_step_size": ["2"]}, "slow_step_size"),
+    ({"optimizer.arguments.momentum": ["2"]}, "momentum"),
     ({"learning_rate": ["1"]}, "group of fields"),
     ({"num_epochs": ["1", "1.0"]}, "Two trials are the same: digits/num_epo"),
   )
@@ -106,6 +110,29 @@ class MakeTest(tf.test.TestCase, parameterized.TestCase):
     with self.assertRaises(UserError) as context:
       trials.make("image_classification", [_DIGITS], axes)
     self.assertIn(message, str(context.exception))
+
+  def test_a_field_that_makes_two_configs_equal(self):
+    configs = [f"{_DIGITS}:sgd", f"{_DIGITS}:lookahead"]
+    axes = {"lookahead.sync_period": ["5", "10"]}
+    with self.assertRaises(UserError) as context:
+      trials.make("image_classification", configs, axes)
+    self.assertContainsInOrder(
+      ["digits_sgd/", "digits_lookahead/"], str(context.exception)
+    )
+
+  def test_what_a_grid_changes_beside_its_fields(self):
+    (note,) = trials.notes(
+      [f"{_DIGITS}:sgd", f"{_DIGITS}:lookahead"],
+      {"lookahead.sync_period": ["5", "10"], "num_epochs": ["1", "2"]},
+    )
+    self.assertIn("--grid=lookahead.sync_period adds Lookahead", note)
+    self.assertIn("digits_sgd", note)
+    optimizers = {"optimizer.name": ["sgd", "adam"]}
+    text = "\n".join(trials.notes([f"{_DIGITS}:sgd"], optimizers))
+    self.assertIn("learning_rate.peak stays 0.1", text)
+    rates = {"learning_rate.peak": ["0.001", "0.01"]}
+    text = "\n".join(trials.notes([f"{_DIGITS}:sgd"], optimizers | rates))
+    self.assertNotIn("stays", text)
 
   def test_a_config_of_another_trainer(self):
     with self.assertRaises(UserError) as context:

@@ -88,7 +88,7 @@ def train(experiment: Experiment, run: Runtime) -> None:
       agreement.wait_for_all(strategy)  # For the checkpoints to be there.
       _save_models(model, experiment, run)
   if run.is_chief:
-    print(_end_block(run.workdir) if run.verbose else f"Trained: {run.workdir}")
+    print(_end_block(run.workdir))
 
 
 def make_step(

@@ -240,11 +240,7 @@ def _finish(model, progress, experiment, run):
     with files.writing(path):
       files.write_whole(path, text)
     told = f"{values['perplexity']:.2f} ({chosen})"
-    print(
-      _end_block(run.workdir, split, told)
-      if run.verbose
-      else f"{split}: perplexity {told}"
-    )
+    print(_end_block(run.workdir, split, told))
 
 
 def _facts(experiment, model):

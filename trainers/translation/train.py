@@ -211,11 +211,7 @@ def _score(model, translator, experiment, run):
     _write(run.workdir, f"{scored.name}.translations", translations)
     _write(run.workdir, "results.json", [json.dumps(results, indent=2)])
     told = f"{score:.2f} ({chosen}) {signature}"
-    print(
-      _end_block(run.workdir, scored.name, told)
-      if run.verbose
-      else f"{scored.name}: BLEU {told}"
-    )
+    print(_end_block(run.workdir, scored.name, told))
 
 
 def _facts(experiment, rows, words, model):
