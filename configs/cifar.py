@@ -155,3 +155,4 @@ def _change_to_speedrun(config):
     config.lookahead.slow_step_size = 1.0
     config.lookahead.final_slow_step_size = 1 - 0.95**5
     config.lookahead.fall_power = 3.0
+    config.lookahead.synchronize_statistics = True

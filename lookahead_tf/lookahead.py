@@ -440,7 +440,15 @@ class Lookahead(BetweenSteps):
   @statistics.setter
   def statistics(self, model):
     models.check(model, "statistics")
-    self.find_statistics(model)
+    if not self.built:
+      self._followers.model = followers.check(model)
+    elif self._followers.are_of_a_file:
+      self.find_statistics(model)
+    elif model is not self._followers.model:
+      raise ValueError(
+        "`statistics` must be assigned before the optimizer is built, or after "
+        f"it was loaded from a file. Received: statistics={model!r}"
+      )
 
   @property
   def pull_back(self) -> float:

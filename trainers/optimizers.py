@@ -34,9 +34,11 @@ def _defaults(function):
 
 
 # What a config may say of Lookahead: its arguments, but for an optimizer and a
-# model, with their defaults, and how the slow step size falls.
+# model, with their defaults; how the slow step size falls; and whether moving
+# statistics follow the slow weights.
 _FALL = {"final_slow_step_size": None, "fall_power": 1.0}
-LOOKAHEAD = _defaults(Lookahead.__init__) | _FALL
+_FOLLOW = {"synchronize_statistics": False}
+LOOKAHEAD = _defaults(Lookahead.__init__) | _FALL | _FOLLOW
 del LOOKAHEAD["outer_optimizer"], LOOKAHEAD["statistics"]
 _PAPERS_NAMES = {"k": "sync_period", "alpha": "slow_step_size"}
 
@@ -51,7 +53,7 @@ class Recipe:
     lookahead: Arguments of the Lookahead around that optimizer, or None for no
       Lookahead. With "final_slow_step_size", which Lookahead does not have,
       "slow_step_size" is where a `FallingStepSize` starts, and "fall_power" its
-      power.
+      power. "synchronize_statistics" is for `build`.
     total_steps: Training steps in all, over which a slow step size falls.
   """
 
@@ -106,6 +108,7 @@ def make_optimizer(
 def _of_lookahead(recipe):
   """Returns the arguments of the Lookahead of a recipe."""
   arguments = dict(recipe.lookahead)
+  arguments.pop("synchronize_statistics", None)
   end = arguments.pop("final_slow_step_size", None)
   power = arguments.pop("fall_power", _FALL["fall_power"])
   if end is not None:
@@ -118,6 +121,45 @@ def _of_lookahead(recipe):
       power,
     )
   return arguments
+
+
+def synchronizes_statistics(lookahead: Mapping[str, Any] | None) -> bool:
+  """Returns whether moving statistics follow the slow weights of a config.
+
+  Args:
+    lookahead: As in a Recipe.
+
+  Raises:
+    UserError: if the field is neither True nor False.
+  """
+  value = (lookahead or {}).get("synchronize_statistics", False)
+  if not isinstance(value, bool):
+    raise UserError(
+      "lookahead.synchronize_statistics must be True or False. Received: "
+      f"{value!r}"
+    )
+  return value
+
+
+def build(
+  optimizer: keras.optimizers.Optimizer,
+  model: keras.Model,
+  synchronize_statistics: bool = False,
+) -> None:
+  """Builds the optimizer of a model.
+
+  Args:
+    optimizer: From `make_optimizer`.
+    model: The model.
+    synchronize_statistics: Whether a Lookahead takes the moving statistics of
+      batch normalization along with the weights.
+  """
+  if synchronize_statistics:
+    lookahead = optimizer
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+      lookahead = optimizer.inner_optimizer
+    lookahead.statistics = model
+  optimizer.build(model.trainable_variables)
 
 
 def find_class(name: str) -> type[keras.optimizers.Optimizer]:

@@ -57,6 +57,25 @@ class OptimizersTest(tf.test.TestCase):
     expected = [0.875, 0.8, 0.675, 0.5]
     self.assertAllClose(seen[1::2], expected)
 
+  def test_moving_statistics_follow_if_they_are_to(self):
+    for follows in (True, False):
+      fields = {"sync_period": 2, "synchronize_statistics": follows}
+      optimizer = _make(lookahead=fields)
+      model = keras.Sequential(
+        [keras.Input((2,)), keras.layers.BatchNormalization()]
+      )
+      optimizers.build(
+        optimizer, model, optimizers.synchronizes_statistics(fields)
+      )
+      paths = [v.path for v in optimizer.variables]
+      found = [path for path in paths if "moving_mean_slow" in path]
+      self.assertLen(found, int(follows))
+    self.assertFalse(optimizers.synchronizes_statistics(None))
+    with self.assertRaisesRegex(
+      UserError, "lookahead.synchronize_statistics must.*'yes'"
+    ):
+      optimizers.synchronizes_statistics({"synchronize_statistics": "yes"})
+
   def test_limits_of_the_gradient_are_kept_for_one_replica_alone(self):
     arguments = {"momentum": 0.9, "clipnorm": 1.0}
     self.assertEqual(_make("sgd", arguments).clipnorm, 1.0)

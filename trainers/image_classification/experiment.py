@@ -130,6 +130,7 @@ class Experiment:
       returns the pipeline of that host.
     architecture: Of the model.
     optimizer: Not built.
+    synchronize_statistics: Whether Lookahead takes moving statistics along.
     clipping: Of the gradients.
     objective: What is minimized.
     plan: What the loop does at which step.
@@ -146,6 +147,7 @@ class Experiment:
   make_pipeline: Callable[[Split, tf.distribute.InputContext], ImagePipeline]
   architecture: Architecture
   optimizer: keras.optimizers.Optimizer
+  synchronize_statistics: bool
   clipping: optimizers.Clipping
   objective: Objective
   plan: loop.Plan
@@ -239,6 +241,7 @@ def unpack(
       uses_xla_within=devices.uses_xla_within(config.jit_compile, strategy),
     ),
     optimizer=optimizer,
+    synchronize_statistics=optimizers.synchronizes_statistics(config.lookahead),
     clipping=clipping,
     objective=read_objective(config, plan.steps_per_epoch),
     plan=plan,
@@ -286,7 +289,9 @@ def make_model_and_slots(
   with strategy.scope():
     model = make_model(experiment.architecture)
     prepare(model)
-    experiment.optimizer.build(model.trainable_variables)
+    optimizers.build(
+      experiment.optimizer, model, experiment.synchronize_statistics
+    )
   return model
 
 
