@@ -18,6 +18,11 @@ training_step_ratios.png and training_step_speeds.png to --results.
 - narrow_resnet, small_transformer: the same steps of models so small that what
   Lookahead adds can be told from noise. PyTorch has no narrow_resnet.
 
+With --precisions=float32 --precisions=bfloat16 each variant takes part in both,
+and so does PyTorch, by its autocast. --clock=cpu counts the CPU time of all
+threads: that is for a machine that others use too, and for one core, since
+threads that wait for one another may count as busy.
+
 Images of narrow_resnet are not of 32x32 pixels and 16 channels: tensors of a
 power of two share sets of the cache with one another, or do not, by where XLA
 happens to put them, and that moves the time of a step by more than what is to
@@ -28,11 +33,15 @@ python -m benchmarks.training_step --models=narrow_resnet \
 python -m benchmarks.training_step --models=resnet18 --models=resnet50 \
     --models=transformer --models=awd_lstm --peers \
     --name=training_step_beside_pytorch
+python -m benchmarks.training_step --models=resnet18 --models=resnet50 \
+    --models=transformer --models=awd_lstm --variants=inner --peers \
+    --precisions=float32 --precisions=bfloat16 --name=training_step_bfloat16
 """
 
 import dataclasses
 import functools
 import gc
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -52,6 +61,7 @@ from benchmarks.harness import chart, interleaving, program
 from benchmarks.harness.report import Report, make_table
 from benchmarks.peers import client
 from experiments.results import count_cores
+from trainers import devices
 
 _PYTORCH = "PyTorch"
 # Of ours. In this order both others are neighbours of the inner optimizer.
@@ -62,6 +72,10 @@ _VARIANTS = {
 }
 _GOAL = 1.01
 _GOALS_BESIDE_PYTORCH = "1.1 for images, 1.2 for tokens, 1.25 for words"
+
+_GOALS_OF_BFLOAT16 = (
+  "1.6 for the wide ResNet-18, 1.5 for ResNet-50, 1.3 for the Transformer"
+)
 
 # Makes a step of: a number of examples, whether XLA compiles it, and the period
 # of Lookahead or None. The step takes nothing and returns the loss.
@@ -178,6 +192,18 @@ _EXECUTIONS = flags.DEFINE_multi_enum(
 _OURS = flags.DEFINE_multi_enum(
   "variants", list(_VARIANTS), list(_VARIANTS), "Variants of ours."
 )
+_PRECISIONS = flags.DEFINE_multi_enum(
+  "precisions",
+  ["float32", "bfloat16"],
+  ["float32"],
+  "What to compute in, for ours and for PyTorch.",
+)
+_CLOCK = flags.DEFINE_enum(
+  "clock",
+  "wall",
+  ["wall", "cpu"],
+  "What is timed: the time that passes, or the CPU time of all threads.",
+)
 _SYNC_PERIOD = flags.DEFINE_integer(
   "sync_period", 5, "Steps in a period, and in a round.", lower_bound=1
 )
@@ -197,29 +223,40 @@ _SIZE = translation_trainer.define_size_flags()
 _LSTM_SIZE = language_trainer.define_size_flags()
 
 
-def _label(execution, variant):
-  return f"{execution}, {_VARIANTS[variant]}"
+def _in(label, precision):
+  """Returns the label of a step in that precision."""
+  return label if precision == "float32" else f"{label}, {precision}"
 
 
-def _make_unit(subject, batch_size, execution, variant):
+def _label(execution, variant, precision):
+  return _in(f"{execution}, {_VARIANTS[variant]}", precision)
+
+
+def _make_unit(subject, batch_size, execution, variant, precision):
   """Returns a function that trains for a period; returns a step's seconds."""
   keras.utils.set_random_seed(0)
   steps = _SYNC_PERIOD.value
-  step = subject.make_step(
-    batch_size,
-    execution == "xla",
-    _SYNC_PERIOD.value if variant == "lookahead" else None,
-  )
+  now = time.process_time if _CLOCK.value == "cpu" else time.perf_counter
+  before = devices.precision()
 
   def unit():
-    started = time.perf_counter()
+    started = now()
     for _ in range(steps):
       loss = step()
     loss.numpy()  # Waits for the last step.
-    return (time.perf_counter() - started) / steps
+    return (now() - started) / steps
 
-  for _ in range(2):
-    unit()  # Compiles, and touches all memory.
+  devices.set_precision(precision)
+  try:
+    step = subject.make_step(
+      batch_size,
+      execution == "xla",
+      _SYNC_PERIOD.value if variant == "lookahead" else None,
+    )
+    for _ in range(2):
+      unit()  # Traces and compiles, and touches all memory.
+  finally:
+    devices.set_precision(before)
   return unit
 
 
@@ -231,26 +268,31 @@ def _measure(name, batch_size, peers_python, report):
   with client.Peers(peers_python) as peers:
     if subject.peer:
       peer_name, arguments = subject.peer(batch_size)
-      peer = peers.start(
-        _PYTORCH,
-        peer_name,
-        warmup_steps=_SYNC_PERIOD.value,
-        threads=count_cores(),
-        **arguments,
-      )
-      if peer:
-        units[_PYTORCH] = lambda: peer.run("bare", _SYNC_PERIOD.value)
+      for precision in _PRECISIONS.value:
+        label = _in(_PYTORCH, precision)
+        peer = peers.start(
+          label,
+          peer_name,
+          warmup_steps=_SYNC_PERIOD.value,
+          threads=count_cores(),
+          precision=precision,
+          clock=_CLOCK.value,
+          **arguments,
+        )
+        if peer:
+          units[label] = functools.partial(peer.run, "bare", _SYNC_PERIOD.value)
     variants = [
-      (execution, variant)
+      (execution, variant, precision)
+      for precision in _PRECISIONS.value
       for execution in _EXECUTIONS.value
       for variant in _VARIANTS
       if variant in _OURS.value
     ]
-    for execution, variant in tqdm.tqdm(
+    for execution, variant, precision in tqdm.tqdm(
       variants, f"{title}: compile", leave=False
     ):
-      units[_label(execution, variant)] = _make_unit(
-        subject, batch_size, execution, variant
+      units[_label(execution, variant, precision)] = _make_unit(
+        subject, batch_size, execution, variant, precision
       )
     measurement = interleaving.measure(
       {title: units}, program.ROUNDS.value, title, program.PATIENCE.value
@@ -272,10 +314,12 @@ def _measure(name, batch_size, peers_python, report):
 def _pairs(record):
   """Yields (label, times, times of the inner optimizer) of one execution."""
   seconds = record["seconds_per_step"]
-  for execution in _EXECUTIONS.value:
-    inner = seconds.get(_label(execution, "inner"))
+  for precision, execution in itertools.product(
+    _PRECISIONS.value, _EXECUTIONS.value
+  ):
+    inner = seconds.get(_label(execution, "inner", precision))
     for variant in ("lookahead", "again"):
-      label = _label(execution, variant)
+      label = _label(execution, variant, precision)
       if inner and label in seconds:
         yield label, seconds[label], inner
 
@@ -322,15 +366,61 @@ def _speed_table(records):
     for label, times in seconds.items():
       speed = record["per_step"] / statistics.median(times)
       ratio = ("", "", "")
-      if _PYTORCH in seconds and label != _PYTORCH:
-        ratio = interleaving.compare(seconds[_PYTORCH], times).cells()
+      peer = _peer_of(label)
+      if peer in seconds and label != peer:
+        ratio = interleaving.compare(seconds[peer], times).cells()
       rows.append(
         (record["title"], label, f"{speed:,.1f} {record['unit']}/s", *ratio)
       )
   return (
     f"Speeds on {count_cores()} cores together, and their ratio to "
-    f"{_PYTORCH}'s; goals: {_GOALS_BESIDE_PYTORCH} at least.\n\n"
-    f"{make_table(rows)}"
+    f"{_PYTORCH}'s in the same precision; goals: {_GOALS_BESIDE_PYTORCH} at "
+    f"least.\n\n{make_table(rows)}"
+  )
+
+
+def _peer_of(label):
+  """Returns the label of PyTorch's step in the same precision."""
+  is_bfloat16 = label.endswith(_in("", "bfloat16"))
+  return _in(_PYTORCH, "bfloat16" if is_bfloat16 else "float32")
+
+
+def _precision_table(records):
+  """Returns how bfloat16 compares with float32, as Markdown.
+
+  The reference of ours is the faster one of the executions in float32.
+  """
+  rows = [
+    ("model", "step", "beside", "ms", "ms beside", *interleaving.RATIO_COLUMNS)
+  ]
+  for record in records:
+    seconds = record["seconds_per_step"]
+    median = {label: statistics.median(t) for label, t in seconds.items()}
+    pairs = [(_in(_PYTORCH, "bfloat16"), [_PYTORCH])] + [
+      (
+        _label(execution, variant, "bfloat16"),
+        [_label(other, variant, "float32") for other in _EXECUTIONS.value],
+      )
+      for execution in _EXECUTIONS.value
+      for variant in _OURS.value
+    ]
+    for label, others in pairs:
+      others = [other for other in others if other in seconds]
+      if label in seconds and others:
+        other = min(others, key=median.get)
+        rows.append(
+          (
+            record["title"],
+            label,
+            other,
+            f"{1000 * median[label]:.1f}",
+            f"{1000 * median[other]:.1f}",
+            *interleaving.compare(seconds[other], seconds[label]).cells(),
+          )
+        )
+  return (
+    "How many times as fast a step is in bfloat16 as in float32; goals: "
+    f"{_GOALS_OF_BFLOAT16} at least.\n\n{make_table(rows)}\n"
   )
 
 
@@ -363,7 +453,7 @@ def _draw(records, report):
       for record in records
     },
     report.path("_speeds.png"),
-    others=[_PYTORCH],
+    others=[_in(_PYTORCH, precision) for precision in _PRECISIONS.value],
   )
 
 
@@ -373,8 +463,11 @@ def _write(report, records):
   text = _speed_table(records)
   if any(True for record in records for _ in _pairs(record)):
     text = _ratio_table(records) + text
+  if len(set(_PRECISIONS.value)) > 1:
+    text = _precision_table(records) + text
+  clock = "CPU time" if _CLOCK.value == "cpu" else "Time that passes"
   text += (
-    f"\nk = {_SYNC_PERIOD.value}, {rounds} rounds of a period each. "
+    f"\n{clock}, k = {_SYNC_PERIOD.value}, {rounds} rounds of a period each. "
     f"{interleaving.describe_disturbance(records, rounds)}\n"
     + client.describe_not_measured(records)
   )

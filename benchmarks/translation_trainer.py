@@ -17,6 +17,7 @@ import tensorflow as tf
 from absl import flags
 
 from configs import lookahead, translation
+from trainers import devices
 from trainers.translation import (
   beam_search,
   experiment,
@@ -95,12 +96,15 @@ def make_step(
   Args:
     size: Size of the model.
     batch_size: Sentences in a step.
-    uses_xla: Whether XLA compiles the step.
+    uses_xla: Whether XLA compiles the step; what is a graph otherwise has
+      dropout and the loss compiled in bfloat16, as on a CPU without the
+      config's `jit_compile`.
     sync_period: Lookahead's, or None for the inner optimizer alone.
   """
   config = _make_config(size)
   config.global_batch_tokens = batch_size * size.length
-  config.jit_compile = uses_xla
+  is_bfloat16 = devices.precision() == "bfloat16"
+  config.jit_compile = None if is_bfloat16 and not uses_xla else uses_xla
   if sync_period is not None:
     lookahead.add_to(config, sync_period=sync_period, slow_step_size=0.5)
   strategy = tf.distribute.OneDeviceStrategy("CPU:0")

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from lookahead_tf.backends import backend
-from trainers import gpu_support, tensorflow_log
+from trainers import cpu_support, gpu_support, tensorflow_log
 from trainers.errors import UserError
 
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
@@ -79,6 +79,36 @@ def precision() -> str:
   return next(name for name, value in PRECISIONS.items() if value == policy)
 
 
+def is_on_cpu(strategy: tf.distribute.Strategy) -> bool:
+  """Whether a strategy computes on CPUs."""
+  is_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
+  return not is_tpu and not tf.config.list_logical_devices("GPU")
+
+
+def warn_of_slow_precision(strategy: tf.distribute.Strategy) -> None:
+  """Warns where the precision that is set is slower than float32.
+
+  That is bfloat16 on a CPU without instructions for it.
+
+  Args:
+    strategy: The strategy to compute with.
+  """
+  if precision() != "bfloat16" or not is_on_cpu(strategy):
+    return
+  if reason := cpu_support.why_slow(cpu_support.find()):
+    warnings.warn(reason, stacklevel=2)
+
+
+def describe_precision(strategy: tf.distribute.Strategy) -> str:
+  """Returns in a few words what is computed in, and on a CPU with what."""
+  name = precision()
+  if name != "bfloat16" or not is_on_cpu(strategy):
+    return name
+  products = cpu_support.bfloat16_products(cpu_support.find())
+  how = f"the CPU's {products}" if products else "slow, by conversion"
+  return f"{name} ({how}; weights, loss and update are float32)"
+
+
 def set_seed(seed: int) -> None:
   """Sets the seeds of Python, NumPy, TensorFlow and Keras.
 
@@ -125,10 +155,7 @@ def uses_xla_within(
     strategy: The strategy.
   """
   return (
-    jit_compile is None
-    and not isinstance(strategy, tf.distribute.TPUStrategy)
-    and not tf.config.list_logical_devices("GPU")
-    and backend.has_xla("CPU:0")
+    jit_compile is None and is_on_cpu(strategy) and backend.has_xla("CPU:0")
   )
 
 

@@ -199,8 +199,9 @@ def define_training(values: flags.FlagValues) -> None:
     "precision",
     "float32",
     list(devices.PRECISIONS),
-    "What to compute in; weights are float32. bfloat16 is for TPUs and GPUs, "
-    "float16 for older GPUs, with a scaled loss.",
+    "What to compute in; weights are float32. bfloat16 is for TPUs, GPUs, and "
+    "CPUs with avx512_bf16 or amx_bf16; float16 for older GPUs, with a scaled "
+    "loss.",
     flag_values=values,
   )
   flags.DEFINE_integer(
@@ -345,6 +346,7 @@ def _train(trainer, values):
     init_from=values.init_from,
   )
   devices.set_precision(values.precision)
+  devices.warn_of_slow_precision(runtime.strategy)
   with errors.saying_how_to_go_on():
     trainer.train(trainer.load(config, runtime), runtime)
 

@@ -400,7 +400,10 @@ def _tell_start(task, plan, runtime, step):
     *task.facts,
     *task.notes,
     ("device", devices.describe(runtime.strategy)),
-    ("precision", f"{devices.precision()}, {compiles}"),
+    (
+      "precision",
+      f"{devices.describe_precision(runtime.strategy)}, {compiles}",
+    ),
     *summary.length(plan.total_steps, plan.steps_per_epoch, batch, step),
     (
       "evaluation",

@@ -1,9 +1,9 @@
 """Work of PyTorch, torchvision and Hugging Face, for server.py to time.
 
-Training steps of image classifiers and of a Transformer, beam searches, and an
-input of images. Batches of training stay in memory, and are random. Each public
-function returns one runner, "bare": a function of a number of steps that
-returns the mean seconds of one.
+Training steps of image classifiers, of a Transformer and of an AWD-LSTM, beam
+searches, and an input of images. Batches of training stay in memory, and are
+random. Each public function returns one runner, "bare": a function of a number
+of steps that returns the mean seconds of one.
 """
 
 import math
@@ -16,9 +16,34 @@ from torch import nn
 Runners = dict[str, Callable[[int], float]]
 
 
+_CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
 def _prepare(threads):
   torch.set_num_threads(threads)
   torch.manual_seed(0)
+
+
+def _autocast(precision):
+  """Returns a context for the forward pass: PyTorch's autocast, or none.
+
+  Autocast chooses the dtype of each operation: bfloat16 for products and
+  convolutions, float32 for the loss.
+  """
+  return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def _runner(step, clock):
+  """Returns a function of a number of steps: the mean seconds of one."""
+  now = _CLOCKS[clock]
+
+  def run(steps):
+    started = now()
+    for _ in range(steps):
+      step()
+    return (now() - started) / steps
+
+  return run
 
 
 class _Block(nn.Module):
@@ -94,7 +119,12 @@ _CLASSIFIERS = {"resnet18": (_resnet18, 32), "resnet50": (_resnet50, 224)}
 
 
 def classifier(
-  model: str, batch_size: int, threads: int, compiles: bool = False
+  model: str,
+  batch_size: int,
+  threads: int,
+  precision: str,
+  clock: str,
+  compiles: bool = False,
 ) -> Runners:
   """Returns a runner of training steps of an image classifier.
 
@@ -105,6 +135,8 @@ def classifier(
     model: "resnet18", in the wide form for CIFAR, or "resnet50".
     batch_size: Images in a step.
     threads: Threads that an operation may use.
+    precision: "float32", or "bfloat16" for PyTorch's autocast.
+    clock: "wall", or "cpu" for the CPU time of all threads.
     compiles: Whether to use `torch.compile`.
   """
   _prepare(threads)
@@ -119,15 +151,14 @@ def classifier(
   )
   forward = torch.compile(network) if compiles else network
 
-  def run(steps):
-    started = time.perf_counter()
-    for _ in range(steps):
-      optimizer.zero_grad()
-      criterion(forward(images), labels).backward()
-      optimizer.step()
-    return (time.perf_counter() - started) / steps
+  def step():
+    optimizer.zero_grad()
+    with _autocast(precision):
+      loss = criterion(forward(images), labels)
+    loss.backward()
+    optimizer.step()
 
-  return {"bare": run}
+  return {"bare": _runner(step, clock)}
 
 
 class _Translator(nn.Module):
@@ -179,6 +210,8 @@ def transformer(
   batch_size: int,
   label_smoothing: float,
   threads: int,
+  precision: str,
+  clock: str,
 ) -> Runners:
   """Returns a runner of training steps of PyTorch's own Transformer.
 
@@ -191,6 +224,8 @@ def transformer(
     batch_size: Sentences in a step.
     label_smoothing: Label smoothing of the loss.
     threads: Threads that an operation may use.
+    precision: "float32", or "bfloat16" for PyTorch's autocast.
+    clock: "wall", or "cpu" for the CPU time of all threads.
   """
   _prepare(threads)
   model = _Translator(**sizes)
@@ -202,16 +237,15 @@ def transformer(
     model.parameters(), lr=0.001, betas=(0.9, 0.997), fused=True
   )
 
-  def run(steps):
-    started = time.perf_counter()
-    for _ in range(steps):
-      optimizer.zero_grad()
+  def step():
+    optimizer.zero_grad()
+    with _autocast(precision):
       logits = model(source, inputs)
-      criterion(logits.flatten(0, 1), target.flatten()).backward()
-      optimizer.step()
-    return (time.perf_counter() - started) / steps
+      loss = criterion(logits.flatten(0, 1), target.flatten())
+    loss.backward()
+    optimizer.step()
 
-  return {"bare": run}
+  return {"bare": _runner(step, clock)}
 
 
 class _AwdLstm(nn.Module):
@@ -257,6 +291,8 @@ def awd_lstm(
   penalties: dict[str, float],
   shape: tuple[int, int],
   threads: int,
+  precision: str,
+  clock: str,
 ) -> Runners:
   """Returns a runner of training steps of an AWD-LSTM around `nn.LSTM`.
 
@@ -269,6 +305,8 @@ def awd_lstm(
     penalties: `activation` and `temporal`.
     shape: Steps and rows of a segment.
     threads: Threads that an operation may use.
+    precision: "float32", or "bfloat16" for PyTorch's autocast.
+    clock: "wall", or "cpu" for the CPU time of all threads.
   """
   _prepare(threads)
   model = _AwdLstm(**sizes, rates=rates)
@@ -283,21 +321,19 @@ def awd_lstm(
     model.parameters(), lr=0.01, weight_decay=1.2e-6, fused=True
   )
 
-  def run(count):
+  def step():
     nonlocal state
-    started = time.perf_counter()
-    for _ in range(count):
-      optimizer.zero_grad()
+    optimizer.zero_grad()
+    with _autocast(precision):
       logits, outputs, dropped, state = model(text[:-1], state)
       loss = criterion(logits, text[1:].flatten())
       loss += penalties["activation"] * dropped.square().mean()
       loss += penalties["temporal"] * outputs.diff(dim=0).square().mean()
-      loss.backward()
-      nn.utils.clip_grad_norm_(model.parameters(), 0.25)
-      optimizer.step()
-    return (time.perf_counter() - started) / count
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 0.25)
+    optimizer.step()
 
-  return {"bare": run}
+  return {"bare": _runner(step, clock)}
 
 
 def generation(

@@ -112,6 +112,32 @@ class ProgramsTest(tf.test.TestCase):
     )
     self.assertEqual(list(record["seconds_per_step"]), ["xla, Lookahead"])
 
+  def test_training_step_in_both_precisions(self):
+    output, results = self._run(
+      "training_step",
+      "--models=narrow_resnet",
+      "--executions=graph",
+      "--variants=inner",
+      "--precisions=float32",
+      "--precisions=bfloat16",
+      "--clock=cpu",
+      "--sync_period=1",
+      "--rounds=2",
+      "--patience=0",
+      "--batch_sizes=2",
+      "--image_size=8",
+      "--channels=2",
+      charts=("_speeds.png",),
+    )
+    (record,) = results["time"]
+    self.assertEqual(
+      list(record["seconds_per_step"]),
+      ["graph, inner optimizer", "graph, inner optimizer, bfloat16"],
+    )
+    row = next(x for x in output.splitlines() if "optimizer, bfloat16 " in x)
+    self.assertIn("| graph, inner optimizer  ", row)
+    self.assertIn("CPU time, k = 1", output)
+
   def test_training_loop(self):
     output, results = self._run(
       "training_loop",

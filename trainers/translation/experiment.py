@@ -123,7 +123,10 @@ class Experiment:
     eval_decoding: How translations are made during the training.
     final_weights: Which weights make the final translations, one of WEIGHTS.
     average_checkpoints: How many checkpoints are averaged.
-    jit_compile: Whether XLA compiles one replica's step, and the search.
+    jit_compile: Whether XLA compiles one replica's step.
+    jit_compile_parts: Whether XLA compiles dropout and the loss, in a step that
+      XLA does not compile.
+    jit_compile_search: Whether XLA compiles the search, and evaluation.
     records: All that decides the result of the run but for the vocabulary,
       JSON-like dictionaries.
   """
@@ -144,6 +147,8 @@ class Experiment:
   final_weights: str
   average_checkpoints: int
   jit_compile: bool
+  jit_compile_parts: bool
+  jit_compile_search: bool
   records: Mapping[str, Mapping[str, Any]]
 
   def plan_on(self, rows: int) -> loop.Plan:
@@ -246,7 +251,14 @@ def unpack(
   check_jit_compile(config, strategy)
   _check_width(config.model)
   _check_checkpoint_average(config)
-  jit_compile = devices.uses_xla(config.jit_compile, strategy, on_cpu=True)
+  # XLA's products of bfloat16 are no faster on CPUs than those of float32, and
+  # oneDNN's are.
+  jit_compile = devices.uses_xla(
+    config.jit_compile, strategy, on_cpu=devices.precision() != "bfloat16"
+  )
+  jit_compile_parts = not jit_compile and devices.uses_xla_within(
+    config.jit_compile, strategy
+  )
   rows_per_batch = count_rows(
     config.global_batch_tokens,
     config.data.max_length,
@@ -263,7 +275,11 @@ def unpack(
     row_length=config.data.max_length,
     rows_per_batch=rows_per_batch,
     replicas=strategy.num_replicas_in_sync,
-    architecture=Architecture(**config.model, uses_xla=jit_compile),
+    architecture=Architecture(
+      **config.model,
+      uses_xla=jit_compile,
+      jit_compile_dropout=jit_compile_parts,
+    ),
     optimizer=optimizer,
     clipping=clipping,
     label_smoothing=config.label_smoothing,
@@ -284,6 +300,10 @@ def unpack(
     final_weights=config.final_weights,
     average_checkpoints=config.average_checkpoints,
     jit_compile=jit_compile,
+    jit_compile_parts=jit_compile_parts,
+    jit_compile_search=devices.uses_xla(
+      config.jit_compile, strategy, on_cpu=True
+    ),
     records={
       "config": config.to_dict(),
       "runtime": {"precision": devices.precision()},

@@ -30,6 +30,8 @@ class Architecture:
     shares_dropout: Whether all positions of a row, and all rows and heads of
       attention weights, have the same mask, as in tensor2tensor on TPUs.
     uses_xla: Whether XLA compiles the training step; see `Dropout`.
+    jit_compile_dropout: Whether XLA compiles dropout, in a step that XLA does
+      not compile.
   """
 
   d_model: int
@@ -41,6 +43,7 @@ class Architecture:
   attention_dropout: float = 0.0
   shares_dropout: bool = False
   uses_xla: bool = False
+  jit_compile_dropout: bool = False
 
 
 class Embedding(keras.layers.Layer):
@@ -57,7 +60,8 @@ class Embedding(keras.layers.Layer):
   """
 
   def __init__(self, vocabulary_size: int, width: int, **kwargs):
-    super().__init__(dtype="float32", **kwargs)
+    # Without autocast, which would make the softmax's inputs float32.
+    super().__init__(dtype="float32", autocast=False, **kwargs)
     self._shape = (vocabulary_size, width)
 
   def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -76,7 +80,13 @@ class Embedding(keras.layers.Layer):
     With `reverse`, it returns logits (..., vocabulary size) of such vectors.
     """
     if reverse:
-      return tf.matmul(x, self._matrix, transpose_b=True)
+      # One product of two matrices: of three dimensions TensorFlow makes one a
+      # row, and backwards a gradient of the whole matrix for each of them.
+      rows = tf.reshape(x, (-1, x.shape[-1]))
+      matrix = tf.cast(self._matrix, x.dtype)
+      logits = tf.matmul(rows, matrix, transpose_b=True)
+      shape = tf.concat([tf.shape(x)[:-1], self._shape[:1]], axis=0)
+      return tf.cast(tf.reshape(logits, shape), tf.float32)
     is_token = tf.cast(x != 0, tf.float32)[..., tf.newaxis]
     return tf.gather(self._matrix * self._shape[1] ** 0.5, x) * is_token
 
@@ -160,6 +170,7 @@ class Block(keras.layers.Layer):
           architecture.attention_dropout,
           (1, 1, None, None) if architecture.shares_dropout else None,
           architecture.uses_xla,
+          architecture.jit_compile_dropout,
         ),
         name=name,
       )
@@ -265,7 +276,9 @@ def make_dropout(architecture: Architecture, rate: float) -> keras.layers.Layer:
   tensor2tensor does on TPUs.
   """
   shared = (None, 1, None) if architecture.shares_dropout else None
-  return Dropout(rate, shared, architecture.uses_xla)
+  return Dropout(
+    rate, shared, architecture.uses_xla, architecture.jit_compile_dropout
+  )
 
 
 def norm(name: str) -> keras.layers.Layer:
@@ -374,12 +387,15 @@ class Dropout(keras.layers.Dropout):
   """keras.layers.Dropout, with a choice of the random number generator.
 
   Within XLA on a CPU, TensorFlow's usual one, Philox, takes a multiple of the
-  time of ThreeFry; outside of XLA there is no ThreeFry.
+  time of ThreeFry; outside of XLA there is no ThreeFry. Philox outside of XLA
+  takes twice the time of ThreeFry within XLA, the product and its gradient
+  included.
 
   Args:
     rate: The share that is dropped.
     noise_shape: Where it is 1, one decision holds for all; None for no such.
-    uses_xla: Whether it is called within a function that XLA compiles.
+    uses_xla: Whether the layer is called within a function that XLA compiles.
+    jit_compile: Whether XLA compiles the layer alone, called elsewhere.
   """
 
   def __init__(
@@ -387,9 +403,13 @@ class Dropout(keras.layers.Dropout):
     rate: float,
     noise_shape: tuple[int | None, ...] | None = None,
     uses_xla: bool = False,
+    jit_compile: bool = False,
   ):
     super().__init__(rate, noise_shape=noise_shape)
-    self._algorithm = "threefry" if uses_xla else "auto_select"
+    self._algorithm = "threefry" if uses_xla or jit_compile else "auto_select"
+    self._drop = self._drop_some
+    if jit_compile:
+      self._drop = tf.function(self._drop, jit_compile=True, autograph=False)
 
   def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
     """Returns `inputs`, in training with some set to 0 and the rest scaled."""
@@ -397,13 +417,16 @@ class Dropout(keras.layers.Dropout):
       return inputs
     # int32, since TPUs have no int64; Keras does the same.
     seed = tf.math.floormod(self.seed_generator.next(), tf.int32.max - 1)
+    return self._drop(inputs, tf.cast(seed, tf.int32))
+
+  def _drop_some(self, inputs, seed):
     shape = tf.shape(inputs)
     if self.noise_shape:
       shape = [n or shape[i] for i, n in enumerate(self.noise_shape)]
     return tf.nn.experimental.stateless_dropout(
       inputs,
       rate=self.rate,
-      seed=tf.cast(seed, tf.int32),
+      seed=seed,
       rng_alg=self._algorithm,
       noise_shape=shape,
     )

@@ -135,6 +135,7 @@ def _make_train_step(model, experiment, strategy):
     experiment.clipping,
     replicas=strategy.num_replicas_in_sync,
     jit_compile=experiment.jit_compile,
+    jit_compile_loss=experiment.jit_compile_parts,
   )
 
 
@@ -153,7 +154,7 @@ def _make_translator(model, words, decoding, experiment, run):
     words,
     decoding,
     run.strategy,
-    jit_compile=experiment.jit_compile,
+    jit_compile=experiment.jit_compile_search,
     is_chief=run.is_chief,
   )
 
@@ -170,7 +171,7 @@ def _make_evaluation(model, words, translator, experiment, run):
     model,
     _make_input(rows, experiment, run.strategy),
     run.strategy,
-    jit_compile=experiment.jit_compile,
+    jit_compile=experiment.jit_compile_search,
   )
   scored = experiment.texts.validation
   if experiment.eval_decoding != experiment.decoding:

@@ -98,7 +98,7 @@ def load(
   decoding = experiment.decoding
   if beam_size:
     decoding = dataclasses.replace(decoding, beam_size=beam_size)
-  return Trained(model, words, decoding, experiment.jit_compile, chosen)
+  return Trained(model, words, decoding, experiment.jit_compile_search, chosen)
 
 
 def load_vocabulary(

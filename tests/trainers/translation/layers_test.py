@@ -8,12 +8,17 @@ from trainers.translation.layers import Dropout
 
 
 class DropoutTest(tf.test.TestCase, parameterized.TestCase):
-  @parameterized.parameters(False, True)
-  def test_drops_and_scales(self, uses_xla):
-    if uses_xla:
+  @parameterized.parameters(
+    {},
+    {"uses_xla": True},
+    {"jit_compile": True},
+  )
+  def test_drops_and_scales(self, **arguments):
+    if arguments:
       xla.require(self)
+    uses_xla = "uses_xla" in arguments
     keras.utils.set_random_seed(1)
-    layer = Dropout(0.1, uses_xla=uses_xla)
+    layer = Dropout(0.1, **arguments)
     x = tf.random.stateless_normal((100, 1000), (0, 1))
     layer(x)
 
@@ -33,8 +38,11 @@ class DropoutTest(tf.test.TestCase, parameterized.TestCase):
     self.assertAllClose(both, 0.81, atol=0.006)
     self.assertAllEqual(layer(x), x)
 
-  def test_shares_decisions(self):
-    layer = Dropout(0.5, (None, 1, None))
+  @parameterized.parameters(False, True)
+  def test_shares_decisions(self, jit_compile):
+    if jit_compile:
+      xla.require(self)
+    layer = Dropout(0.5, (None, 1, None), jit_compile=jit_compile)
     dropped = layer(tf.ones((3, 4, 50)), training=True).numpy()
     self.assertAllEqual(dropped, np.tile(dropped[:, :1], (1, 4, 1)))
     self.assertNotAllEqual(dropped[0], dropped[1])

@@ -75,6 +75,17 @@ class ModelTest(tf.test.TestCase, parameterized.TestCase):
     self.assertAllClose(logits, expected, atol=0.3)
     self.assertNotAllClose(logits, expected, atol=1e-4)
 
+  def test_logits_are_one_product_of_two_matrices(self):
+    model = tiny.model()
+    function = tf.function(model).get_concrete_function(
+      tiny.rows([_ONE, _TWO], [_THREE])
+    )
+    (logits,) = function.outputs
+    operation = logits.op
+    while operation.type in ("Identity", "Cast", "Reshape"):
+      operation = operation.inputs[0].op
+    self.assertEqual(operation.type, "MatMul")
+
   def test_float16_reads_rows_without_padding_in_the_source(self):
     # The padding of their targets has nothing to read.
     batch = tiny.rows([([3, 4, 5, 1], [6, 1])], length=4)
