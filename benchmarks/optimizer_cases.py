@@ -37,8 +37,10 @@ INNERS = {
   "sgd": lambda: keras.optimizers.SGD(0.01, momentum=0.9),
   "adam": lambda: keras.optimizers.Adam(0.001),
 }
-# Other libraries' Lookahead: their names in server.py, and those in tables.
+# Processes of their own: our Lookahead on JAX, and other libraries' Lookahead.
+# Their names in server.py, and those in tables.
 PEERS = {
+  "keras_on_jax": "lookahead_tf, JAX with donation",
   "optax": "optax, jit",
   "optax_donating": "optax, jit with donation",
   "pytorch_optimizer": "pytorch_optimizer",

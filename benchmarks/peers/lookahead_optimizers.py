@@ -6,6 +6,9 @@ Each function returns two runners: "bare", of the inner optimizer alone, and
 """
 
 import functools
+import os
+import pathlib
+import sys
 import time
 
 ALPHA = 0.5
@@ -63,6 +66,46 @@ def optax(shapes, inner, sync_period, donate=False):
 
 
 optax_donating = functools.partial(optax, donate=True)
+
+
+def keras_on_jax(shapes, inner, sync_period):
+  """Returns runners of this checkout's Lookahead, and of its inner optimizer.
+
+  `stateless_apply` is compiled, and the buffers of the parameters and of the
+  state are donated, as the training step of Keras' `fit` on JAX donates them.
+  """
+  os.environ.update(KERAS_BACKEND="jax", JAX_PLATFORMS="cpu")
+  sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
+  import jax
+  import keras
+
+  from lookahead_tf import Lookahead
+
+  makers = {
+    "sgd": lambda: keras.optimizers.SGD(0.01, momentum=0.9),
+    "adam": lambda: keras.optimizers.Adam(0.001),
+  }
+  key = jax.random.key(0)
+  gradients = [jax.random.uniform(key, shape) - 0.5 for shape in shapes]
+
+  def make(optimizer):
+    variables = [keras.Variable(gradient) for gradient in gradients]
+    optimizer.build(variables)
+    update = jax.jit(optimizer.stateless_apply, donate_argnums=(0, 2))
+    carry = [
+      [variable.value.copy() for variable in each]
+      for each in (variables, optimizer.variables)
+    ]
+
+    def step():
+      carry[:] = update(carry[1], gradients, carry[0])
+
+    return lambda steps: _run(step, lambda: jax.block_until_ready(carry), steps)
+
+  return {
+    "bare": make(makers[inner]()),
+    "lookahead": make(Lookahead(makers[inner](), sync_period, ALPHA)),
+  }
 
 
 def pytorch_optimizer(shapes, inner, sync_period):

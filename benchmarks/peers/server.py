@@ -25,6 +25,7 @@ PEERS = {
     "optax_donating",
     ("optax", "jax"),
   ),
+  "keras_on_jax": ("lookahead_optimizers", "keras_on_jax", ("keras", "jax")),
   "pytorch_optimizer": (
     "lookahead_optimizers",
     "pytorch_optimizer",

@@ -1,7 +1,7 @@
 """The ahead-of-time compiler of libtpu, which needs no TPU.
 
 Importing this takes the extra `tpu-compile` and the environment variables that
-`compile_only` sets. JAX is here for its way to libtpu only.
+`compile_only` sets.
 """
 
 import math
@@ -62,6 +62,21 @@ def compile_program(stablehlo: str, devices: list[Any]) -> Cost:
     except (ir.MLIRError, jax.errors.JaxRuntimeError) as error:
       raise CompileError(str(error)) from error
   return _cost(executable)
+
+
+def compile_lowered(lowered: jax.stages.Lowered) -> Cost:
+  """Compiles a function of JAX that was lowered for devices of `find_devices`.
+
+  Args:
+    lowered: What `jax.jit(function).lower(...)` returns.
+
+  Raises:
+    CompileError: as `compile_program`.
+  """
+  try:
+    return _cost(lowered.compile().runtime_executable())
+  except jax.errors.JaxRuntimeError as error:
+    raise CompileError(str(error)) from error
 
 
 def _cost(executable):

@@ -10,7 +10,8 @@ from trainers.errors import UserError
 class Slice:
   """A TPU slice of one host; all figures are those of one device.
 
-  A device is a core of a v2 or v3 chip, and a whole chip from v4 on. Speed and
+  A device is a core of a v2 or v3 chip, a whole chip from v4 to v6e, and one of
+  the two chiplets of a TPU7x. Speed and
   bandwidth are the ones that Google publishes
   (https://cloud.google.com/tpu/docs/system-architecture-tpu-vm); where they
   are given for a chip of two cores, half of them is here. Memory is what
@@ -39,6 +40,7 @@ SLICES = {
   "v5e-8": Slice("v5e:2x4", 15.75, 197e12, 819e9),
   "v5p-8": Slice("v5p:2x2x1", 95.73, 459e12, 2765e9),
   "v6e-8": Slice("v6e:2x4", 31.24, 918e12, 1640e9),
+  "tpu7x-8": Slice("tpu7x:2x2x1", 94.74, 1153.5e12, 3690e9),
 }
 
 

@@ -4,7 +4,8 @@ import dataclasses
 import functools
 import importlib.util
 import os
-from collections.abc import Callable, Iterator, Sequence
+import types
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -19,10 +20,12 @@ from trainers.tpu.report import Failure, Result
 
 # Returns one replica's training step, and the specs of its batch.
 MakeStep = Callable[[tf.distribute.Strategy], tuple[Callable[[Any], Any], Any]]
+# Compiles a step by the module `ahead_of_time`, for devices of the module.
+Compile = Callable[[types.ModuleType, list[Any]], Cost]
 
-# Read when JAX and libtpu are imported, so that they look for no TPU of this
-# machine. By the last one libtpu takes no lock, since it takes no TPU: it would
-# leave the lock behind, and then not start again.
+# Read when JAX is imported and libtpu is loaded, so that they look for no TPU
+# of this machine. By the last one libtpu takes no lock, since it takes no TPU:
+# it would leave the lock behind, and then not start again.
 _ENVIRONMENT = {
   "JAX_PLATFORMS": "cpu",
   "TPU_SKIP_MDS_QUERY": "1",
@@ -57,10 +60,31 @@ def report(
     UserError: if there is no such slice, if the extra is not installed, or if
       the step cannot be made for any slice.
   """
+  results = compile_step(make_step, make_inner_step, slices)
+  return print_results(results, global_batch_size, unit)
+
+
+def print_results(
+  compiled: Iterable[Result], global_batch_size: int, unit: str = "examples"
+) -> int:
+  """Prints results as they come, and what belongs below their table.
+
+  Args:
+    compiled: From `compile_programs`.
+    global_batch_size: As in `report`.
+    unit: As in `report`.
+
+  Returns:
+    The exit status, as of `report`.
+
+  Raises:
+    UserError: if the step cannot be made for any slice, or if `compiled` raises
+      the error.
+  """
   table = report_lib.Table(global_batch_size, unit)
   results, waiting = {}, []
   try:
-    for result in compile_step(make_step, make_inner_step, slices):
+    for result in compiled:
       results[result.name] = result
       waiting.append(result)
       # A mistake may be one of the config, whatever the slice.
@@ -104,19 +128,52 @@ def compile_step(
   Raises:
     UserError: if there is no such slice, or the extra is not installed.
   """
-  found = chips_lib.find(slices)
-  compiler = _load_compiler()
   lower = functools.cache(_lower)  # Slices of as many devices share it.
 
-  def compile_for(make, devices):
-    try:
+  def compile_by(make):
+    def compile_for(compiler, devices):
       return compiler.compile_program(lower(make, len(devices)), devices)
+
+    return compile_for
+
+  return compile_programs(
+    compile_by(make_step),
+    make_inner_step and compile_by(make_inner_step),
+    slices,
+  )
+
+
+def compile_programs(
+  compile_step_for: Compile,
+  compile_inner_step_for: Compile | None,
+  slices: Sequence[str],
+) -> Iterator[Result]:
+  """Compiles a step for TPU slices by functions of their devices.
+
+  Args:
+    compile_step_for: Compiles the training step.
+    compile_inner_step_for: Compiles the same step with the inner optimizer
+      alone; or None.
+    slices: As in `compile_step`.
+
+  Yields:
+    As `compile_step`.
+
+  Raises:
+    UserError: as `compile_step`.
+  """
+  found = chips_lib.find(slices)
+  compiler = _load_compiler()
+
+  def attempt(compile_for, devices):
+    try:
+      return compile_for(compiler, devices)
     except UserError as error:
       return Failure(str(error), is_mistake=True)
     except (program_lib.LoweringError, compiler.CompileError) as error:
       return Failure(str(error))
 
-  programs = 2 if make_inner_step else 1
+  programs = 2 if compile_inner_step_for else 1
   with tqdm.tqdm(total=len(found) * programs, unit="program") as progress:
     for i, (name, chips) in enumerate(found.items()):
       progress.set_description(f"Compiling for {name}")
@@ -126,11 +183,11 @@ def compile_step(
       except compiler.CompileError as error:
         yield Result(name, 0, Failure(str(error)))
         continue
-      result = Result(name, len(devices), compile_for(make_step, devices))
+      result = Result(name, len(devices), attempt(compile_step_for, devices))
       progress.update()
       yield result
-      if make_inner_step and isinstance(result.step, Cost):
-        inner_step = compile_for(make_inner_step, devices)
+      if compile_inner_step_for and isinstance(result.step, Cost):
+        inner_step = attempt(compile_inner_step_for, devices)
         yield dataclasses.replace(result, inner_step=inner_step)
     progress.update(progress.total - progress.n)
 

@@ -22,7 +22,7 @@ _HEAD = (
   "ms, at least",
 )
 # Of columns whose head may be shorter than what is in them.
-_WIDTHS = (5, 0, 14, 16, 9, 11, 8, 6, 10, 0, 0, 0)
+_WIDTHS = (7, 0, 14, 16, 9, 11, 8, 6, 10, 0, 0, 0)
 _NOTE = """\
 Memory in MiB, FLOP and bytes are those of one device in one step. The last two
 columns are the roofline of published peaks: bounds, not measurements.

@@ -33,7 +33,7 @@ class ReportTest(absltest.TestCase):
       Result("v3-8", 8, _STEP), Result("v3-8", 8, _STEP, _INNER)
     )
     self.assertEqual(head[:2], ["slice", "devices"])
-    self.assertEqual(line[:2], ["-----", "-------"])
+    self.assertEqual(line[:2], ["-------", "-------"])
     self.assertEqual(ours[:4], ["v3-8", "8", "training", "compiles"])
     self.assertEqual(ours[4:8], ["3.0", "2.0", "6.0", "15,852"])
     self.assertEqual(ours[8:], ["246.000", "0.900", "4.000", "32,000"])
