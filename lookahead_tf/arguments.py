@@ -2,7 +2,6 @@
 
 import copy
 import inspect
-import math
 import numbers
 import operator
 import re
@@ -151,23 +150,26 @@ def slow_nesterov(value: Any) -> bool:
 
 def fraction(name: str, value: Any, or_else: str = "") -> float:
   """Returns `value`, that of the argument `name`, as a float in [0, 1]."""
+  return _fraction(name, value, or_else, lambda x: 0.0 <= x <= 1.0, "[0, 1]")
+
+
+def _fraction(name, value, or_else, is_in, interval):
+  """Returns `value` as a float, for which `is_in` has to hold."""
   if isinstance(value, bool) or not isinstance(value, numbers.Real):
     raise TypeError(
-      f"`{name}` must be a float in [0, 1]{or_else}. Received: "
+      f"`{name}` must be a float in {interval}{or_else}. Received: "
       f"{name}={value!r} of type {type(value).__name__}"
     )
-  if math.isnan(value) or not 0.0 <= value <= 1.0:
-    raise ValueError(f"`{name}` must be in [0, 1]. Received: {name}={value!r}")
+  if not is_in(value):  # Nor is it for NaN.
+    raise ValueError(
+      f"`{name}` must be in {interval}. Received: {name}={value!r}"
+    )
   return float(value)
 
 
 def fraction_below_1(name: str, value: Any, or_else: str = "") -> float:
   """Returns `value`, that of the argument `name`, as a float in [0, 1)."""
-  if isinstance(value, numbers.Real) and value == 1:
-    raise ValueError(
-      f"`{name}` must be less than 1. Received: {name}={value!r}"
-    )
-  return fraction(name, value, or_else)
+  return _fraction(name, value, or_else, lambda x: 0.0 <= x < 1.0, "[0, 1)")
 
 
 def fraction_or_schedule(name: str, value: Any) -> Any:
@@ -263,7 +265,7 @@ def slow_dtype(value: Any) -> str | None:
 
 def slow_device(value: Any) -> str | None:
   """Returns `value`, None or "host"."""
-  if value not in (None, "host"):
+  if value is not None and not (isinstance(value, str) and value == "host"):
     raise ValueError(
       "`slow_device` must be None, the devices of the weights, or 'host'. "
       f"Received: slow_device={value!r}"

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from lookahead_tf import arguments
+from lookahead_tf import arguments, nesting
 from lookahead_tf.every_step_rules import (
   EmaNesterov,
   EveryStepRule,
@@ -34,6 +34,7 @@ def outer_optimizer(value: Any) -> Any:
 
 def check_together(
   *,
+  inner_optimizer: Any,
   sync_period: int,
   slow_step_size: Any,
   is_step_size_given: bool,
@@ -47,7 +48,8 @@ def check_together(
   """Raises a ValueError for arguments of a Lookahead that exclude each other.
 
   Args:
-    sync_period: As for Lookahead, checked, as are those below.
+    inner_optimizer: As for Lookahead, checked, as are those below.
+    sync_period: As for Lookahead.
     slow_step_size: As for Lookahead.
     is_step_size_given: Whether that is not the default.
     inner_state: As for Lookahead.
@@ -71,6 +73,13 @@ def check_together(
           f"step size and a momentum of its own. Received: {name}={value!r}, "
           f"outer_optimizer={outer_optimizer!r}"
         )
+    inside = [inner_optimizer, *nesting.descendants(inner_optimizer)]
+    if any(outer_optimizer is each for each in inside):
+      raise ValueError(
+        "`outer_optimizer` must be another object than the inner optimizer: "
+        "each has state for variables of its own. Received: "
+        f"outer_optimizer={outer_optimizer!r}"
+      )
     if statistics is not None:
       raise ValueError(
         "`statistics` must be None with `outer_optimizer`: they move by a step "

@@ -1,5 +1,6 @@
 """Moving statistics that are synchronized with the slow weights."""
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -50,6 +51,13 @@ class Followers:
         for one in self._description
       ]
       return
+    if not fast:
+      warnings.warn(
+        "`statistics` has no moving statistics of batch normalization that "
+        "are built and not excluded, so none follow. Received: "
+        f"statistics={self.model!r}",
+        stacklevel=2,
+      )
     self._fast = fast
     self._slow = [lookahead.add_beside(v, v.dtype, "slow") for v in fast]
     self._description = [

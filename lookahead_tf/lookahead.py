@@ -106,7 +106,7 @@ class Lookahead(BetweenSteps):
       without a strategy and without XLA.
     statistics: None, or a Keras model: the moving statistics of its batch
       normalization are synchronized with the weights, and evaluated with them.
-      `exclude` reaches them. Not on JAX. A model that is loaded from a file has
+      `exclude` reaches them. Not on JAX. A model that is loaded or copied has
       to be assigned once more: `model.optimizer.statistics = model`.
     **others: None may be given: an error says what they are called here.
 
@@ -160,6 +160,7 @@ class Lookahead(BetweenSteps):
     pull_back = arguments.fraction("pull_back", pull_back)
     statistics = followers.check(statistics)
     compatibility.check_together(
+      inner_optimizer=inner_optimizer,
       sync_period=sync_period,
       slow_step_size=slow_step_size,
       is_step_size_given=slow_step_size is not DEFAULT_STEP_SIZE,
@@ -404,6 +405,12 @@ class Lookahead(BetweenSteps):
 
   @slow_step_size.setter
   def slow_step_size(self, value):
+    if self.outer_optimizer is not None:
+      raise TypeError(
+        "`slow_step_size` cannot be assigned to with `outer_optimizer`, which "
+        "has a step size of its own; that of a Keras optimizer is "
+        f"`outer_optimizer.learning_rate`. Received: slow_step_size={value!r}"
+      )
     if type(self._step_size) is not step_size.FixedStepSize:
       raise TypeError(
         "`slow_step_size` can be assigned to only if the optimizer was made "
@@ -440,14 +447,15 @@ class Lookahead(BetweenSteps):
   @statistics.setter
   def statistics(self, model):
     models.check(model, "statistics")
-    if not self.built:
-      self._followers.model = followers.check(model)
-    elif self._followers.are_of_a_file:
+    if self._followers.are_of_a_file:
       self.find_statistics(model)
-    elif model is not self._followers.model:
-      raise ValueError(
-        "`statistics` must be assigned before the optimizer is built, or after "
-        f"it was loaded from a file. Received: statistics={model!r}"
+    elif not self.built:
+      self._followers.model = followers.check(model)
+    elif model is not self.statistics:
+      raise AttributeError(
+        "`statistics` can be assigned to only before the optimizer is built, "
+        "or if it was loaded or copied without the model: make a new optimizer "
+        f"with it. Received: statistics={model!r}"
       )
 
   @property

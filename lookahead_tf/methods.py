@@ -45,13 +45,15 @@ def snoo(
   Reference:
     arXiv 2510.15830.
   """
-  return Lookahead(
+  return _lookahead(
+    "snoo",
     inner_optimizer,
-    sync_period,
-    slow_step_size,
+    arguments,
+    sync_period=sync_period,
+    slow_step_size=slow_step_size,
     slow_momentum=slow_momentum,
     slow_nesterov=True,
-    **arguments,
+    outer_optimizer=None,
   )
 
 
@@ -150,12 +152,15 @@ def slowmo(
   Reference:
     arXiv 1910.00643.
   """
-  return Lookahead(
+  return _lookahead(
+    "slowmo",
     inner_optimizer,
-    sync_period,
-    slow_step_size,
+    arguments,
+    sync_period=sync_period,
+    slow_step_size=slow_step_size,
     slow_momentum=slow_momentum,
-    **arguments,
+    slow_nesterov=False,
+    outer_optimizer=None,
   )
 
 
@@ -191,7 +196,13 @@ def ema_nesterov(
     arXiv 2605.25395.
   """
   rule = EmaNesterov(lead, decay)
-  return Lookahead(inner_optimizer, 1, outer_optimizer=rule, **arguments)
+  return _lookahead(
+    "ema_nesterov",
+    inner_optimizer,
+    arguments,
+    sync_period=1,
+    outer_optimizer=rule,
+  )
 
 
 def gpa(
@@ -228,4 +239,22 @@ def gpa(
     arXiv 2512.17131.
   """
   rule = PrimalAveraging(mu_x, mu_y)
-  return Lookahead(inner_optimizer, 1, outer_optimizer=rule, **arguments)
+  return _lookahead(
+    "gpa",
+    inner_optimizer,
+    arguments,
+    sync_period=1,
+    outer_optimizer=rule,
+  )
+
+
+def _lookahead(method, inner_optimizer, given, **of_method):
+  """Returns a Lookahead with the arguments of a method and those given."""
+  for name in given:
+    if name in of_method:
+      raise TypeError(
+        f"`{name}` must be left out of {method}, which has "
+        f"{name}={of_method[name]!r}; Lookahead takes others. Received: "
+        f"{name}={given[name]!r}"
+      )
+  return Lookahead(inner_optimizer, **of_method, **given)

@@ -122,6 +122,11 @@ class OptimizerWrapper(
     Raises:
       AttributeError: if neither has it, or if its value would be ignored.
     """
+    if self._refuses_attributes and self._is_given_once(name):
+      raise AttributeError(
+        f"`{name}` cannot be assigned to: it is given once, when the optimizer "
+        f"is made. Received: {name}={value!r}"
+      )
     if (
       not self._refuses_attributes
       or name.startswith("_")
@@ -135,6 +140,12 @@ class OptimizerWrapper(
       raise AttributeError(
         names.describe_missing_attribute(name, self.inner_optimizer)
       )
+
+  def _is_given_once(self, name):
+    """Whether an assignment to an attribute of this one would be ignored."""
+    known = getattr(type(self), name, None)
+    has_no_setter = isinstance(known, property) and known.fset is None
+    return name == "outer_optimizer" or has_no_setter
 
   def _assign_to_inner_optimizer(self, name, value):
     inner = self.inner_optimizer

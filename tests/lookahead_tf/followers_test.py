@@ -77,6 +77,22 @@ class FollowersTest(TestCase):
       self.assertNotAllClose(values(_statistics(model))[0], fast[0])
     self.assertSame(state(model), before)
 
+  def test_a_model_without_statistics_warns(self):
+    model = small_model.make()
+    optimizer = Lookahead(keras.optimizers.SGD(0.1), statistics=model)
+    with self.assertWarnsRegex(UserWarning, "`statistics` has no moving"):
+      optimizer.build(model.trainable_variables)
+
+  def test_statistics_are_given_before_the_build(self):
+    model = _model()
+    optimizer = Lookahead("sgd")
+    optimizer.statistics = model
+    optimizer.build(model.trainable_variables)
+    self.assertLen([v for v in optimizer.variables if "moving" in v.path], 2)
+    optimizer.statistics = model  # As one may after each load.
+    with self.assertRaisesRegex(AttributeError, "`statistics`"):
+      optimizer.statistics = keras.models.clone_model(model)
+
   def test_fit_ends_with_the_slow_statistics(self):
     model, other = _model(), _model()
     small_model.fit(model, K + 1)

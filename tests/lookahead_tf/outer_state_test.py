@@ -189,6 +189,24 @@ class EvaluationTest(TestCase):
       keras_own.optimizer._model_variables_moving_average,
     )
 
+  def test_an_average_that_starts_as_that_of_keras(self):
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay(
+      [0], [1.0, 0.2]
+    )
+    ours, keras_own = (
+      small_model.make(optimizer, hidden=3)
+      for optimizer in (
+        Lookahead(_sgd(), 1, schedule, pull_back=0.0),
+        keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.8),
+      )
+    )
+    for model in (ours, keras_own):
+      small_model.train(model, 0, 5)
+    self.assertNear(
+      ours.optimizer.slow_weights,
+      keras_own.optimizer._model_variables_moving_average,
+    )
+
   def test_a_running_mean_by_a_schedule(self):
     """Of the initial weights and those at the ends of periods, as SWA has."""
     schedule = keras.optimizers.schedules.InverseTimeDecay(1 / 2, 1, 1 / 2)
@@ -323,6 +341,12 @@ class ArgumentsTest(TestCase):
       with self.assertRaisesRegex(ValueError, f"`outer_optimizer`.*{message}"):
         Lookahead(_sgd(), outer_optimizer=outer)
 
+  def test_an_outer_optimizer_that_is_inside(self):
+    shared = _sgd()
+    for inner in (shared, Lookahead(shared)):
+      with self.assertRaisesRegex(ValueError, "`outer_optimizer`.*another"):
+        Lookahead(inner, outer_optimizer=shared)
+
   def test_a_rule_of_each_step_has_periods_of_one(self):
     with self.assertRaisesRegex(ValueError, "`sync_period` must be 1.*5"):
       Lookahead(_sgd(), outer_optimizer=PrimalAveraging())
@@ -331,8 +355,38 @@ class ArgumentsTest(TestCase):
       optimizer.sync_period = 2
     with self.assertRaisesRegex(ValueError, "`pull_back` must be 1"):
       lookahead_tf.gpa(_sgd(), pull_back=0.5)
-    with self.assertRaisesRegex(ValueError, "`mu_x` must be less than 1"):
+    with self.assertRaisesRegex(ValueError, r"`mu_x` must be in \[0, 1\)"):
       lookahead_tf.gpa(_sgd(), mu_x=1.0)
+
+  @parameterized.parameters(
+    ("snoo", {"slow_nesterov": False}),
+    ("diloco", {"outer_optimizer": "sgd"}),
+    ("slowmo", {"slow_nesterov": True, "sync_period": 12}),
+    ("ema_nesterov", {"sync_period": 5}),
+    ("gpa", {"outer_optimizer": "sgd"}),
+  )
+  def test_arguments_that_are_those_of_a_method(self, method, arguments):
+    name, value = next(iter(arguments.items()))
+    with self.assertRaisesRegex(TypeError, f"`{name}`.*{name}={value!r}"):
+      getattr(lookahead_tf, method)(_sgd(), **arguments)
+
+  @parameterized.parameters(
+    ("slow_nesterov", True),
+    ("pull_back", 0.5),
+    ("inner_state", "reset"),
+    ("outer_optimizer", "sgd"),
+  )
+  def test_arguments_that_are_given_once(self, name, value):
+    optimizer = Lookahead(_sgd())
+    with self.assertRaisesRegex(AttributeError, f"`{name}`.*{name}={value!r}"):
+      setattr(optimizer, name, value)
+
+  def test_a_step_size_that_is_the_outer_optimizers(self):
+    optimizer = Lookahead(_sgd(), outer_optimizer=_sgd())
+    with self.assertRaisesRegex(
+      TypeError, "`outer_optimizer.learning_rate`.*slow_step_size=0.3"
+    ):
+      optimizer.slow_step_size = 0.3
 
   def test_momentum_needs_its_buffers_from_the_beginning(self):
     optimizer = Lookahead(_sgd())
