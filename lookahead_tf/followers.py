@@ -22,15 +22,15 @@ class Followers:
   they are of: an optimizer that is loaded needs its model once more.
 
   Args:
-    source: A checked argument `statistics`: None, a model, or what `describe`
-      returned.
+    source: A checked argument `statistics`: None, a model, a list of models, or
+      what `describe` returned.
 
   Attributes:
     model: The model, None if there is none, or not yet.
   """
 
   def __init__(self, source: Any):
-    is_description = isinstance(source, list)
+    is_description = _is_description(source)
     self._description = source if is_description else []
     self.model = None if is_description else source
     self._slow: list[Any] = []

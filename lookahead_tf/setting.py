@@ -7,6 +7,10 @@ from keras import ops
 
 from lookahead_tf import synchronization
 
+# What a config has for 0, which would make an optimizer without the variables
+# that a file of this one has. No weight tells the two apart.
+_AS_GOOD_AS_0 = 1e-30
+
 
 class Setting:
   """A number in [0, 1), which may change from period to period.
@@ -54,5 +58,5 @@ class Setting:
   def serialized(self) -> Any:
     """Returns the number, or the schedule, serialized."""
     if self._schedule is None:
-      return self.to_float()
+      return self.to_float() or _AS_GOOD_AS_0
     return keras.optimizers.schedules.serialize(self._schedule)

@@ -124,8 +124,8 @@ class OptimizerWrapper(
     """
     if self._refuses_attributes and self._is_given_once(name):
       raise AttributeError(
-        f"`{name}` cannot be assigned to: it is given once, when the optimizer "
-        f"is made. Received: {name}={value!r}"
+        f"`{name}` can be read only; arguments are given once, when the "
+        f"optimizer is made. Received: {name}={value!r}"
       )
     if (
       not self._refuses_attributes

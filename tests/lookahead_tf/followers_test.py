@@ -77,6 +77,15 @@ class FollowersTest(TestCase):
       self.assertNotAllClose(values(_statistics(model))[0], fast[0])
     self.assertSame(state(model), before)
 
+  def test_a_list_of_models(self):
+    models = [_model(), _model()]
+    for model, statistics in zip(models, (models[0], [models[1]])):
+      model.compile(
+        Lookahead("sgd", K, ALPHA, statistics=statistics), loss="mse"
+      )
+      small_model.train(model, 0, K)
+    self.assertSame(state(models[0]), state(models[1]))
+
   def test_a_model_without_statistics_warns(self):
     model = small_model.make()
     optimizer = Lookahead(keras.optimizers.SGD(0.1), statistics=model)

@@ -1,5 +1,7 @@
 """The state of rules on the slow weights: what starts anew, and what stays."""
 
+import os
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -15,7 +17,7 @@ from tests.lookahead_tf import (
   outer_algorithms,
   small_model,
 )
-from tests.lookahead_tf.small_model import values
+from tests.lookahead_tf.small_model import state, values
 from tests.lookahead_tf.test_case import TestCase
 
 K, ETA, MU = 2, 0.7, 0.6
@@ -393,6 +395,21 @@ class ArgumentsTest(TestCase):
     with self.assertRaisesRegex(AttributeError, "`slow_momentum`.*0.5"):
       optimizer.slow_momentum = 0.5
     optimizer.slow_momentum = 0.0
+
+  def test_a_momentum_that_was_set_to_0_is_saved(self):
+    model = small_model.make(lookahead_tf.snoo(_sgd(), K), hidden=3)
+    small_model.train(model, 0, K + 1)
+    model.optimizer.slow_momentum = 0.0
+    path = os.path.join(self.get_temp_dir(), "model.keras")
+    model.save(path)
+    loaded = keras.models.load_model(path)
+    self.assertEqual(loaded.optimizer.slow_momentum, 0.0)
+    self.assertTrue(loaded.optimizer.slow_nesterov)
+    for each in (model, loaded):
+      small_model.train(each, K + 1, 2 * K)
+      each.optimizer.slow_momentum = 0.5
+      small_model.train(each, 2 * K, 3 * K + 1)
+    self.assertSame(state(loaded), state(model))
 
   def test_a_momentum_by_schedule_is_not_assigned_to(self):
     schedule = keras.optimizers.schedules.PolynomialDecay(0.5, 4)
