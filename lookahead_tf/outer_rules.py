@@ -280,7 +280,9 @@ def from_arguments(
   if callable(slow_momentum) or slow_momentum:
     momentum = Setting(lookahead, "slow_momentum", slow_momentum)
     return SlowMomentum(momentum, slow_nesterov)
-  return Interpolation()
+  rule = Interpolation()
+  rule.nesterov = slow_nesterov  # Of a momentum of 0.
+  return rule
 
 
 def _are_equal(phi, theta):
