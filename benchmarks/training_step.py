@@ -194,8 +194,8 @@ _OURS = flags.DEFINE_multi_enum(
 )
 _PRECISIONS = flags.DEFINE_multi_enum(
   "precisions",
-  ["float32", "bfloat16"],
   ["float32"],
+  ["float32", "bfloat16"],
   "What to compute in, for ours and for PyTorch.",
 )
 _CLOCK = flags.DEFINE_enum(

@@ -5,6 +5,7 @@ it calls, and its config is checked as far as that takes no data.
 """
 
 import contextlib
+import copy
 import functools
 import os
 import re
@@ -89,7 +90,7 @@ def _parse(module, arguments):
     for owner, defined in absl_flags.FLAGS.flags_by_module_dict().items():
       if owner in {module.__name__ for module in _DEFINE_FLAGS}:
         for flag in defined:
-          values[flag.name] = flag
+          values[flag.name] = copy.deepcopy(flag)
 
   with contextlib.ExitStack() as patches:
     for owner, name, replacement in (
@@ -155,7 +156,7 @@ class CommandsTest(tf.test.TestCase, parameterized.TestCase):
   def test_commands_are_found(self):
     # In the form of each kind: several lines, quotes, optional flags.
     found = _commands(pages.ROOT / "docs" / "warmup.md")
-    self.assertLen(found, 1)
+    self.assertLen(found, 2)
     self.assertIn("--override=learning_rate.decay_at=(150,)", found[0][1])
     found = _commands(pages.ROOT / "docs" / "language_modeling.md")
     self.assertIn("--top_k=50", found[2][1])

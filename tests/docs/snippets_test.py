@@ -18,6 +18,7 @@ from tests.docs import pages
 _ELSEWHERE = {
   "image_classification": "trainers/image_classification/trained_test.py",
   "language_modeling": "trainers/language_modeling/trained_test.py",
+  "tpu_compile": "trainers/tpu/keras_fit_test.py",
   "translation": "trainers/translation/trained_test.py",
   "your_own_config": "docs/your_own_config_test.py",
 }

@@ -7,13 +7,16 @@ import contextlib
 import importlib.util
 import io
 import unittest
+from unittest import mock
 
 import keras
 import numpy as np
 from absl.testing import absltest
 
 from lookahead_tf import Lookahead
+from tests.docs import pages
 from trainers.errors import UserError
+from trainers.tpu import chips
 
 IS_JAX = keras.backend.backend() == "jax"
 if IS_JAX:
@@ -51,6 +54,19 @@ def _make(optimizer, **compile_arguments):
 
 def _sgd():
   return keras.optimizers.SGD(0.1, momentum=0.9)
+
+
+@unittest.skipUnless(IS_JAX, "needs KERAS_BACKEND=jax")
+class PageTest(absltest.TestCase):
+  def test_its_program_asks_for_a_report(self):
+    (program,) = pages.programs(pages.ROOT / "docs" / "tpu_compile.md")
+    self.addCleanup(keras.mixed_precision.set_global_policy, "float32")
+    with mock.patch.object(keras_fit, "report", autospec=True) as report:
+      exec(program, {})
+    model, batch, slices = report.call_args.args
+    self.assertIsInstance(model.optimizer, Lookahead)
+    self.assertEqual(batch[0].shape, (1024, *model.input_shape[1:]))
+    self.assertContainsSubset(slices, chips.SLICES)
 
 
 @unittest.skipUnless(IS_JAX, "needs KERAS_BACKEND=jax")
