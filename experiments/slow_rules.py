@@ -274,6 +274,9 @@ def _draw(found, inner_optimizers):
   figure, axes = style.panels(1, len(inner_optimizers), 6.0, 4.4, sharey=True)
   names = list(dict.fromkeys(name for _, name in found))
   best = max(_mean(by_rate[best_rate(by_rate)]) for by_rate in found.values())
+  least = min(
+    _mean(of) for by_rate in found.values() for of in by_rate.values()
+  )
   labels = [
     f"{name}: "
     + ", ".join(f"{inner} {RATES[inner][j]:g}" for inner in inner_optimizers)
@@ -281,7 +284,12 @@ def _draw(found, inner_optimizers):
   ]
   for axis, inner in zip(axes[0], inner_optimizers):
     alone = found[inner, _ALONE]
-    axis.axvline(_mean(alone[best_rate(alone)]), color=style.GRAY, ls="--")
+    axis.axvline(
+      _mean(alone[best_rate(alone)]),
+      color=style.GRAY,
+      ls="--",
+      label="alone at its best",
+    )
     for j, rate in enumerate(RATES[inner]):
       for i, name in enumerate(names):
         of = np.nan_to_num([one.accuracy for one in found[inner, name][rate]])
@@ -292,11 +300,11 @@ def _draw(found, inner_optimizers):
     axis.set(
       title=f"around {inner}",
       xlabel="held-out accuracy, %",
-      xlim=(best - _SPREAD, best + 0.1 * _SPREAD),
+      xlim=(max(least - 1, best - _SPREAD), best + 0.1 * _SPREAD),
     )
     axis.set_yticks(range(len(names)), names)
   axes[0, 0].invert_yaxis()
-  style.add_legend(figure)
+  style.add_legend(figure, columns=4)
   return figure
 
 
