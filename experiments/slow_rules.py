@@ -300,7 +300,7 @@ def _draw(found, inner_optimizers):
     axis.set(
       title=f"around {inner}",
       xlabel="held-out accuracy, %",
-      xlim=(max(least - 1, best - _SPREAD), best + 0.1 * _SPREAD),
+      xlim=(max(least - 3, best - _SPREAD), best + 0.1 * _SPREAD),
     )
     axis.set_yticks(range(len(names)), names)
   axes[0, 0].invert_yaxis()
