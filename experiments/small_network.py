@@ -12,6 +12,7 @@ as many images and augmentation do in the paper's networks.
 
 import functools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
@@ -37,7 +38,7 @@ DESCRIPTION = (
 
 
 class Data(NamedTuple):
-  """The digits: float32 images (n, 8, 8, 1) in [0, 1] and int32 labels (n,)."""
+  """Images, float32 of (n, height, width, channels), and int32 labels (n,)."""
 
   train_images: np.ndarray
   train_labels: np.ndarray
@@ -45,8 +46,22 @@ class Data(NamedTuple):
   held_out_labels: np.ndarray
 
 
+class Task(NamedTuple):
+  """What a `Training` trains, and on what.
+
+  Attributes:
+    data: The images to train on, and those that are held out.
+    make_model: Returns a new network of those images; its outputs are logits.
+    batch_size: The images of an update.
+  """
+
+  data: Data
+  make_model: Callable[[], keras.Model]
+  batch_size: int
+
+
 class Evaluation(NamedTuple):
-  """What the held-out digits say of some weights.
+  """What the held-out images say of some weights.
 
   Attributes:
     loss: Mean cross entropy in nats. NaN where the weights are not finite.
@@ -139,7 +154,7 @@ def make_optimizer(
 
 @functools.cache
 def load_data() -> Data:
-  """Returns the digits; the split is the same for every seed."""
+  """Returns the digits in [0, 1]; the split is the same for every seed."""
   digits = datasets.load_digits()
   images = (digits.images[..., np.newaxis] / 16).astype("float32")
   labels = digits.target.astype("int32")
@@ -150,6 +165,11 @@ def load_data() -> Data:
     stratify=labels,
   )
   return Data(images[train], labels[train], images[held_out], labels[held_out])
+
+
+def digits() -> Task:
+  """Returns the digits and their network."""
+  return Task(load_data(), make_model, BATCH_SIZE)
 
 
 def make_model() -> keras.Model:
@@ -179,22 +199,29 @@ class Training:
 
   Args:
     optimizer: A Keras optimizer, not built.
-    seed: Of the initial weights, of dropout and of the order of the digits.
+    seed: Of the initial weights, of dropout and of the order of the images.
+    task: What is trained. The digits if None.
 
   Attributes:
     model: The network.
     optimizer: The optimizer, built.
   """
 
-  def __init__(self, optimizer: keras.optimizers.Optimizer, seed: int):
+  def __init__(
+    self,
+    optimizer: keras.optimizers.Optimizer,
+    seed: int,
+    task: Task | None = None,
+  ):
     keras.utils.set_random_seed(seed)
-    self.model = make_model()
+    self._task = task or digits()
+    self.model = self._task.make_model()
     self.optimizer = optimizer
     optimizer.build(self.model.trainable_variables)
     self._fresh = [variable.numpy() for variable in optimizer.variables]
-    self._batches = _endless_batches(seed)
-    self._step = _make_step(self.model, optimizer)
-    self._measure = _make_measure(self.model)
+    self._batches = _endless_batches(seed, self._task)
+    self._step = _make_step(self.model, optimizer, self._task.data)
+    self._measure = _make_measure(self.model, self._task.data)
 
   def restart(self, seed: int, learning_rate: float) -> None:
     """Begins anew, as with a new optimizer of that learning rate.
@@ -204,14 +231,15 @@ class Training:
     """
     keras.utils.set_random_seed(seed)
     # With the state of dropout, which is no weight.
-    for variable, fresh in zip(self.model.variables, make_model().variables):
+    fresh_model = self._task.make_model()
+    for variable, fresh in zip(self.model.variables, fresh_model.variables):
       variable.assign(fresh)
     for variable, value in zip(self.optimizer.variables, self._fresh):
       variable.assign(value)
     self.optimizer.learning_rate = learning_rate
     if isinstance(self.optimizer, lookahead_tf.Lookahead):
       self.optimizer.start_period()
-    self._batches = _endless_batches(seed)
+    self._batches = _endless_batches(seed, self._task)
 
   def step(self) -> float:
     """Makes one update; returns the loss of its batch before the update."""
@@ -257,7 +285,7 @@ class Training:
     return self.weights()
 
   def evaluate(self, weights: np.ndarray | None = None) -> Evaluation:
-    """Returns loss and accuracy of the held-out digits, without dropout.
+    """Returns loss and accuracy of the held-out images, without dropout.
 
     Args:
       weights: A vector like that of `weights`. The model's own if None.
@@ -282,21 +310,20 @@ def _check(loss):
     )
 
 
-def _endless_batches(seed):
-  """Yields the numbers of the digits of each batch, epoch after epoch."""
+def _endless_batches(seed, task):
+  """Yields the numbers of the images of each batch, epoch after epoch."""
   random = np.random.default_rng(seed)
+  size = len(task.data.train_labels)
   while True:
-    order = random.permutation(TRAINED_ON).astype("int32")
-    yield from np.array_split(order, STEPS_PER_EPOCH)
+    order = random.permutation(size).astype("int32")
+    yield from np.array_split(order, size // task.batch_size)
 
 
 def _losses(labels, logits):
   return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
 
 
-def _make_step(model, optimizer):
-  data = load_data()
-
+def _make_step(model, optimizer, data):
   @tf.function
   def step(batch):
     images = tf.gather(data.train_images, batch)
@@ -310,9 +337,8 @@ def _make_step(model, optimizer):
   return tracing.concrete(step)
 
 
-def _make_measure(model):
+def _make_measure(model, data):
   """Returns a function of a vector of weights: loss and accuracy with them."""
-  data = load_data()
   shapes = [variable.shape for variable in model.trainable_variables]
   sizes = [math.prod(shape) for shape in shapes]
 
