@@ -135,7 +135,7 @@ class ProgramsTest(tf.test.TestCase):
       ["graph, inner optimizer", "graph, inner optimizer, bfloat16"],
     )
     row = next(x for x in output.splitlines() if "optimizer, bfloat16 " in x)
-    self.assertIn("| graph, inner optimizer  ", row)
+    self.assertIn("| graph, inner optimizer |", row)
     self.assertIn("CPU time, k = 1", output)
 
   def test_training_loop(self):
