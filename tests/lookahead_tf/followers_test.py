@@ -46,7 +46,7 @@ class FollowersTest(TestCase):
 
   @parameterized.product(
     build=[True, False],
-    options=[{}, {"jit_compile": True}, {"run_eagerly": True}],
+    options=[{}, {"jit_compile": True}],
     pull_back=[1.0, 0.4],
   )
   def test_statistics_are_interpolated(self, build, options, pull_back):

@@ -239,14 +239,13 @@ class RunTest(tf.test.TestCase):
     return values, lines
 
   def test_resumes_to_the_bit_and_keeps_its_filters(self):
-    whole, lines = self._train("whole")
-    # The rate and the slow step size of a shorter run are others.
+    # The rate and the slow step size of a shorter run would be others.
     fields = {"learning_rate.schedule": "constant", "learning_rate.warmup": 0.0}
     fields |= {"lookahead.final_slow_step_size": None}
-    constant, _ = self._train("constant", **fields)
+    whole, lines = self._train("whole", **fields)
     self._train("resumed", num_epochs=1.0, **fields)
     resumed, _ = self._train("resumed", **fields)
-    for name, value in constant.items():
+    for name, value in whole.items():
       self.assertEqual(value.tobytes(), resumed[name].tobytes(), name)
     self.assertEqual(lines[-1]["step"], 10)
     self.assertTrue(np.isfinite(lines[-1]["eval/loss"]))
