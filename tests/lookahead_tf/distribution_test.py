@@ -163,7 +163,11 @@ class DistributionTest(parameterized.TestCase):
     keras.distribution.set_distribution(DISTRIBUTIONS[name]())
     model = _make(OPTIMIZERS["sgd"]())
     for first in range(0, 4 * BATCH, BATCH):
-      model.train_on_batch(X[first:][:BATCH], Y[first:][:BATCH])
+      model.train_on_batch(
+        X[first:][:BATCH],
+        Y[first:][:BATCH],
+        np.ones(BATCH),  # Keras 3.8 needs weights here.
+      )
     fast = _values(model.trainable_variables)
     slow = _values(model.optimizer.slow_weights)
     layouts = [v.value.sharding for v in model.trainable_variables]
