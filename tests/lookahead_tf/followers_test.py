@@ -6,7 +6,7 @@ from absl.testing import parameterized
 
 import lookahead_tf
 from lookahead_tf import Lookahead
-from tests import replicas
+from tests import replicas, xla
 from tests.lookahead_tf import small_model
 from tests.lookahead_tf.small_model import state, values
 from tests.lookahead_tf.test_case import TestCase
@@ -51,6 +51,8 @@ class FollowersTest(TestCase):
   )
   def test_statistics_are_interpolated(self, build, options, pull_back):
     """The fast ones are those of a model that starts each period anew."""
+    if options and BACKEND == "tensorflow":
+      xla.require(self)
     model = _model(build, pull_back=pull_back)
     model.compile(model.optimizer, loss="mse", **options)
     small_model.train(model, 0, 1)
