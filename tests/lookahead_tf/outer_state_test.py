@@ -226,7 +226,7 @@ class EvaluationTest(TestCase):
 
 
 class WhereTest(TestCase):
-  @parameterized.parameters(*KINDS)
+  @parameterized.parameters("momentum", "outer_adamw")
   def test_mirrored_strategy_is_one_device(self, kind):
     strategy = replicas.mirrored()
     with strategy.scope():
