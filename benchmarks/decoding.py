@@ -101,7 +101,11 @@ def _measure(report):
 
 def main() -> None:
   """Measures, writes and prints."""
-  report = Report("decoding", ["lookahead-tf", "tensorflow", "keras"])
+  report = Report(
+    "decoding",
+    "Beam search beside Hugging Face's",
+    ["lookahead-tf", "tensorflow", "keras"],
+  )
   record = _measure(report)
   seconds = record["seconds_per_sentence"]
   table = make_table(

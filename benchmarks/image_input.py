@@ -145,7 +145,11 @@ def _describe_cores(seconds):
 
 def main() -> None:
   """Measures, writes and prints."""
-  report = Report("image_input", ["lookahead-tf", "tensorflow"])
+  report = Report(
+    "image_input",
+    "The input of ImageNet beside torchvision's",
+    ["lookahead-tf", "tensorflow"],
+  )
   with contextlib.ExitStack() as stack:
     folder = _IMAGES.value
     if folder is None:

@@ -191,7 +191,12 @@ def _write(report, records, memory):
 
 def main() -> None:
   """Measures, writes and prints."""
-  report = Report("optimizer", ["lookahead-tf", "tensorflow", "keras"])
+  report = Report(
+    "optimizer",
+    "The step of an optimizer alone"
+    + (", with slow momentum" if _SLOW_MOMENTUM.value else ""),
+    ["lookahead-tf", "tensorflow", "keras"],
+  )
   peers_python = client.find_interpreter()
   records, memory = {}, []
   with _process_for_each() as pool:

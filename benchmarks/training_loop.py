@@ -26,7 +26,11 @@ _STEPS = flags.DEFINE_integer("steps", 100, "Steps in a round.", lower_bound=1)
 
 def main() -> None:
   """Measures, writes and prints."""
-  report = Report("training_loop", ["lookahead-tf", "tensorflow", "keras"])
+  report = Report(
+    "training_loop",
+    "What the training loop costs",
+    ["lookahead-tf", "tensorflow", "keras"],
+  )
   rounds = program.ROUNDS.value
   with tempfile.TemporaryDirectory() as workdir:
     ways = image_trainer.training_ways(

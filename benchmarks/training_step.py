@@ -477,7 +477,11 @@ def _write(report, records):
 
 def main() -> None:
   """Measures, writes and prints."""
-  report = Report("training_step", ["lookahead-tf", "tensorflow", "keras"])
+  report = Report(
+    "training_step",
+    "A training step with Lookahead and without",
+    ["lookahead-tf", "tensorflow", "keras"],
+  )
   peers_python = client.find_interpreter()
   records = []
   for name in _MODELS.value:

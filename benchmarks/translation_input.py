@@ -116,6 +116,7 @@ def main() -> None:
   """Measures, writes and prints."""
   report = Report(
     "translation_input",
+    "Packed rows of translation data",
     ["tensorflow", "tensorflow-text", "sentencepiece", "numpy"],
   )
   config = _CONFIG.value

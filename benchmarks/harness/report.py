@@ -53,6 +53,7 @@ class Report:
 
   Args:
     program: Module that was started, without "benchmarks.".
+    title: What was measured, as the heading of NAME.md. The date is added.
     packages: Distributions whose versions matter.
 
   Attributes:
@@ -60,7 +61,7 @@ class Report:
       libraries may be added.
   """
 
-  def __init__(self, program: str, packages: Sequence[str]):
+  def __init__(self, program: str, title: str, packages: Sequence[str]):
     self._start = pathlib.Path(_RESULTS.value) / (_NAME.value or program)
     try:
       self._start.parent.mkdir(parents=True, exist_ok=True)
@@ -80,6 +81,7 @@ class Report:
         f"{platform.system()} {platform.release()}"
       ),
     }
+    self._heading = f"# {title}, {self._run['date']}"
     self._text = ""
 
   def path(self, ending: str) -> str:
@@ -90,13 +92,14 @@ class Report:
     """Writes what was measured so far.
 
     Args:
-      text: Markdown for NAME.md. The date, the machine, the versions and the
-        command are added.
+      text: Markdown for NAME.md. The heading, the date, the machine, the
+        versions and the command are added.
       figures: Fields for NAME.json, JSON-like, which has these four as well.
     """
     versions = ", ".join(f"{name} {v}" for name, v in self.versions.items())
     self._text = (
-      f"{text}\n{self._run['date']}, {self._run['machine']}; {versions}:\n\n"
+      f"{self._heading}\n\n{text}\n"
+      f"{self._run['date']}, {self._run['machine']}; {versions}:\n\n"
       f"```\n{self._run['command']}\n```\n"
     )
     fields = {**self._run, "versions": self.versions, **figures}

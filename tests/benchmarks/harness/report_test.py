@@ -31,7 +31,7 @@ class ReportTest(tf.test.TestCase):
       flagsaver.flagsaver(results=self.directory, name="try"),
       mock.patch.object(report.sys, "argv", ["program", "--rounds=3"]),
     ):
-      written = report.Report("test", ["keras"])
+      written = report.Report("test", "A test", ["keras"])
       written.versions["torch"] = "2"
       written.write("A table.\n", {"time": [1.0]})
       with mock.patch("builtins.print") as prints:
@@ -43,7 +43,7 @@ class ReportTest(tf.test.TestCase):
     self.assertContainsSubset(["python", "keras", "torch"], figures["versions"])
     with open(os.path.join(self.directory, "try.md")) as file:
       text = file.read()
-    self.assertStartsWith(text, "A table.\n")
+    self.assertStartsWith(text, f"# A test, {figures['date']}\n\nA table.\n")
     for part in ("command", "date", "machine"):
       self.assertIn(figures[part], text)
     self.assertIn("torch 2", text)
@@ -58,7 +58,7 @@ class ReportTest(tf.test.TestCase):
       flagsaver.flagsaver(results=path),
       self.assertRaisesRegex(SystemExit, f"--results={path}"),
     ):
-      report.Report("test", [])
+      report.Report("test", "A test", [])
 
   def test_the_name_is_no_path(self):
     with self.assertRaisesRegex(flags.IllegalFlagValueError, "name.*folder"):
