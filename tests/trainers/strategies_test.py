@@ -7,6 +7,7 @@ import time
 import keras
 import tensorflow as tf
 
+from tests import processes
 from tests.trainers import trainer_process
 from trainers import errors, metrics
 
@@ -27,7 +28,7 @@ def _start(workdir, *arguments, **environment):
 def _start_two(workdir, *arguments):
   return [
     _start(workdir, *arguments, TF_CONFIG=text)
-    for text in trainer_process.tf_configs(2)
+    for text in processes.tf_configs(2)
   ]
 
 
