@@ -27,12 +27,14 @@ class Together:
   Attributes:
     is_local: Whether replicas make the steps of a period by themselves.
     can_fuse: Whether XLA may make a slow step a part of the update before it.
+    meeting_bytes: What a replica gives to a meeting.
     drift: Variable, a float32 scalar: how far replicas were from their mean
       when they last met. None where they are never apart.
   """
 
   is_local = False
   can_fuse = True
+  meeting_bytes = 0
   drift: Any = None
 
   def build(self, lookahead: Any, statistics: list[Any]) -> None:
@@ -52,6 +54,7 @@ class Together:
 
   def meet(self, due: Any, is_trained: Any) -> None:
     """Gives all replicas the mean of their weights at the end of a period."""
+    del due, is_trained  # AutoGraph cannot convert a docstring alone.
 
   def copies(self) -> list[list[Any]]:
     """Returns what `Lookahead.replica_variables` does."""
@@ -119,6 +122,10 @@ class Local(Together):
         slot for kind in inner_state.find_slots(inner) for _, slot in kind
       ]
     self._own = [*self._weights, *inner.variables]
+    if self._replicas > 1:
+      self.meeting_bytes = backend.replicas.count_bytes(
+        self._weights + self._statistics + self._slots
+      )
     self._without_slow = [
       variable
       for variable, slow in zip(self._weights, lookahead.slow_weights)

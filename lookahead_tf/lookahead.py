@@ -503,6 +503,15 @@ class Lookahead(BetweenSteps):
     return self._replicas.copies()
 
   @property
+  def meeting_bytes(self) -> int:
+    """The bytes that a replica gives to a meeting of local steps, or 0.
+
+    A reduction in a ring of n replicas sends 2 (n - 1) / n times as many from
+    each.
+    """
+    return self._replicas.meeting_bytes
+
+  @property
   def replica_drift(self) -> float:
     """How far replicas were apart when they last met, 0 before.
 

@@ -3,6 +3,7 @@
 TensorFlow's part of `lookahead_tf.local_steps`.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,13 @@ def scaled(gradient: Any, factor: float) -> Any:
       gradient.values * factor, gradient.indices, gradient.dense_shape
     )
   return gradient * factor
+
+
+def count_bytes(variables: list[Any]) -> int:
+  """Returns the bytes of what `average_if` averages."""
+  return sum(
+    math.prod(v.shape) * max(tf.as_dtype(v.dtype).size, 4) for v in variables
+  )
 
 
 def average_if(
@@ -123,8 +131,11 @@ def average_now(variables: list[Any]) -> None:
 
 
 def _wide(variable):
-  """Returns the value of a variable in at least float32."""
-  value = tf.convert_to_tensor(variable)
+  """Returns the value of a variable in at least float32.
+
+  It is a copy on this replica's device, where reductions look for it.
+  """
+  value = tf.identity(variable)
   return tf.cast(value, tf.float32) if value.dtype.size < 4 else value
 
 
