@@ -77,4 +77,5 @@ def _config(inner, lookahead, hosts):
       )
   elif lookahead == "local":
     config.lookahead.local_steps = True
+    config.model.synchronized_batch_norm = False
   return config
