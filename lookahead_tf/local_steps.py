@@ -44,8 +44,9 @@ class Together:
     """Returns what the inner optimizer takes for its gradients."""
     return gradients
 
-  def begin(self, is_to_start: Any) -> Any:
+  def begin(self, is_to_start: Any, is_trained: Any) -> Any:
     """Lets a period begin with the same weights on all replicas."""
+    del is_trained
     return is_to_start
 
   def resumed(self, pairs: Pairs) -> Iterator[tuple[Any, Any]]:
@@ -143,11 +144,12 @@ class Local(Together):
       return gradients
     return [backend.replicas.scaled(g, self._replicas) for g in gradients]
 
-  def begin(self, is_to_start: Any) -> Any:
+  def begin(self, is_to_start: Any, is_trained: Any) -> Any:
     """Gives all replicas what the first one has where a period starts.
 
     Args:
       is_to_start: Boolean scalar: whether the period is to start by itself.
+      is_trained: As for `meet`.
 
     Returns:
       Boolean scalar: whether a period is to start, maybe by `resumed`.
@@ -157,7 +159,7 @@ class Local(Together):
     )
     is_to_start = ops.logical_or(is_to_start, self._is_of_others)
     backend.replicas.copy_first_if(
-      is_to_start, self._weights + self._statistics
+      is_to_start, *self._moving(is_trained, self._statistics)
     )
     return is_to_start
 
@@ -181,11 +183,17 @@ class Local(Together):
       is_trained: Takes the index of a variable and returns whether it had a
         gradient: True, False or a boolean scalar.
     """
+    backend.replicas.average_if(
+      due, *self._moving(is_trained, self._statistics + self._slots), self.drift
+    )
+
+  def _moving(self, is_trained, others):
+    """Returns variables, and whether the steps of a replica move each."""
     trained = [is_trained(index) for index in range(len(self._weights))]
-    moved = [(v, t) for v, t in zip(self._weights, trained) if t is not False]
-    moved += [(other, True) for other in self._statistics + self._slots]
-    variables, conditions = zip(*moved)
-    backend.replicas.average_if(due, variables, conditions, self.drift)
+    moving = [(v, t) for v, t in zip(self._weights, trained) if t is not False]
+    moving += [(other, True) for other in others]
+    variables, conditions = map(list, zip(*moving))
+    return variables, conditions
 
   def copies(self) -> list[list[Any]]:
     """Returns what `Lookahead.replica_variables` does."""

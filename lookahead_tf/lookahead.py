@@ -329,8 +329,13 @@ class Lookahead(Hyperparameters):
       backend.refuse_to_run(_NO_VALUES.format(name=self.name))
       return
 
+    last_update = list(zip(grads, variables))
+    self._mark_trained(last_update)
+
     # phi = theta, where the update below is the first of a period.
-    is_to_start = self._replicas.begin(self._period.is_to_start())
+    is_to_start = self._replicas.begin(
+      self._period.is_to_start(), self._pairs.is_trained
+    )
     self._assign_if(is_to_start, self._start)
 
     # theta = theta + A(L, theta, d), unless gradients are accumulated.
@@ -340,8 +345,6 @@ class Lookahead(Hyperparameters):
 
     # phi = phi + alpha (theta - phi); theta = phi, after the last of k updates.
     due = self._period.count(updates)
-    last_update = list(zip(grads, variables))
-    self._mark_trained(last_update)
     self._replicas.meet(due, self._pairs.is_trained)
     alpha = self._step_size.at(self, last_update, due)
     self._assign_if(due, lambda: self._slow_step(alpha), is_frequent=True)

@@ -55,7 +55,7 @@ def count_bytes(variables: list[Any]) -> int:
 
 
 def average_if(
-  condition: Any, variables: list[Any], is_trained: list[Any], drift: Any
+  condition: Any, variables: list[Any], is_moving: list[Any], drift: Any
 ) -> None:
   """Gives all replicas the mean of their variables if `condition` holds.
 
@@ -64,7 +64,7 @@ def average_if(
   Args:
     condition: Scalar boolean tensor, the same on all replicas.
     variables: What to average, floating-point variables.
-    is_trained: List parallel to `variables`: True, or a scalar boolean tensor
+    is_moving: List parallel to `variables`: True, or a scalar boolean tensor
       that says whether to average this one.
     drift: Scalar variable. It gets the distance of a replica from the mean:
       the root of its mean square over the replicas.
@@ -78,9 +78,9 @@ def average_if(
 
   def take(means):
     squared = tf.zeros([])
-    for variable, mean, is_moved in zip(variables, means, is_trained):
+    for variable, mean, is_its in zip(variables, means, is_moving):
       mine = _wide(variable)
-      mean = tf.where(is_moved, mean, mine)
+      mean = tf.where(is_its, mean, mine)
       squared += tf.cast(tf.reduce_sum(tf.square(mine - mean)), tf.float32)
       variable.assign(tf.cast(mean, variable.dtype))
     return [squared]
@@ -88,7 +88,9 @@ def average_if(
   _together_if(condition, meet)
 
 
-def copy_first_if(condition: Any, variables: list[Any]) -> None:
+def copy_first_if(
+  condition: Any, variables: list[Any], is_moving: list[Any]
+) -> None:
   """Gives all replicas the variables of the first one if `condition` holds.
 
   Call it in the replica context, outside of loops and conditionals.
@@ -96,6 +98,7 @@ def copy_first_if(condition: Any, variables: list[Any]) -> None:
   Args:
     condition: Scalar boolean tensor, the same on all replicas.
     variables: What to copy, floating-point variables.
+    is_moving: As for `average_if`.
   """
 
   def meet(call, reduce):
@@ -108,8 +111,8 @@ def copy_first_if(condition: Any, variables: list[Any]) -> None:
     return [tf.where(is_first, v, tf.zeros_like(v)) for v in values]
 
   def take(values):
-    for variable, value in zip(variables, values):
-      variable.assign(value)
+    for variable, value, is_its in zip(variables, values, is_moving):
+      variable.assign(tf.where(is_its, value, variable))
 
   _together_if(condition, meet)
 

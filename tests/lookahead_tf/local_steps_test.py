@@ -95,6 +95,18 @@ class Replicas:
     return [v.value.values[replica].numpy() for v in self.model.weights]
 
 
+@keras.saving.register_keras_serializable("local_steps_test")
+class _WeightsComeLast(keras.Model):
+  """Keras reads the attributes of a model in the order of the alphabet."""
+
+  def __init__(self, name="weights_come_last", **arguments):
+    super().__init__(name=name, **arguments)
+    self.units = keras.layers.Dense(small_model.OUTPUTS)
+
+  def call(self, x):
+    return self.units(x)
+
+
 class AlgorithmTest(TestCase):
   @parameterized.product(
     inner=["sgd", "adam"], rule=["lookahead", "diloco", "outer_optimizer"]
@@ -304,6 +316,28 @@ class StateTest(TestCase):
       self.assertAllEqual(first, second)
       self.assertNotAllClose(first, np.round(first))
 
+  def test_what_something_else_moves_is_left_to_each_replica(self):
+    strategy = replicas.mirrored()
+    with strategy.scope():
+      weight, counter = (keras.Variable(np.zeros(2)) for _ in range(2))
+      optimizer = _local(keras.optimizers.SGD(0.5), 1)
+      optimizer.build([weight, counter])
+
+    @tf.function
+    def step():
+      def one_replica():
+        context = tf.distribute.get_replica_context()
+        number = tf.cast(context.replica_id_in_sync_group, tf.float32)
+        counter.assign(tf.fill([2], number))
+        optimizer.apply([tf.fill([2], number)], [weight])
+
+      strategy.run(one_replica)
+
+    step()
+    self.assertSame(counter.value.values, [np.zeros(2), np.ones(2)])
+    # Steps of 0 and of .5 * 2 * 1, their mean, and half of that.
+    self.assertSame(weight.value.values, [np.full(2, -0.25)] * 2)
+
   def test_bfloat16_and_sparse_gradients(self):
     with replicas.mirrored().scope():
       table = keras.Variable(np.ones((4, 2)), dtype="bfloat16", name="table")
@@ -389,6 +423,38 @@ class BetweenStepsTest(TestCase):
     for replica in range(REPLICAS):
       self.assertSame(again.weights(replica), ours.weights(replica))
     self.assertSame(again.optimizer.variables, ours.optimizer.variables)
+
+  def test_a_checkpoint_on_another_number_of_replicas(self):
+    ours = Replicas(lambda: _local(_sgd()))
+    ours.train(0, K + 1)
+    checkpoint = tf.train.Checkpoint(model=ours.model, optimizer=ours.optimizer)
+    path = checkpoint.write(self.new_path("ckpt"))
+    slow = values(ours.optimizer.slow_weights)
+    one = make(_local(_sgd()), hidden=3)
+    checkpoint = tf.train.Checkpoint(model=one, optimizer=one.optimizer)
+    checkpoint.read(path).assert_consumed()
+    self.assertNotAllClose(one.get_weights()[0], slow[0])
+    zeros = [np.zeros_like(w) for w in slow]
+    for momentum in one.optimizer.inner_optimizer.momentums:
+      momentum.assign(keras.ops.zeros_like(momentum))
+    one.optimizer.apply(small_model.tensors(zeros), one.trainable_variables)
+    self.assertSame(one.weights, slow)
+
+  def test_a_file_of_keras_whose_weights_are_read_last(self):
+    with replicas.mirrored().scope():
+      model = _WeightsComeLast()
+      model(np.zeros((1, 4)))
+      model.compile(_local(keras.optimizers.SGD(0.2)), "mse")
+    small_model.train(model, 0, 1)
+    path = self.new_path("model.keras")
+    model.save(path)
+    with self.assertWarnsRegex(UserWarning, "2 replicas.*slow weights"):
+      loaded = keras.models.load_model(path)
+    zeros = [np.zeros_like(w) for w in loaded.get_weights()]
+    loaded.optimizer.apply(
+      small_model.tensors(zeros), loaded.trainable_variables
+    )
+    self.assertSame(loaded.weights, model.optimizer.slow_weights)
 
   @parameterized.parameters("one", "two")
   def test_a_file_of_keras_from_the_middle_of_a_period(self, number):

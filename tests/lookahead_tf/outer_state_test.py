@@ -278,7 +278,9 @@ class WhereTest(TestCase):
 
 class SchedulesTest(TestCase):
   def test_a_momentum_stays_below_1(self):
-    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.5, 2.0])
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay(
+      [1], [0.5, 2.0]
+    )
     optimizer = lookahead_tf.snoo(_sgd(), 1, 0.5, schedule)
     self.assertEqual(optimizer.slow_momentum, 0.5)
     optimizer.periods_done.assign(5)
