@@ -456,6 +456,7 @@ class BetweenStepsTest(TestCase):
     loaded.optimizer.learning_rate = 0.0
     small_model.train(loaded, 0, 1)
     self.assertSame(loaded.weights, model.optimizer.slow_weights)
+    self.assertEqual(loaded.optimizer.updates_in_period, 1)
 
   @parameterized.parameters("one", "two")
   def test_a_file_of_keras_from_the_middle_of_a_period(self, number):
