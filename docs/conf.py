@@ -104,8 +104,19 @@ def _mark_code_blocks(app, what, name, object_, options, lines):
   lines[:] = result
 
 
+def _give_captions_a_level(app, page, template, context, doctree):
+  """Names the level of the sidebar's headings, which screen readers ask for."""
+  del app, page, template, doctree
+  tree = context.get("furo_navigation_tree", "")
+  context["furo_navigation_tree"] = tree.replace(
+    'role="heading"', 'role="heading" aria-level="2"'
+  )
+
+
 def setup(app):
   """Registers what this file adds to Sphinx."""
   # Before napoleon, whose priority is 500.
   app.connect("autodoc-process-docstring", _mark_code_blocks, priority=400)
   app.connect("doctree-read", _leave_folders_without_links)
+  # After furo, whose priority is 500 and which makes the sidebar.
+  app.connect("html-page-context", _give_captions_a_level, priority=600)
