@@ -173,10 +173,13 @@ def _memory_table(records):
 def _draw(records, path):
   panels = {}
   for case, record in records.items():
-    panels.setdefault(f"{case.model}, {case.inner}", []).append(
+    names = (optimizer_cases.NAMES[key] for key in (case.model, case.inner))
+    panels.setdefault(", ".join(names), []).append(
       chart.Group(f"k = {case.sync_period}", _ratios(record), case.bounds())
     )
-  chart.draw_ratios(panels, path, "step with Lookahead / without", 1.3)
+  chart.draw_ratios(
+    panels, path, "time of a step with Lookahead / without", 1.3
+  )
 
 
 def _write(report, records, memory):

@@ -27,6 +27,14 @@ from lookahead_tf import Lookahead
 
 Shape = tuple[int, ...]
 
+# What charts call the keys of SHAPES and of INNERS.
+NAMES = {
+  "resnet50": "ResNet-50",
+  "transformer_base": "Transformer-base",
+  "tiny": "tiny",
+  "sgd": "SGD",
+  "adam": "Adam",
+}
 # How a step of ours is executed, and what tables call it.
 MODES = {
   "graph": "lookahead_tf, graph",

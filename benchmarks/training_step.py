@@ -441,7 +441,7 @@ def _draw(records, report):
     chart.draw_ratios(
       panels,
       report.path("_ratios.png"),
-      "training step / without Lookahead",
+      "time of a training step / without Lookahead",
       least_top=1.03,
     )
   chart.draw_speeds(

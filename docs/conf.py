@@ -8,6 +8,7 @@ CONTRIBUTING.md says how a page is added.
 import os
 import pathlib
 import re
+import struct
 import sys
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -18,6 +19,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from docutils import nodes  # noqa: E402
 from sphinx import addnodes  # noqa: E402
 
 from lookahead_tf.version import __version__  # noqa: E402
@@ -85,6 +87,20 @@ def _leave_folders_without_links(app, document):
       node.replace_self(node.children)
 
 
+def _mark_wide_figures(app, document):
+  """Gives wide figures the class by which site.css lets them scroll on phones.
+
+  At the width of a phone their texts would be of 3 points.
+  """
+  for node in document.findall(nodes.image):
+    path = pathlib.Path(app.srcdir, node["uri"])
+    if path.suffix == ".png" and path.exists():
+      with open(path, "rb") as file:
+        (width,) = struct.unpack(">I", file.read(20)[16:])
+      if width > 800:
+        node["classes"].append("wide")
+
+
 def _mark_code_blocks(app, what, name, object_, options, lines):
   """Turns fenced code blocks of a docstring into those of reStructuredText."""
   del app, what, name, object_, options
@@ -104,8 +120,20 @@ def _mark_code_blocks(app, what, name, object_, options, lines):
   lines[:] = result
 
 
+def _give_captions_a_level(app, page, template, context, doctree):
+  """Names the level of the sidebar's headings, which screen readers ask for."""
+  del app, page, template, doctree
+  tree = context.get("furo_navigation_tree", "")
+  context["furo_navigation_tree"] = tree.replace(
+    'role="heading"', 'role="heading" aria-level="2"'
+  )
+
+
 def setup(app):
   """Registers what this file adds to Sphinx."""
   # Before napoleon, whose priority is 500.
   app.connect("autodoc-process-docstring", _mark_code_blocks, priority=400)
   app.connect("doctree-read", _leave_folders_without_links)
+  app.connect("doctree-read", _mark_wide_figures)
+  # After furo, whose priority is 500 and which makes the sidebar.
+  app.connect("html-page-context", _give_captions_a_level, priority=600)

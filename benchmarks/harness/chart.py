@@ -10,22 +10,23 @@ import matplotlib
 from benchmarks.harness.interleaving import Ratio
 from experiments import style
 
-_LINE_STYLES = ("--", ":")
+_WIDTH = 6.0  # Inches: panels are one above the other, as a phone needs them.
+_BOUND_STYLES = ("--", ":")
 
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-  """Bars of ratios side by side.
+  """Ratios with the same marker.
 
   Attributes:
-    label: Text below the bars.
-    bars: Ratios by their names in the legend.
-    lines: Values to compare the ratios with, by their names in the legend.
+    label: Name of the group in the legend, such as "k = 5".
+    ratios: Ratios by the names of their rows.
+    bounds: Values to compare the ratios with, by their names in the legend.
   """
 
   label: str
-  bars: Mapping[str, Ratio]
-  lines: Mapping[str, float]
+  ratios: Mapping[str, Ratio]
+  bounds: Mapping[str, float]
 
 
 def draw_ratios(
@@ -34,102 +35,126 @@ def draw_ratios(
   label: str,
   least_top: float,
 ) -> None:
-  """Draws bars from 1, with whiskers and with lines for bounds.
+  """Draws ratios as markers, with whiskers, beside 1 and beside bounds.
 
-  A bar is a median, its whisker the 95 % interval of the median. Panels are
-  side by side, in rows of two.
+  A marker is a median, its whisker the 95 % interval of the median. A panel has
+  a row for each name of a ratio, with a marker for each group.
 
   Args:
     panels: Groups by the title of their panel.
     path: File to write, a PNG.
-    label: Label of the vertical axis.
-    least_top: The axis ends there or, if a bar of the first two names is
-      higher, above that bar. A bar that does not fit is cut off, with an arrow.
-      All bars below 1 fit, but long whiskers may not.
+    label: Label of the horizontal axis.
+    least_top: The axis ends there or, if a median of the first two names is
+      greater, behind that one. A median beyond the end is written there, with
+      an arrow. All medians below 1 fit, but long whiskers may not, on either
+      side.
   """
   groups = [group for panel in panels.values() for group in panel]
-  names = list(dict.fromkeys(name for group in groups for name in group.bars))
-  lines = list(dict.fromkeys(name for group in groups for name in group.lines))
+  names = list(dict.fromkeys(name for group in groups for name in group.ratios))
+  labels = list(dict.fromkeys(group.label for group in groups))
+  bounds = list(
+    dict.fromkeys(name for group in groups for name in group.bounds)
+  )
   heights = [
     ratio.median
     for group in groups
-    for name, ratio in group.bars.items()
+    for name, ratio in group.ratios.items()
     if name in names[:2]
   ]
   top = 1 + 1.15 * (max([least_top, *heights]) - 1)
-  depth = 1 - min(ratio.median for g in groups for ratio in g.bars.values())
-  bottom = 1 - 1.5 * max(0.25 * (top - 1), depth)
-  columns = min(2, len(panels))
-  rows = -(-len(panels) // columns)
+  ratios = [ratio for group in groups for ratio in group.ratios.values()]
+  depth = 1 - min(ratio.median for ratio in ratios)
+  whiskers = 1.05 - 1.05 * min(ratio.low for ratio in ratios)
+  below = min(top - 1, max(0.1 * (top - 1), whiskers))
+  bottom = 1 - max(below, 1.5 * depth)
+  rows = {
+    title: [name for name in names if any(name in g.ratios for g in panel)]
+    for title, panel in panels.items()
+  }
+  markers = max(2, len(labels))  # The label of a row may have two lines.
+  heights = [1.5 + len(shown) * markers for shown in rows.values()]
   figure, axes = style.plt.subplots(
-    rows,
-    columns,
-    figsize=(max(8, 5.5 * columns), 3.2 * rows + 0.6),
-    sharey=True,
+    len(panels),
+    figsize=(_WIDTH, 0.17 * sum(heights) + 0.5 * len(panels) + 0.9),
+    sharex=True,
     squeeze=False,
+    height_ratios=heights,
   )
-  for axis in axes.flat[len(panels) :]:
-    axis.set_visible(False)
   for axis, (title, panel) in zip(axes.flat, panels.items()):
-    for position, group in enumerate(panel):
-      _draw_group(axis, position, group, names, lines, top)
-    axis.set_title(title, fontsize=10)
-    axis.set_xticks(range(len(panel)), [group.label for group in panel])
-    axis.set_ylim(bottom, top)
-    axis.axhline(1, color="black", linewidth=0.8)
-    axis.spines[["top", "right"]].set_visible(False)
-  for row in axes:
-    row[0].set_ylabel(label)
-  _draw_legend(figure, names, lines)
+    for group in panel:
+      _draw_group(axis, group, rows[title], labels, top)
+    _draw_bounds(axis, panel, labels, bounds)
+    axis.set_title(title)
+    names = [textwrap.fill(name, 20) for name in rows[title]]
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.set_xlim(bottom, top)
+    axis.tick_params(labelbottom=True)
+    axis.grid(visible=False, axis="y")
+    axis.axvline(1, color="black", linewidth=0.8)
+  axes[-1, 0].set_xlabel(label)
+  _draw_legend(figure, labels, bounds)
   style.save(figure, path)
 
 
-def _draw_group(axis, position, group, names, lines, top):
-  width = 0.8 / len(names)
-  for i, name in enumerate(names):
-    if name not in group.bars:
+def _marker(i):
+  """Returns how the markers of group i are drawn."""
+  return {
+    "color": style.PALETTE[i % len(style.PALETTE)],
+    "marker": style.MARKERS[i % len(style.MARKERS)],
+  }
+
+
+def _draw_group(axis, group, rows, labels, top):
+  i = labels.index(group.label)
+  marker = _marker(i)
+  offset = 0.7 * ((i + 0.5) / len(labels) - 0.5)
+  for name, ratio in group.ratios.items():
+    y = rows.index(name) + offset
+    color = marker["color"]
+    axis.plot([ratio.low, ratio.high], [y, y], color=color, linewidth=1.2)
+    if ratio.median <= top:
+      axis.plot(ratio.median, y, markersize=6, **marker)
       continue
-    ratio = group.bars[name]
-    x = position - 0.4 + (i + 0.5) * width
-    axis.bar(x, ratio.median - 1, 0.9 * width, bottom=1, color=f"C{i}")
-    axis.plot([x, x], [ratio.low, ratio.high], color="0.3", linewidth=1)
-    end = max(1, ratio.high)
-    fits = end < 1 + 0.85 * (top - 1)
-    axis.annotate(
-      f"{ratio.median:.3f}" + " ↑" * (ratio.median > top),
-      (x, end if fits else top),
-      xytext=(0, 2 if fits else -2),
-      textcoords="offset points",
-      ha="center",
-      va="bottom" if fits else "top",
-      rotation=90 if len(names) > 3 else 0,
-      fontsize=8,
-      bbox={"color": "white", "alpha": 0.7, "pad": 0.5},
+    axis.text(
+      top,
+      y,
+      f"{ratio.median:.2f} →",
+      ha="right",
+      va="center",
+      fontsize=10,
+      color=color,
+      bbox={"color": "white", "pad": 0.5},
     )
-  for line, name in zip(_LINE_STYLES, lines):
-    if name in group.lines:
-      value = group.lines[name]
-      axis.hlines(
-        value, position - 0.45, position + 0.45, color="black", ls=line, lw=1
-      )
 
 
-def _draw_legend(figure, names, lines):
+def _draw_bounds(axis, panel, labels, bounds):
+  """Draws each bound once: gray where all groups of the panel have it."""
+  for dashes, name in zip(_BOUND_STYLES, bounds):
+    values = [group.bounds[name] for group in panel if name in group.bounds]
+    for group in panel:
+      if name in group.bounds:
+        color = _marker(labels.index(group.label))["color"]
+        axis.axvline(
+          group.bounds[name],
+          color=color if len(set(values)) > 1 else style.GRAY,
+          ls=dashes,
+          lw=1,
+          zorder=0,
+        )
+
+
+def _draw_legend(figure, labels, bounds):
+  line = matplotlib.lines.Line2D
   handles = [
-    matplotlib.patches.Patch(color=f"C{i}", label=name)
-    for i, name in enumerate(names)
+    line([], [], linestyle="", markersize=6, label=label, **_marker(i))
+    for i, label in enumerate(labels)
   ]
   handles += [
-    matplotlib.lines.Line2D([], [], color="black", ls=line, lw=1, label=name)
-    for line, name in zip(_LINE_STYLES, lines)
+    line([], [], color=style.GRAY, ls=dashes, lw=1, label=name)
+    for dashes, name in zip(_BOUND_STYLES, bounds)
   ]
-  figure.legend(
-    handles=handles,
-    loc="outside lower center",
-    ncols=min(3, len(handles)),
-    fontsize=8,
-    frameon=False,
-  )
+  figure.legend(handles=handles, loc="outside lower center", ncols=2)
 
 
 def draw_speeds(
@@ -139,30 +164,32 @@ def draw_speeds(
 ) -> None:
   """Draws a bar for the median speed of each variant, and a dot for each round.
 
+  Panels are one above the other.
+
   Args:
     panels: By the title of a panel, which says what its speeds count, such as
       "images": for each variant the seconds of one unit, one a round.
     path: File to write, a PNG.
     others: Variants to be drawn in gray, such as those of other libraries.
   """
-  columns = min(3, len(panels))
-  rows = -(-len(panels) // columns)
+  bars = [len(seconds) for seconds in panels.values()]
   figure, axes = style.plt.subplots(
-    rows,
-    columns,
-    figsize=(max(6, 4.6 * columns), 2.8 * rows),
+    len(panels),
+    figsize=(_WIDTH, 0.33 * sum(bars) + 1.1 * len(panels)),
     squeeze=False,
+    height_ratios=[1 + count for count in bars],
   )
-  for axis in axes.flat[len(panels) :]:
-    axis.set_visible(False)
   for axis, (title, seconds) in zip(axes.flat, panels.items()):
-    for name, values in seconds.items():
+    for y, (name, values) in enumerate(seconds.items()):
       speeds = [1 / value for value in values]
       color = style.GRAY if name in others else style.BLUE
-      axis.barh(name, statistics.median(speeds), color=color, alpha=0.6)
-      axis.plot(speeds, [name] * len(speeds), "o", color=color, markersize=3)
+      axis.barh(y, statistics.median(speeds), color=color, alpha=0.6)
+      axis.plot(speeds, [y] * len(speeds), "o", color=color, markersize=3)
     axis.invert_yaxis()
-    axis.set_title(textwrap.fill(title, 45), fontsize=10)
+    axis.set_yticks(
+      range(len(seconds)), [textwrap.fill(name, 24) for name in seconds]
+    )
+    axis.set_title(textwrap.fill(title, 45))
     axis.set_xlabel("per second (dots: rounds)")
-    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(visible=False, axis="y")
   style.save(figure, path)
