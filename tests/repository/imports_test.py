@@ -87,7 +87,11 @@ class ImportsTest(parameterized.TestCase):
       "trainers/flags.py",
       "trainers/overrides.py",
       "trainers/experiment.py",
-      *(f"{task.replace('.', '/')}/experiment.py" for task in _TASKS),
+      *(
+        f"{task.replace('.', '/')}/{name}.py"
+        for task in _TASKS
+        for name in ("checks", "experiment")
+      ),
     }
     users = {
       path.relative_to(_ROOT).as_posix()
