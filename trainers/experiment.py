@@ -92,10 +92,10 @@ def check_ranges(
 
 
 def smaller_batch(most: int, replicas: int) -> int:
-  """Returns a batch size to propose where there are few examples.
+  """Returns a batch size to propose in an error, for a small data set.
 
-  That is a power of two for each replica, which a quarter of the examples has
-  room for; at least one for each replica.
+  Each replica gets a power of two, so that four batches are at most all
+  examples; at least one example for each replica.
 
   Args:
     most: How many examples there are.
@@ -132,9 +132,9 @@ def check_jit_compile(
   replicas = strategy.num_replicas_in_sync
   if config.jit_compile and replicas > 1:
     raise UserError(
-      f"jit_compile=True cannot be had with {replicas} replicas: on a TPU the "
-      "strategy compiles by itself, and XLA on CPU and GPU compiles no step in "
-      "which replicas meet. Leave it out."
+      f"jit_compile=True cannot be used with {replicas} replicas: on TPUs the "
+      "strategy compiles the step by itself, and on CPUs and GPUs XLA compiles "
+      "no step in which replicas communicate. Leave jit_compile out."
     )
 
 

@@ -25,7 +25,7 @@ from trainers.image_classification.splits import Source
 
 _IMAGENET_WIDTH = 64  # The only one of an "imagenet_resnet".
 
-# Fields, what they must be, and how that is told.
+# Fields with a condition on the value of each, and the condition in words.
 _RANGES = (
   SEED,
   ("num_epochs", *POSITIVE),
@@ -67,8 +67,8 @@ _RANGES = (
   ),
 )
 
-# Fields of one kind of pipeline alone: that kind, and their value for the
-# other.
+# Fields of one kind of pipeline alone: that kind, and the value that the field
+# must have for the other kind.
 _FIELDS_OF_A_KIND = {
   "antialias": ("large_images", None),
   "crop_padding": ("small_images", 0),
@@ -108,7 +108,7 @@ def check(
 
 
 def _check_speedrun(model, data):
-  """Raises a UserError for what only the model "speedrun" has, or needs."""
+  """Raises a UserError for fields that do not go with the model "speedrun"."""
   is_speedrun = model.name == "speedrun"
   for field in ("whitening_images", "whitening_bias_epochs"):
     if is_speedrun == (model[field] is None):
@@ -124,7 +124,7 @@ def _check_speedrun(model, data):
 
 
 def _check_pipeline(data):
-  """Raises a UserError for what the data or the pipeline has no use for."""
+  """Raises a UserError for fields that the data or pipeline does not use."""
   if data.validation_fraction and data.name != "image_folder":
     raise UserError(
       f"data.validation_fraction={data.validation_fraction} goes with "
@@ -166,7 +166,7 @@ def _check_pipeline(data):
 
 
 def _is_range(values, least, greatest):
-  """Whether two numbers in order are above `least` and at most `greatest`."""
+  """Whether `values` is two numbers in order, in (least, greatest]."""
   try:
     low, high = values
     return least < low <= high <= greatest

@@ -21,7 +21,7 @@ from trainers.language_modeling.sources import Source
 
 WEIGHTS = ("best", "last")
 
-# Fields, what they must be, and how that is told.
+# Fields with a condition on the value of each, and the condition in words.
 _RANGES = (
   SEED,
   *(

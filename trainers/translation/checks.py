@@ -21,7 +21,7 @@ from trainers.translation import vocabulary
 
 WEIGHTS = ("best", "last", "average")
 
-# Fields, what they must be, and how that is told.
+# Fields with a condition on the value of each, and the condition in words.
 _RANGES = (
   SEED,
   *(
@@ -103,8 +103,13 @@ def check(
 def count_rows(global_batch_tokens: int, row_length: int, replicas: int) -> int:
   """Returns how many rows of `row_length` target tokens a global batch has.
 
+  Args:
+    global_batch_tokens: Target tokens in a step, over all replicas.
+    row_length: Target tokens in a row, with padding.
+    replicas: Number of replicas.
+
   Raises:
-    UserError: if they are not the same whole number for each replica.
+    UserError: if each replica would not have the same whole number of rows.
   """
   rows, rest = divmod(global_batch_tokens, row_length)
   if rest or rows < 1 or rows % replicas:
@@ -128,9 +133,9 @@ def _check_width(model):
 
 
 def _check_checkpoint_average(config):
-  """Raises a UserError if there are not the checkpoints to average.
+  """Raises a UserError if fewer checkpoints are kept than are averaged.
 
-  A program that translates with an average looks for them itself.
+  The program `translate` counts the checkpoints of a finished run by itself.
   """
   if config.final_weights != "average":
     return
