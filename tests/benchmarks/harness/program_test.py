@@ -1,5 +1,6 @@
 import contextlib
 import io
+import pathlib
 import sys
 from unittest import mock
 
@@ -7,8 +8,9 @@ from absl import flags
 from absl.testing import absltest, flagsaver
 
 from benchmarks.harness import program
-from tests.trainers import command_line
 from trainers.errors import UserError
+
+_ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 
 def _main():
@@ -25,7 +27,7 @@ class RunTest(absltest.TestCase):
     if "config" not in flags.FLAGS:
       program.define_config("Experiment.")
     self.enter_context(flagsaver.flagsaver())
-    self.enter_context(contextlib.chdir(command_line.ROOT))
+    self.enter_context(contextlib.chdir(_ROOT))
 
   def _run(self, *arguments):
     """Returns what the program prints, and what it ends with."""
