@@ -10,18 +10,23 @@ same number of steps. Writes decoding.md, decoding.json and decoding.png to
 python -m benchmarks.decoding --peers
 """
 
+import dataclasses
 import time
 
 import keras
+import numpy as np
+import tensorflow as tf
 from absl import flags
 
-from benchmarks import translation_trainer
+from benchmarks import transformer
 from benchmarks.harness import chart, interleaving, program
 from benchmarks.harness.report import Report, make_table
 from benchmarks.peers import client
 from experiments.results import count_cores
+from trainers.translation import beam_search, experiment
+from trainers.translation.model import make_model
 
-_SIZE = translation_trainer.define_size_flags()
+_SIZE = transformer.define_size_flags()
 _SENTENCES = flags.DEFINE_integer(
   "sentences", 32, "Sentences that are searched together.", lower_bound=1
 )
@@ -42,12 +47,59 @@ _HUGGING_FACE = "Hugging Face"
 _GOAL = 1.0
 
 
+def _make_search(size, uses_xla):
+  """Returns a function that translates random sentences by beam search.
+
+  Weights are random. The end of a sentence is never likely, so that every
+  translation has --extra_length tokens more than its source.
+  """
+  config = transformer.make_config(size)
+  strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+  unpacked = experiment.unpack(config, None, strategy)
+  model = make_model(unpacked.architecture, size.subwords)
+  beam = dataclasses.replace(unpacked.decoding, beam_size=_BEAM.value).beam
+  # The end of a sentence gets a logit of 0: others are always likelier.
+  embedding = model.get_layer("embedding").weights[0]
+  embedding.assign(
+    tf.tensor_scatter_nd_update(
+      embedding, [[beam.eos_id]], tf.zeros((1, size.width))
+    )
+  )
+  decode = beam_search.make_decoder(model, beam, _EXTRA.value, uses_xla)
+  shape = (_SENTENCES.value, size.length)
+  random = np.random.default_rng(0)
+  source = tf.constant(random.integers(3, size.subwords, shape, "int32"))
+
+  def search():
+    tokens = decode(source).numpy()
+    if (tokens[:, -1] != beam.eos_id).any():
+      raise AssertionError("A translation ended before its greatest length.")
+
+  return search
+
+
+def _search_peer(size):
+  """Returns arguments that make Hugging Face's "generation" do the same."""
+  config = transformer.make_config(size)
+  return {
+    "sizes": {
+      "vocab_size": size.subwords,
+      "d_model": size.width,
+      "ffn_dim": config.model.d_ff,
+      "attention_heads": size.heads,
+      "layers": size.layers,
+    },
+    "source_shape": (_SENTENCES.value, size.length),
+    "new_tokens": size.length + _EXTRA.value,
+    "beam_size": _BEAM.value,
+    "length_penalty": config.decoding.length_penalty,
+  }
+
+
 def _seconds_per_sentence(uses_xla):
   """Returns a function that searches and returns the seconds of a sentence."""
   keras.utils.set_random_seed(0)
-  search = translation_trainer.make_search(
-    _SIZE(), _SENTENCES.value, _BEAM.value, _EXTRA.value, uses_xla
-  )
+  search = _make_search(_SIZE(), uses_xla)
   search()  # Compiles.
 
   def seconds():
@@ -69,9 +121,7 @@ def _measure(report):
       "generation",
       warmup_steps=1,
       threads=count_cores(),
-      **translation_trainer.search_peer(
-        size, _SENTENCES.value, _BEAM.value, _EXTRA.value
-      ),
+      **_search_peer(size),
     )
     units = {
       "ours, graph": _seconds_per_sentence(False),

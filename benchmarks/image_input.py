@@ -11,6 +11,7 @@ python -m benchmarks.image_input --peers
 """
 
 import contextlib
+import dataclasses
 import functools
 import math
 import os
@@ -19,13 +20,22 @@ import statistics
 import tempfile
 import time
 
+import tensorflow as tf
 from absl import flags
 
-from benchmarks import image_trainer, photo_folder
+from benchmarks import photo_folder
 from benchmarks.harness import chart, interleaving, program
 from benchmarks.harness.report import Report, make_table
 from benchmarks.peers import client
+from configs import imagenet
 from experiments.results import count_cores
+from trainers.image_classification import (
+  experiment,
+  image_folder,
+  pipelines,
+  pixels,
+)
+from trainers.image_classification import step as step_lib
 
 _IMAGES = flags.DEFINE_string(
   "images",
@@ -57,18 +67,77 @@ _INPUTS = (_OURS, _OURS_AS_FLOATS, _TORCHVISION)
 
 
 def _datasets(folder):
-  """Returns what is timed of ours, by name."""
-  split = image_trainer.load_images(folder)
-  counts = _BATCH_SIZE.value, _STEPS.value
-  ours = image_trainer.training_input(split, *counts)
-  _, objective = image_trainer.imagenet_input()
-  floats = image_trainer.normalized(ours, objective)
+  """Returns what is timed of ours, by name.
+
+  All data sets shuffle the files and read each in full. None works ahead beyond
+  its last batch: what nobody waits for would take cores from what is timed
+  next.
+  """
+  root, name = os.path.split(os.path.abspath(folder))
+  split = image_folder.load(root, name, name).train
+  config = imagenet.get_config("resnet50,sgd")
+  batching = experiment.read_batching(config)
+  pipeline = pipelines.LargeImages(
+    split,
+    dataclasses.replace(batching, global_batch_size=_BATCH_SIZE.value),
+    tf.distribute.InputContext(),
+  )
+  ours = pipeline.batches(first_step=0).take(_STEPS.value)
+  floats = _normalized(ours, experiment.read_objective(config))
   return {
     _OURS: ours,
     _OURS_AS_FLOATS: floats.prefetch(1),
-    _CROPS: image_trainer.crops_alone(split, *counts),
-    _WHOLE: image_trainer.whole_images_alone(split, *counts),
+    _CROPS: _crops_alone(split, batching.cut),
+    _WHOLE: _whole_images_alone(split),
   }
+
+
+def _normalized(batches, objective):
+  """Returns batches whose images are floats, normalized on the host."""
+  return batches.map(
+    lambda images, labels: (step_lib.normalize(images, objective), labels),
+    num_parallel_calls=tf.data.AUTOTUNE,
+  )
+
+
+def _crops_alone(split, cut):
+  """Returns batches of one pixel of each random crop, which is decoded."""
+
+  def decode(number, record):
+    seed = tf.stack([tf.constant(0, tf.int64), number])
+    uniform = tf.random.stateless_uniform((pixels.RANDOM_NUMBERS,), seed)
+
+    def choose(size):
+      return pixels.random_window(
+        size, uniform, cut.crop_area, cut.crop_aspect_ratio
+      )
+
+    image = split.load(*record).image
+    window = choose(tf.io.extract_jpeg_shape(image)[:2])
+    return tf.image.decode_and_crop_jpeg(image, window, channels=3)[0, 0]
+
+  return _decoded(split, decode)
+
+
+def _whole_images_alone(split):
+  """Returns batches of one pixel of each image, which is decoded whole."""
+
+  def decode(number, record):
+    image = split.load(*record).image
+    return pixels.decode(image, split.channels)[0, 0]
+
+  return _decoded(split, decode)
+
+
+def _decoded(split, decode):
+  records = split.records(0, 1, tf.constant(0, tf.int64), 1).repeat()
+  return (
+    records.enumerate()
+    .map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+    .batch(_BATCH_SIZE.value)
+    .take(_STEPS.value)
+    .prefetch(tf.data.AUTOTUNE)
+  )
 
 
 def _time(dataset):
@@ -96,7 +165,7 @@ def _measure(folder, report):
       "image_input",
       warmup_steps=_STEPS.value,
       folder=folder,
-      image_size=image_trainer.imagenet_input()[0].cut.image_size,
+      image_size=imagenet.get_config("resnet50,sgd").data.image_size,
       batch_size=_BATCH_SIZE.value,
       threads=count_cores(),
     )

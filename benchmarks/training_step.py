@@ -38,28 +38,21 @@ python -m benchmarks.training_step --models=resnet18 --models=resnet50 \
     --precisions=float32 --precisions=bfloat16 --name=training_step_bfloat16
 """
 
-import dataclasses
 import functools
 import gc
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
 
 import keras
-import tensorflow as tf
 import tqdm
 from absl import flags
 
-from benchmarks import (
-  image_trainer,
-  language_trainer,
-  translation_trainer,
-)
+from benchmarks import training_step_cases
 from benchmarks.harness import chart, interleaving, program
 from benchmarks.harness.report import Report, make_table
 from benchmarks.peers import client
+from benchmarks.training_step_cases import MODELS
 from experiments.results import count_cores
 from trainers import devices
 
@@ -77,114 +70,8 @@ _GOALS_OF_BFLOAT16 = (
   "1.6 for the wide ResNet-18, 1.5 for ResNet-50, 1.3 for the Transformer"
 )
 
-# Makes a step of: a number of examples, whether XLA compiles it, and the period
-# of Lookahead or None. The step takes nothing and returns the loss.
-StepMaker = Callable[[int, bool, int | None], Callable[[], tf.Tensor]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Subject:
-  """A model, and how it is trained.
-
-  Attributes:
-    title: What tables and charts call the model.
-    inner: The inner optimizer.
-    make_step: A StepMaker.
-    batch_sizes: Examples in a batch: one case each, unless --batch_sizes says
-      otherwise.
-    unit: What speeds count.
-    units_per_example: How many of these an example has.
-    peer: Of a number of examples: PyTorch's step, its name in server.py and its
-      arguments; None if there is none.
-  """
-
-  title: str
-  inner: str
-  make_step: StepMaker
-  batch_sizes: Sequence[int]
-  unit: str
-  units_per_example: int
-  peer: Callable[[int], tuple[str, dict[str, Any]]] | None
-
-
-def _classifier(name, title, batch_size):
-  return Subject(
-    title,
-    "sgd",
-    functools.partial(image_trainer.make_step, name),
-    [batch_size],
-    "images",
-    1,
-    lambda examples: ("classifier", {"model": name, "batch_size": examples}),
-  )
-
-
-def _speedrun():
-  return Subject(
-    "CIFAR-10 speed run, 32x32",
-    "sgd",
-    functools.partial(image_trainer.make_step, "speedrun"),
-    [256],
-    "images",
-    1,
-    lambda examples: ("speedrun", {"batch_size": examples}),
-  )
-
-
-def _narrow_resnet():
-  size, channels = _IMAGE_SIZE.value, _CHANNELS.value
-  make_step = functools.partial(
-    image_trainer.make_step, "resnet18", image_size=size, channels=channels
-  )
-  title = f"narrow ResNet-18, {channels} channels, {size}x{size}"
-  return Subject(title, "sgd", make_step, [30, 60, 120], "images", 1, None)
-
-
-def _transformer(size, batch_sizes):
-  return Subject(
-    size.title(),
-    "adam",
-    functools.partial(translation_trainer.make_step, size),
-    batch_sizes,
-    "target tokens",
-    size.length,
-    lambda examples: (
-      "transformer",
-      translation_trainer.training_peer(size, examples),
-    ),
-  )
-
-
-def _awd_lstm():
-  size = _LSTM_SIZE()
-  return Subject(
-    size.title(),
-    "sgd",
-    functools.partial(language_trainer.make_step, size),
-    [80],
-    "words",
-    size.bptt,
-    lambda examples: (
-      "awd_lstm",
-      language_trainer.training_peer(size, examples),
-    ),
-  )
-
-
-_SUBJECTS = {
-  "narrow_resnet": _narrow_resnet,
-  "small_transformer": lambda: _transformer(
-    translation_trainer.Size(120, 2, 2000, 30), [30, 60, 120]
-  ),
-  "resnet18": lambda: _classifier("resnet18", "wide ResNet-18, 32x32", 64),
-  "speedrun": _speedrun,
-  "resnet50": lambda: _classifier("resnet50", "ResNet-50, 224x224", 8),
-  "transformer": lambda: _transformer(_SIZE(), [64]),
-  "awd_lstm": _awd_lstm,
-}
-
 _MODELS = flags.DEFINE_multi_enum(
-  "models", list(_SUBJECTS), list(_SUBJECTS), "Models to train."
+  "models", list(MODELS), list(MODELS), "Models to train."
 )
 _EXECUTIONS = flags.DEFINE_multi_enum(
   "executions", ["graph", "xla"], ["graph", "xla"], "How ours is executed."
@@ -213,14 +100,7 @@ _BATCH_SIZES = flags.DEFINE_multi_integer(
   "Examples in a batch, for all models; each has its own otherwise.",
   lower_bound=1,
 )
-_IMAGE_SIZE = flags.DEFINE_integer(
-  "image_size", 30, "narrow_resnet: height and width in pixels.", lower_bound=8
-)
-_CHANNELS = flags.DEFINE_integer(
-  "channels", 15, "narrow_resnet: channels of the first stage.", lower_bound=1
-)
-_SIZE = translation_trainer.define_size_flags()
-_LSTM_SIZE = language_trainer.define_size_flags()
+_SUBJECT = training_step_cases.define_flags()
 
 
 def _in(label, precision):
@@ -262,7 +142,7 @@ def _make_unit(subject, batch_size, execution, variant, precision):
 
 def _measure(name, batch_size, peers_python, report):
   """Returns a record for training_step.json."""
-  subject = _SUBJECTS[name]()
+  subject = _SUBJECT(name)
   title = f"{subject.title}, batch {batch_size}"
   units = {}
   with client.Peers(peers_python) as peers:
@@ -485,7 +365,7 @@ def main() -> None:
   peers_python = client.find_interpreter()
   records = []
   for name in _MODELS.value:
-    for batch_size in _BATCH_SIZES.value or _SUBJECTS[name]().batch_sizes:
+    for batch_size in _BATCH_SIZES.value or _SUBJECT(name).batch_sizes:
       records.append(_measure(name, batch_size, peers_python, report))
       gc.collect()  # Models and compiled functions refer to each other.
       # After each case, so that none is lost by what becomes of the next.

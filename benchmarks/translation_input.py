@@ -8,13 +8,20 @@ and translation_input.json to --results.
 python -m benchmarks.translation_input --config=configs/phrases.py:adam
 """
 
+import itertools
+import tempfile
+import time
+
 import numpy as np
+import tensorflow as tf
 import tqdm
 from absl import flags
 
-from benchmarks import translation_trainer
 from benchmarks.harness import program
 from benchmarks.harness.report import Report, make_table
+from trainers.translation import experiment, sources, vocabulary
+from trainers.translation import rows as rows_lib
+from trainers.translation.pipelines import RowsPipeline
 
 _CONFIG = program.define_config("Experiment of the translation trainer.")
 _DATA_DIR = flags.DEFINE_string(
@@ -39,6 +46,55 @@ _MADE_UP_PAIRS = flags.DEFINE_integer(
 _MADE_UP_ROW = 256
 
 
+def _load_text(config, data_dir):
+  """Returns the training text of an experiment, and its vocabulary."""
+  data = experiment.read_data(config.data)
+  split = sources.load(data, data_dir).train
+  recipe = vocabulary.Recipe(**config.vocabulary)
+  with tempfile.TemporaryDirectory() as directory:
+    words = vocabulary.load_or_train(split, recipe, directory)
+  return split, words
+
+
+def _pack_text(split, words, length):
+  """Returns rows of so many tokens on each side, and the seconds they took."""
+  with tempfile.TemporaryDirectory() as directory:
+    started = time.perf_counter()
+    rows = rows_lib.training_rows(split, words, length, directory)
+    return rows, time.perf_counter() - started
+
+
+def _read_speed(rows, rows_per_batch, batches):
+  """Returns how many target tokens, without padding, are read a second."""
+  pipeline = RowsPipeline(
+    rows, rows_per_batch, seed=0, context=tf.distribute.InputContext()
+  )
+  iterator = iter(pipeline.batches(first_step=0))
+  next(iterator)  # Traces, and starts the threads.
+  text = tf.constant(0, tf.int64)
+  started = time.perf_counter()
+  for batch in itertools.islice(iterator, batches):
+    text += tf.math.count_nonzero(batch["target"])
+  return int(text) / (time.perf_counter() - started)
+
+
+def _pack_lengths(lengths, row_length):
+  """Returns rows of made-up sentences, and the CPU seconds they took.
+
+  Args:
+    lengths: int32 (pairs, 2), the tokens of both sides of each pair.
+    row_length: Tokens of a row, on each side.
+
+  Returns:
+    uint16 (rows, 2, row_length), and seconds of the one thread that packs.
+  """
+  tokens = tuple(np.ones(total, np.uint16) for total in lengths.sum(axis=0))
+  started = time.process_time()
+  rows = rows_lib.assign_rows(lengths, row_length)
+  packed = rows_lib.fill_rows(tokens, lengths, rows, row_length)
+  return packed, time.process_time() - started
+
+
 def _padding(tokens):
   """Returns the shares of the source, the target and both, as text."""
   shares = [np.mean(side == 0) for side in (tokens[:, 0], tokens[:, 1], tokens)]
@@ -47,12 +103,12 @@ def _padding(tokens):
 
 def _measure(split, words, length):
   """Returns a record for translation_input.json, of rows of one length."""
-  rows, seconds = translation_trainer.pack_text(split, words, length)
+  rows, seconds = _pack_text(split, words, length)
   return {
     **rows.describe(),
     "padding_by_side": _padding(rows.tokens),
     "pairs_per_second": split.size / seconds,
-    "target_tokens_per_second": translation_trainer.read_speed(
+    "target_tokens_per_second": _read_speed(
       rows, max(1, _BATCH_TOKENS.value // length), _BATCHES.value
     ),
   }
@@ -65,7 +121,7 @@ def _pack_made_up_pairs(pairs):
   target = source * rng.lognormal(0.03, 0.2, pairs)
   lengths = np.rint(np.stack([source, target], 1))
   lengths = np.clip(lengths, 1, _MADE_UP_ROW).astype(np.int32)
-  packed, seconds = translation_trainer.pack_lengths(lengths, _MADE_UP_ROW)
+  packed, seconds = _pack_lengths(lengths, _MADE_UP_ROW)
   return {
     "pairs": pairs,
     "rows": len(packed),
@@ -120,7 +176,7 @@ def main() -> None:
     ["tensorflow", "tensorflow-text", "sentencepiece", "numpy"],
   )
   config = _CONFIG.value
-  split, words = translation_trainer.load_text(config, _DATA_DIR.value)
+  split, words = _load_text(config, _DATA_DIR.value)
   records = [
     _measure(split, words, length) for length in tqdm.tqdm(_LENGTHS.value)
   ]

@@ -174,10 +174,10 @@ def _report(runs, values):
     best = best_rate(by_rate)
     row = {"momentum": f"{momentum:g}", "optimizer": _label(method)}
     row["best rate"] = f"{best:g}"
-    row["accuracy there"] = _mean_and_deviation(by_rate[best])
+    row["accuracy there"] = _finals(by_rate[best])
     for rate, of_rate in by_rate.items():
       factor = f"{rate / (1 - momentum):.2g}"
-      row[f"at {factor} (1 - momentum)"] = _mean_and_deviation(of_rate)
+      row[f"at {factor} (1 - momentum)"] = _finals(of_rate)
     rows.append(row)
   return (
     "# What becomes of the momentum at a synchronization",
@@ -193,15 +193,9 @@ def _report(runs, values):
   )
 
 
-def _mean_and_deviation(runs):
-  finals = [run[-1] for run in runs]
-  diverged = sum(map(math.isnan, finals))
-  if diverged:
-    return f"{diverged} of {len(finals)} diverged"
-  text = f"{np.mean(finals):.2f}"
-  if len(finals) > 1:
-    text += f" ± {np.std(finals, ddof=1):.2f}"
-  return text
+def _finals(runs):
+  """Returns the accuracies after the last epoch, for a table."""
+  return results.mean_and_deviation([run[-1] for run in runs])
 
 
 if __name__ == "__main__":

@@ -183,7 +183,4 @@ def mean_and_deviation(values: Sequence[float], score: Score) -> str:
   if not values:
     return _NOTHING
   shown = [score.factor * value for value in values]
-  text = f"{statistics.mean(shown):.{score.digits}f}"
-  if len(shown) > 1:
-    text += f" ± {statistics.stdev(shown):.{score.digits}f}"
-  return f"{text} {score.unit}".strip()
+  return results.mean_and_deviation(shown, score.digits, score.unit)

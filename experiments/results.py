@@ -2,10 +2,12 @@
 
 import contextlib
 import datetime
+import math
 import os
 import platform
 import re
 import shlex
+import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -166,6 +168,27 @@ def make_table(rows: Sequence[Mapping[str, str]]) -> str:
   return tabulate.tabulate(
     rows, "keys", tablefmt="github", disable_numparse=True
   )
+
+
+def mean_and_deviation(
+  values: Sequence[float], digits: int = 2, unit: str = ""
+) -> str:
+  """Returns mean and sample standard deviation; the mean alone of one value.
+
+  Args:
+    values: At least one. NaN is a run that diverged: then the text says how
+      many did.
+    digits: Behind the point.
+    unit: Of the values, such as "%"; empty for none.
+  """
+  values = [float(value) for value in values]  # NumPy's too.
+  diverged = sum(map(math.isnan, values))
+  if diverged:
+    return f"{diverged} of {len(values)} diverged"
+  text = f"{statistics.mean(values):.{digits}f}"
+  if len(values) > 1:
+    text += f" ± {statistics.stdev(values):.{digits}f}"
+  return f"{text} {unit}".strip()
 
 
 def describe_run(program: str) -> str:

@@ -319,10 +319,11 @@ def _report(found, task, values):
     best = best_rate(by_rate)
     row = {"inner": inner, "rule": name}
     for word, rate in zip(_RATE_NAMES, by_rate):
-      row[word] = _mean_and_deviation([one.accuracy for one in by_rate[rate]])
+      accuracies = [one.accuracy for one in by_rate[rate]]
+      row[word] = results.mean_and_deviation(accuracies)
     row["best rate"] = f"{best:g}"
     losses = [one.loss for one in by_rate[best]]
-    row["loss there"] = _mean_and_deviation(losses, digits=3)
+    row["loss there"] = results.mean_and_deviation(losses, digits=3)
     alone = found[inner, _ALONE]
     row["ahead of alone"] = (
       "" if name == _ALONE else _difference(by_rate[best], alone)
@@ -348,16 +349,6 @@ def _report(found, task, values):
     "each at its own best rate, seed by seed: the mean, and its standard "
     "error. The best rates were chosen by the same held-out images.",
   )
-
-
-def _mean_and_deviation(values, digits=2):
-  diverged = sum(map(math.isnan, values))
-  if diverged:
-    return f"{diverged} of {len(values)} diverged"
-  text = f"{np.mean(values):.{digits}f}"
-  if len(values) > 1:
-    text += f" ± {np.std(values, ddof=1):.{digits}f}"
-  return text
 
 
 def _difference(runs, alone):

@@ -20,6 +20,10 @@ BELOW_1 = float(np.nextafter(np.float32(1), np.float32(0)))
 INNER_STATES = ("maintain", "interpolate", "reset", "average")
 SLOW_DTYPES = ("float32", "float64")
 
+# Intervals: whether a number is in it (NaN never is), and its name.
+_CLOSED = (lambda x: 0.0 <= x <= 1.0, "[0, 1]")
+_BELOW_1 = (lambda x: 0.0 <= x < 1.0, "[0, 1)")
+
 
 def inner_optimizer(value: Any) -> keras.optimizers.Optimizer:
   """Returns the Keras optimizer that `value` is, names or configures.
@@ -127,12 +131,22 @@ def sync_period(value: Any) -> int:
   return period
 
 
-def slow_step_size(value: Any) -> float:
-  """Returns `value`, the paper's alpha, as a float in [0, 1]."""
-  return fraction(
+def slow_step_size(value: Any) -> Any:
+  """Returns `value`, the paper's alpha: a float in [0, 1] or a schedule.
+
+  Args:
+    value: A float or a LearningRateSchedule.
+
+  Raises:
+    TypeError: if `value` is neither.
+    ValueError: if `value`, or the first value of the schedule, is not in
+      [0, 1].
+  """
+  return _fraction_or_schedule(
     "slow_step_size",
     value,
-    or_else=", a LearningRateSchedule or lookahead_tf.AdaptiveStepSize()",
+    ", a LearningRateSchedule or lookahead_tf.AdaptiveStepSize()",
+    _CLOSED,
   )
 
 
@@ -163,27 +177,32 @@ def local_steps(value: Any) -> bool:
 
 
 def fraction(name: str, value: Any, or_else: str = "") -> float:
-  """Returns `value`, that of the argument `name`, as a float in [0, 1]."""
-  return _fraction(name, value, or_else, lambda x: 0.0 <= x <= 1.0, "[0, 1]")
+  """Returns `value`, that of the argument `name`, as a float in [0, 1].
+
+  Args:
+    name: Of the argument.
+    value: Of the argument.
+    or_else: What else the argument may be, for the error of a wrong type.
+  """
+  return _fraction(name, value, or_else, _CLOSED)
 
 
-def _fraction(name, value, or_else, is_in, interval):
-  """Returns `value` as a float, for which `is_in` has to hold."""
+def fraction_below_1(name: str, value: Any) -> float:
+  """Returns `value`, that of the argument `name`, as a float in [0, 1)."""
+  return _fraction(name, value, "", _BELOW_1)
+
+
+def _fraction(name, value, or_else, interval):
+  """Returns `value` as a float in an interval."""
+  is_in, text = interval
   if isinstance(value, bool) or not isinstance(value, numbers.Real):
     raise TypeError(
-      f"`{name}` must be a float in {interval}{or_else}. Received: "
+      f"`{name}` must be a float in {text}{or_else}. Received: "
       f"{name}={value!r} of type {type(value).__name__}"
     )
-  if not is_in(value):  # Nor is it for NaN.
-    raise ValueError(
-      f"`{name}` must be in {interval}. Received: {name}={value!r}"
-    )
+  if not is_in(value):
+    raise ValueError(f"`{name}` must be in {text}. Received: {name}={value!r}")
   return float(value)
-
-
-def fraction_below_1(name: str, value: Any, or_else: str = "") -> float:
-  """Returns `value`, that of the argument `name`, as a float in [0, 1)."""
-  return _fraction(name, value, or_else, lambda x: 0.0 <= x < 1.0, "[0, 1)")
 
 
 def fraction_or_schedule(name: str, value: Any) -> Any:
@@ -200,12 +219,20 @@ def fraction_or_schedule(name: str, value: Any) -> Any:
   """
   if isinstance(value, dict):
     value = keras.saving.deserialize_keras_object(value)
+  return _fraction_or_schedule(
+    name, value, " or a LearningRateSchedule", _BELOW_1
+  )
+
+
+def _fraction_or_schedule(name, value, or_else, interval):
+  """Returns a float, or a schedule that starts, in an interval."""
   if not isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
-    return fraction_below_1(name, value, or_else=" or a LearningRateSchedule")
+    return _fraction(name, value, or_else, interval)
+  is_in, text = interval
   first = float(ops.convert_to_numpy(value(0)))
-  if not 0.0 <= first < 1.0:
+  if not is_in(first):
     raise ValueError(
-      f"`{name}` must be in [0, 1). Received a schedule that starts at "
+      f"`{name}` must be in {text}. Received a schedule that starts at "
       f"{first}: {name}={value!r}"
     )
   return value

@@ -210,12 +210,6 @@ def from_argument(value: Any) -> FixedStepSize:
     value = keras.saving.deserialize_keras_object(value)
   if isinstance(value, AdaptiveStepSize):
     return value
-  if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
-    first = float(ops.convert_to_numpy(value(0)))
-    if not 0.0 <= first <= 1.0:
-      raise ValueError(
-        "`slow_step_size` must be in [0, 1]. Received a schedule that starts "
-        f"at {first}: slow_step_size={value!r}"
-      )
-    return ScheduledStepSize(value)
-  return FixedStepSize(arguments.slow_step_size(value))
+  value = arguments.slow_step_size(value)
+  is_fixed = isinstance(value, float)
+  return FixedStepSize(value) if is_fixed else ScheduledStepSize(value)

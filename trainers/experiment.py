@@ -1,10 +1,11 @@
 """What all configs have in common, unpacked into plain values and checked.
 
-The `experiment.py` of each trainer builds on this module. Together with
-`flags.py` they are the only modules of the trainers that know ml_collections:
+The `experiment.py` and the `checks.py` of each trainer build on this module.
+Beside these, only the modules that read the command line know ml_collections:
 everything else takes what it needs by name.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import keras
 import ml_collections
 import tensorflow as tf
 
-from trainers import optimizers
+from trainers import loop, optimizers
 from trainers.errors import UserError
 from trainers.learning_rates import (
   SCHEDULES,
@@ -91,10 +92,10 @@ def check_ranges(
 
 
 def smaller_batch(most: int, replicas: int) -> int:
-  """Returns a batch size to propose where there are few examples.
+  """Returns a batch size to propose in an error, for a small data set.
 
-  That is a power of two for each replica, which a quarter of the examples has
-  room for; at least one for each replica.
+  Each replica gets a power of two, so that four batches are at most all
+  examples; at least one example for each replica.
 
   Args:
     most: How many examples there are.
@@ -104,6 +105,26 @@ def smaller_batch(most: int, replicas: int) -> int:
   return replicas * 2 ** (each.bit_length() - 1)
 
 
+def check_training(
+  config: ml_collections.ConfigDict, strategy: tf.distribute.Strategy
+) -> None:
+  """Raises a UserError for a value that no step can be trained with.
+
+  Args:
+    config: An experiment with a `global_batch_size`.
+    strategy: The strategy to train with.
+  """
+  replicas = strategy.num_replicas_in_sync
+  if config.global_batch_size % replicas:
+    raise UserError(
+      f"global_batch_size={config.global_batch_size} must be a multiple of the "
+      f"number of replicas, which is {replicas}."
+    )
+  check_jit_compile(config, strategy)
+  check_learning_rate(config)
+  check_optimizer(config)
+
+
 def check_jit_compile(
   config: ml_collections.ConfigDict, strategy: tf.distribute.Strategy
 ) -> None:
@@ -111,10 +132,36 @@ def check_jit_compile(
   replicas = strategy.num_replicas_in_sync
   if config.jit_compile and replicas > 1:
     raise UserError(
-      f"jit_compile=True cannot be had with {replicas} replicas: on a TPU the "
-      "strategy compiles by itself, and XLA on CPU and GPU compiles no step in "
-      "which replicas meet. Leave it out."
+      f"jit_compile=True cannot be used with {replicas} replicas: on TPUs the "
+      "strategy compiles the step by itself, and on CPUs and GPUs XLA compiles "
+      "no step in which replicas communicate. Leave jit_compile out."
     )
+
+
+def plan_of_epochs(
+  config: ml_collections.ConfigDict,
+  steps_per_epoch: int,
+  profile_steps: tuple[int, int] | None = None,
+) -> loop.Plan:
+  """Returns the plan of an experiment whose lengths are epochs.
+
+  Args:
+    config: An experiment with `num_epochs`, `eval_every_epochs` and
+      `checkpoint_every_epochs`.
+    steps_per_epoch: Training steps in an epoch.
+    profile_steps: As in `loop.Plan`.
+  """
+  steps_in = functools.partial(loop.steps_in, steps_per_epoch=steps_per_epoch)
+  return loop.Plan(
+    total_steps=steps_in(config.num_epochs),
+    steps_per_epoch=steps_per_epoch,
+    steps_per_loop=config.steps_per_loop,
+    eval_every_steps=steps_in(config.eval_every_epochs),
+    checkpoint_every_steps=steps_in(config.checkpoint_every_epochs),
+    global_batch_size=config.global_batch_size,
+    keep_checkpoints=config.keep_checkpoints,
+    profile_steps=profile_steps,
+  )
 
 
 def read_learning_rate(

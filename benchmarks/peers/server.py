@@ -36,8 +36,8 @@ PEERS = {
   "speedrun": ("speedrun", "step", ("torch",)),
   "transformer": ("pytorch", "transformer", ("torch",)),
   "awd_lstm": ("pytorch", "awd_lstm", ("torch",)),
-  "generation": ("pytorch", "generation", ("torch", "transformers")),
-  "image_input": ("pytorch", "image_input", ("torch", "torchvision")),
+  "generation": ("pytorch_libraries", "generation", ("torch", "transformers")),
+  "image_input": ("pytorch_libraries", "image_input", ("torch", "torchvision")),
 }
 
 

@@ -109,7 +109,12 @@ def _loss(logits, labels):
 
 
 def step(
-  batch_size: int, threads: int, width: int = 64, compiles: bool = False
+  batch_size: int,
+  threads: int,
+  precision: str = "float32",
+  clock: str = "wall",
+  width: int = 64,
+  compiles: bool = False,
 ) -> Runners:
   """Returns runners of training steps on one batch, always the same.
 
@@ -118,6 +123,8 @@ def step(
   Args:
     batch_size: Images in a step.
     threads: Threads that an operation may use.
+    precision: "float32", or "bfloat16" for PyTorch's autocast.
+    clock: "wall", or "cpu" for the CPU time of all threads.
     width: Channels of the first group.
     compiles: Whether to use `torch.compile`.
   """
@@ -126,6 +133,8 @@ def step(
   images = torch.rand(batch_size, 3, 32, 32)
   images = images.to(memory_format=torch.channels_last)
   labels = torch.randint(10, (batch_size,))
+  now = {"wall": time.perf_counter, "cpu": time.process_time}[clock]
+  is_bfloat16 = precision == "bfloat16"
 
   def runner(has_lookahead):
     network = _network(width)
@@ -134,14 +143,16 @@ def step(
     lookahead = _Lookahead(network)
 
     def run(steps):
-      started = time.perf_counter()
+      started = now()
       for i in range(steps):
         optimizer.zero_grad()
-        _loss(forward(images), labels).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_bfloat16):
+          loss = _loss(forward(images), labels)
+        loss.backward()
         optimizer.step()
         if has_lookahead and (i + 1) % _PERIOD == 0:
           lookahead.synchronize(0.5)
-      return (time.perf_counter() - started) / steps
+      return (now() - started) / steps
 
     return run
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from configs import words
+from tests import processes
 from tests.configs import experiments
 from tests.trainers import command_line
 from trainers import flags
@@ -117,14 +118,13 @@ class CommandLineTest(tf.test.TestCase, parameterized.TestCase):
     self.assertEmpty(printed)
 
   def test_in_a_process_of_its_own(self):
-    finished = command_line.start(
-      "trainers.image_classification",
-      "--config=configs/imagenet.py:tpu,resnet34",
-    )
-    self.assertEqual(finished.returncode, 1)
-    self.assertIn("imagenet.py:tpu,resnet34: 'resnet34'", finished.stderr)
-    self.assertIn("resnet50 | resnet152", finished.stderr)
-    self.assertNotIn("Traceback", finished.stderr)
+    config = "--config=configs/imagenet.py:tpu,resnet34"
+    program = processes.Program("trainers.image_classification", [config], {})
+    status, errors = program.wait()
+    self.assertEqual(status, 1)
+    self.assertIn("imagenet.py:tpu,resnet34: 'resnet34'", errors)
+    self.assertIn("resnet50 | resnet152", errors)
+    self.assertNotIn("Traceback", errors)
 
 
 if __name__ == "__main__":

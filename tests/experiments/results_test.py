@@ -4,8 +4,9 @@ import io
 import os
 import shlex
 
+import numpy as np
 import tensorflow as tf
-from absl.testing import parameterized
+from absl.testing import absltest, parameterized
 
 from experiments import results, style
 from tests.experiments import programs
@@ -17,6 +18,20 @@ def _main(values):
     figure, _ = style.panels()
     written.save(figure, "one")
     written.write("# A title", results.make_table([{"a": "1.50", "b": "é"}]))
+
+
+class MeanAndDeviationTest(absltest.TestCase):
+  def test_by_hand(self):
+    # The mean of 1, 2 and 6 is 3, the sample variance (4 + 1 + 9) / 2 = 7.
+    text = results.mean_and_deviation([1.0, 2.0, 6.0])
+    self.assertEqual(text, "3.00 ± 2.65")
+    text = results.mean_and_deviation(np.float32([1, 2, 6]), 1, "%")
+    self.assertEqual(text, "3.0 ± 2.6 %")
+    self.assertEqual(results.mean_and_deviation([0.25]), "0.25")
+
+  def test_runs_that_diverged(self):
+    text = results.mean_and_deviation([1.0, float("nan"), 2.0])
+    self.assertEqual(text, "1 of 3 diverged")
 
 
 class ResultsTest(tf.test.TestCase, parameterized.TestCase):

@@ -36,6 +36,25 @@ class ArgumentsTest(tf.test.TestCase, parameterized.TestCase):
     with self.assertRaisesRegex(error, message):
       Lookahead(**{"inner_optimizer": "sgd", **arguments})
 
+  @parameterized.parameters(
+    ("slow_step_size", 1.5, r"slow_step_size` must be in \[0, 1\]\. .*at 1.5"),
+    (
+      "slow_step_size",
+      -0.5,
+      r"slow_step_size` must be in \[0, 1\]\. .*at -0.5",
+    ),
+    ("slow_momentum", 1.0, r"slow_momentum` must be in \[0, 1\)\. .*at 1.0"),
+  )
+  def test_schedules_start_in_the_interval(self, name, first, message):
+    schedules = keras.optimizers.schedules
+    with self.assertRaisesRegex(ValueError, message):
+      Lookahead("sgd", **{name: schedules.CosineDecay(first, 10)})
+    # The end of the interval, and 0.
+    last = 1.0 if name == "slow_step_size" else 0.5
+    for first in (0.0, last):
+      schedule = schedules.CosineDecay(first, 10)
+      self.assertIsInstance(Lookahead("sgd", **{name: schedule}), Lookahead)
+
   def test_loss_scale_optimizer_belongs_outside(self):
     inner = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())
     with self.assertRaisesRegex(

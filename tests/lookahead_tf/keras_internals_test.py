@@ -1,6 +1,7 @@
 """What lookahead_tf uses of Keras' insides, and that it does so in one file."""
 
 import ast
+import functools
 import pathlib
 import re
 
@@ -20,6 +21,7 @@ _PRIVATE = re.compile(r"_[a-z]\w*")
 _UNDOCUMENTED = {"jax_state_sync", "overwrite_with_gradient", "train_function"}
 
 
+@functools.cache
 def _private_members():
   """Returns the names of the members that Keras' own objects hide."""
   inner = keras.optimizers.SGD(

@@ -1,6 +1,7 @@
 """Who may import whom: the directions that the layout promises."""
 
 import ast
+import functools
 import pathlib
 import sys
 
@@ -13,7 +14,8 @@ _TASKS = {
 }
 
 
-def imported(path: pathlib.Path) -> set[str]:
+@functools.cache
+def imported(path: pathlib.Path) -> frozenset[str]:
   """Returns the full names of the modules that a file imports."""
   names = set()
   for node in ast.walk(ast.parse(path.read_text())):
@@ -21,7 +23,7 @@ def imported(path: pathlib.Path) -> set[str]:
       names |= {alias.name for alias in node.names}
     elif isinstance(node, ast.ImportFrom):
       names |= {f"{node.module}.{alias.name}" for alias in node.names}
-  return names
+  return frozenset(names)
 
 
 def _files(directory):
@@ -87,7 +89,11 @@ class ImportsTest(parameterized.TestCase):
       "trainers/flags.py",
       "trainers/overrides.py",
       "trainers/experiment.py",
-      *(f"{task.replace('.', '/')}/experiment.py" for task in _TASKS),
+      *(
+        f"{task.replace('.', '/')}/{name}.py"
+        for task in _TASKS
+        for name in ("checks", "experiment")
+      ),
     }
     users = {
       path.relative_to(_ROOT).as_posix()

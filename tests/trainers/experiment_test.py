@@ -42,6 +42,23 @@ class RangesTest(tf.test.TestCase, parameterized.TestCase):
       self._check(**fields)
 
 
+class PlanTest(tf.test.TestCase):
+  def test_steps_in_epochs(self):
+    for epochs, steps in ((2.0, 20), (0.25, 3), (0.01, 1)):
+      config = config_dict.create(
+        global_batch_size=10,
+        num_epochs=2.0,
+        eval_every_epochs=epochs,
+        checkpoint_every_epochs=1.0,
+        steps_per_loop=1,
+        keep_checkpoints=1,
+      )
+      plan = experiment.plan_of_epochs(config, steps_per_epoch=10)
+      self.assertEqual((plan.steps_per_epoch, plan.total_steps), (10, 20))
+      self.assertEqual(plan.eval_every_steps, steps)
+      self.assertEqual(plan.checkpoint_every_steps, 10)
+
+
 class RecordTest(tf.test.TestCase):
   def test_a_run_that_is_older_than_some_fields(self):
     record = {"seed": 3, "data": {"name": "digits", "split_seed": 1}}

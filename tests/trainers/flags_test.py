@@ -8,6 +8,7 @@ import tensorflow as tf
 from absl import flags as absl_flags
 from absl.testing import parameterized
 
+from tests import processes
 from tests.trainers import command_line
 from trainers import devices, errors, flags
 from trainers.image_classification.__main__ import TRAINER
@@ -26,10 +27,11 @@ class ProcessTest(tf.test.TestCase):
   """The command line as a user types it."""
 
   def test_help(self):
-    finished = _start("--help")
-    self.assertIn("--profile_steps: ", finished.stdout)
-    self.assertIn("--workdir: ", finished.stdout)
-    self.assertNotIn("Traceback", finished.stderr)
+    program = processes.Program("trainers.image_classification", ["--help"], {})
+    _, errors = program.wait()
+    self.assertIn("--profile_steps: ", program.stdout())
+    self.assertIn("--workdir: ", program.stdout())
+    self.assertNotIn("Traceback", errors)
 
   def test_a_mistake_ends_with_one_sentence(self):
     workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])

@@ -10,11 +10,11 @@ and `trainers.image_classification.export` makes a saved model of it.
 import functools
 
 from trainers import flags
-from trainers.image_classification import experiment, train
+from trainers.image_classification import checks, experiment, train
 
 TRAINER = flags.Trainer(
   load=experiment.load,
-  check=experiment.check,
+  check=checks.check,
   unpack=experiment.unpack,
   source_to_compile=experiment.source_to_compile,
   train=train.train,

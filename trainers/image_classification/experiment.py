@@ -1,8 +1,7 @@
-"""An image classification config, unpacked into plain values and checked."""
+"""An image classification config, unpacked into plain values."""
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,86 +10,24 @@ import ml_collections
 import tensorflow as tf
 
 from trainers import devices, initialization, loop, optimizers
-from trainers.errors import UserError
+from trainers.experiment import of_record as config_of_record
 from trainers.experiment import (
-  FRACTION,
-  HELD_OUT,
-  NOT_NEGATIVE,
-  POSITIVE,
-  SEED,
-  check_jit_compile,
-  check_learning_rate,
-  check_optimizer,
-  check_ranges,
+  plan_of_epochs,
   read_learning_rate,
   read_optimizer,
-  smaller_batch,
 )
-from trainers.experiment import of_record as config_of_record
-from trainers.image_classification import (
-  sources,
-  splits,
-  test_time_augmentation,
-)
-from trainers.image_classification.model import (
-  FEATURES,
-  Architecture,
-  make_model,
-)
+from trainers.image_classification import checks, sources, splits
+from trainers.image_classification.model import Architecture, make_model
 from trainers.image_classification.pipelines import (
   KINDS,
   Batching,
   ImagePipeline,
   MadeUpImages,
 )
-from trainers.image_classification.pixels import FILLS, Cut
-from trainers.image_classification.speedrun import LEAST_IMAGE_SIZE
+from trainers.image_classification.pixels import Cut
 from trainers.image_classification.splits import Source, Split
 from trainers.image_classification.step import Objective
 
-_IMAGENET_WIDTH = 64  # The only one of an "imagenet_resnet".
-
-# Fields, what they must be, and how that is told.
-_RANGES = (
-  SEED,
-  ("num_epochs", *POSITIVE),
-  ("global_batch_size", *POSITIVE),
-  ("steps_per_loop", *POSITIVE),
-  ("eval_every_epochs", *POSITIVE),
-  ("checkpoint_every_epochs", *POSITIVE),
-  ("keep_checkpoints", *POSITIVE),
-  ("label_smoothing", *FRACTION),
-  ("l2_penalty", *NOT_NEGATIVE),
-  ("data.pipeline", lambda v: v in KINDS, f"one of {[*KINDS]}"),
-  ("data.image_size", *POSITIVE),
-  ("data.crop_padding", *NOT_NEGATIVE),
-  ("data.shuffle_buffer", *POSITIVE),
-  ("data.crop_fill", lambda v: v in FILLS, f"one of {[*FILLS]}"),
-  HELD_OUT,
-  ("data.split_seed", *NOT_NEGATIVE),
-  ("data.std", lambda v: min(v) > 0, "positive"),
-  ("model.name", lambda v: v in FEATURES, f"one of {[*FEATURES]}"),
-  ("model.width", *POSITIVE),
-  (
-    "model.blocks_per_stage",
-    lambda v: all(blocks > 0 for blocks in v),
-    "positive for each stage",
-  ),
-  ("model.batch_norm_momentum", *FRACTION),
-  ("model.batch_norm_bias_rate", *POSITIVE),
-  ("model.logit_scale", *POSITIVE),
-  ("model.whitening_images", lambda v: v is None or v > 0, "positive, or None"),
-  (
-    "model.whitening_bias_epochs",
-    lambda v: v is None or v >= 0,
-    "0 or more, or None",
-  ),
-  (
-    "test_time_augmentation",
-    lambda v: v in test_time_augmentation.KINDS,
-    f"one of {[*test_time_augmentation.KINDS]}",
-  ),
-)
 # Fields that came later, with the values that runs before them had.
 _NEWER = {
   "data.crop_fill": "black",
@@ -101,19 +38,6 @@ _NEWER = {
   "model.whitening_images": None,
   "model.whitening_bias_epochs": None,
   "test_time_augmentation": "none",
-}
-
-# Fields of one kind of pipeline alone: that kind, and their value for the
-# other.
-_FIELDS_OF_A_KIND = {
-  "antialias": ("large_images", None),
-  "crop_padding": ("small_images", 0),
-  "crop_fill": ("small_images", "black"),
-  "alternating_flip": ("small_images", False),
-  "cache": ("small_images", None),
-  "crop_area": ("large_images", None),
-  "crop_aspect_ratio": ("large_images", None),
-  "eval_resize": ("large_images", None),
 }
 
 
@@ -167,7 +91,7 @@ def load(config: ml_collections.ConfigDict, run: devices.Runtime) -> Experiment:
     UserError: for a value that cannot be trained with, and for data that is not
       there or does not go with the config.
   """
-  check(config, run.strategy)
+  checks.check(config, run.strategy)
   source = _load_source(config.data, run.data_dir, run.fake_data)
   experiment = unpack(config, source, run.strategy, run.profile_steps)
   records = initialization.record(experiment.records, run)
@@ -186,7 +110,7 @@ def source_to_compile(
   Raises:
     UserError: as `load` does.
   """
-  check_ranges(config, _RANGES)
+  checks.check_fields(config)
   return _load_source(config.data, data_dir, fake_data)
 
 
@@ -208,10 +132,12 @@ def unpack(
     UserError: for a value that cannot be trained with.
   """
   # Again, for callers that have not called `load`.
-  check(config, strategy)
+  checks.check(config, strategy)
   replicas = strategy.num_replicas_in_sync
-  _check_source(config, source, replicas)
-  plan = make_plan(config, source.train.size, profile_steps)
+  checks.check_source(config, source, replicas)
+  plan = plan_of_epochs(
+    config, source.train.size // config.global_batch_size, profile_steps
+  )
   optimizer, clipping = read_optimizer(
     config,
     read_learning_rate(config, plan.steps_per_epoch, plan.total_steps),
@@ -295,26 +221,6 @@ def make_model_and_slots(
   return model
 
 
-def make_plan(
-  config: ml_collections.ConfigDict,
-  train_size: int,
-  profile_steps: tuple[int, int] | None = None,
-) -> loop.Plan:
-  """Returns the plan of an experiment on `train_size` examples."""
-  steps_per_epoch = train_size // config.global_batch_size
-  steps_in = functools.partial(loop.steps_in, steps_per_epoch=steps_per_epoch)
-  return loop.Plan(
-    total_steps=steps_in(config.num_epochs),
-    steps_per_epoch=steps_per_epoch,
-    steps_per_loop=config.steps_per_loop,
-    eval_every_steps=steps_in(config.eval_every_epochs),
-    checkpoint_every_steps=steps_in(config.checkpoint_every_epochs),
-    global_batch_size=config.global_batch_size,
-    keep_checkpoints=config.keep_checkpoints,
-    profile_steps=profile_steps,
-  )
-
-
 def read_batching(config: ml_collections.ConfigDict) -> Batching:
   """Returns how the examples of an experiment become batches."""
   data = config.data
@@ -385,129 +291,3 @@ def _pipeline_maker(kind, source):
 def _eval_resize(data):
   """Returns the length of the shorter side before the central crop."""
   return data.eval_resize or round(data.image_size * 256 / 224)
-
-
-def check(
-  config: ml_collections.ConfigDict, strategy: tf.distribute.Strategy
-) -> None:
-  """Raises a UserError for a value that no data can be trained with.
-
-  Args:
-    config: An experiment, as in configs/. No data is read.
-    strategy: The strategy to train with.
-  """
-  check_ranges(config, _RANGES)
-  _check_pipeline(config.data)
-  model = config.model
-  _check_speedrun(model, config.data)
-  if model.name == "imagenet_resnet" and model.width != _IMAGENET_WIDTH:
-    raise UserError(
-      f"model.width must be {_IMAGENET_WIDTH} for "
-      f"model.name='imagenet_resnet'. Received: {model.width}"
-    )
-  replicas = strategy.num_replicas_in_sync
-  if config.global_batch_size % replicas:
-    raise UserError(
-      f"global_batch_size={config.global_batch_size} must be a multiple of the "
-      f"number of replicas, which is {replicas}."
-    )
-  check_jit_compile(config, strategy)
-  check_learning_rate(config)
-  check_optimizer(config)
-
-
-def _check_speedrun(model, data):
-  """Raises a UserError for what only the model "speedrun" has, or needs."""
-  is_speedrun = model.name == "speedrun"
-  for field in ("whitening_images", "whitening_bias_epochs"):
-    if is_speedrun == (model[field] is None):
-      raise UserError(
-        f"model.{field} must be a number for model.name='speedrun', and None "
-        f"for others. Received: {model[field]} for {model.name!r}"
-      )
-  if is_speedrun and data.image_size < LEAST_IMAGE_SIZE:
-    raise UserError(
-      f"data.image_size must be {LEAST_IMAGE_SIZE} or more for model.name="
-      f"'speedrun'. Received: {data.image_size}"
-    )
-
-
-def _check_pipeline(data):
-  """Raises a UserError for what the data or the pipeline has no use for."""
-  if data.validation_fraction and data.name != "image_folder":
-    raise UserError(
-      f"data.validation_fraction={data.validation_fraction} goes with "
-      f"data.name='image_folder', not with {data.name!r}, whose validation "
-      "split is data.validation_split. Change one of the two."
-    )
-  for field, (kind, unused) in _FIELDS_OF_A_KIND.items():
-    if data.pipeline != kind and data[field] != unused:
-      raise UserError(
-        f"data.{field}={data[field]} goes with data.pipeline={kind!r}. With "
-        f"{data.pipeline!r} it must be {unused}."
-      )
-  if data.alternating_flip and not data.horizontal_flip:
-    raise UserError(
-      "data.alternating_flip=True goes with data.horizontal_flip=True. "
-      f"Received: data.horizontal_flip={data.horizontal_flip}"
-    )
-  if data.crop_fill == "reflect" and data.crop_padding >= data.image_size:
-    raise UserError(
-      f"data.crop_padding must be less than data.image_size={data.image_size} "
-      f"for data.crop_fill='reflect'. Received: {data.crop_padding}"
-    )
-  if data.pipeline == "large_images":
-    resize = _eval_resize(data)
-    if resize < data.image_size:
-      raise UserError(
-        f"data.eval_resize={resize} must not be less than data.image_size="
-        f"{data.image_size}, which is cut out of it."
-      )
-    for field, least, greatest in (
-      ("crop_area", 0, 1),
-      ("crop_aspect_ratio", 0, math.inf),
-    ):
-      values = data[field]
-      if values is not None and not _is_range(values, least, greatest):
-        raise UserError(
-          f"data.{field} must be the least and the greatest value, above "
-          f"{least} and at most {greatest}. Received: {values}"
-        )
-
-
-def _is_range(values, least, greatest):
-  """Whether two numbers in order are above `least` and at most `greatest`."""
-  try:
-    low, high = values
-    return least < low <= high <= greatest
-  except (TypeError, ValueError):  # Not two, or no numbers.
-    return False
-
-
-def _check_source(config, source, replicas):
-  """Raises a UserError if the data does not go with the config."""
-  if len(source.class_names) < 2:
-    raise UserError(
-      f"data.name={config.data.name!r} has one class, "
-      f"{source.class_names[0]!r}: a classifier needs two or more."
-    )
-  if config.global_batch_size > source.train.size:
-    raise UserError(
-      f"global_batch_size={config.global_batch_size} is more than the "
-      f"{source.train.size} training examples: try "
-      f"--config.global_batch_size={smaller_batch(source.train.size, replicas)}"
-    )
-  suits_large_images = source.train.is_encoded or source.is_made_up
-  if config.data.pipeline == "large_images" and not suits_large_images:
-    raise UserError(
-      "data.pipeline='large_images' decodes image files, and "
-      f"data.name={config.data.name!r} has none: use 'small_images'."
-    )
-  for field in ("mean", "std"):
-    values = tuple(config.data[field])
-    if len(values) not in (1, source.channels):
-      raise UserError(
-        f"data.{field} must hold one number, or one for each channel of "
-        f"{config.data.name}, of which there are {source.channels}. "
-        f"Received: {values}"
-      )

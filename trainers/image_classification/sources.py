@@ -13,6 +13,8 @@ from trainers.image_classification import (
 )
 from trainers.image_classification.splits import Source, Split
 
+# Names of data that is not TFDS's.
+_NAMES = ("digits", "image_folder", "tfrecords", cifar_binary.NAME)
 # Sizes of data that is made up: examples to train on and to evaluate on,
 # classes, channels.
 _SIZES = {
@@ -38,8 +40,7 @@ def load(
   """Returns the data set of that name.
 
   Args:
-    name: "digits", "image_folder", "tfrecords", "cifar10_binary" or the name of
-      a TFDS data set.
+    name: One of _NAMES, or the name of a TFDS data set.
     data_dir: The folder of images, TFRecords or binary files, or TFDS's
       data_dir (None for its default).
     train_split: Name of the split to train on; of "digits" there is one only.
@@ -66,7 +67,7 @@ def load(
     return tfrecords.load(data_dir, train_split, validation_split)
   if name == cifar_binary.NAME:
     return cifar_binary.load(data_dir, train_split, validation_split)
-  return tfds_images.load(name, data_dir, train_split, validation_split)
+  return tfds_images.load(name, data_dir, train_split, validation_split, _NAMES)
 
 
 def _digits():

@@ -1,6 +1,7 @@
 """Images of TensorFlow Datasets, prepared on disk."""
 
 import functools
+from collections.abc import Sequence
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -14,7 +15,11 @@ from trainers.tfds_data import ArrayRecords
 
 
 def load(
-  name: str, data_dir: str | None, train_split: str, validation_split: str
+  name: str,
+  data_dir: str | None,
+  train_split: str,
+  validation_split: str,
+  other_names: Sequence[str],
 ) -> Source:
   """Returns two splits of a data set, with its images as they were stored.
 
@@ -23,16 +28,13 @@ def load(
     data_dir: TFDS's, or None for its default.
     train_split: A split such as "train" or "train[:90%]".
     validation_split: Likewise.
+    other_names: What else the name might have been, for the error.
 
   Raises:
     UserError: if there is no such data set or split, if it is not prepared, or
       if it is not one of images to classify.
   """
-  builder = tfds_data.load(
-    name,
-    data_dir,
-    other_names=("digits", "image_folder", "tfrecords", "cifar10_binary"),
-  )
+  builder = tfds_data.load(name, data_dir, other_names)
   features = builder.info.features
   image_key = _find_key(features, tfds.features.Image, "image")
   label_key = _find_key(features, tfds.features.ClassLabel, "label")

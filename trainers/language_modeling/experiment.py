@@ -1,7 +1,6 @@
-"""A language modeling config, unpacked into plain values and checked."""
+"""A language modeling config, unpacked into plain values."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,72 +12,18 @@ import tensorflow as tf
 from trainers import devices, initialization, loop, optimizers
 from trainers import workdir as workdir_lib
 from trainers.errors import UserError
+from trainers.experiment import of_record as config_of_record
 from trainers.experiment import (
-  FRACTION,
-  NOT_NEGATIVE,
-  POSITIVE,
-  SEED,
-  check_jit_compile,
-  check_learning_rate,
-  check_optimizer,
-  check_ranges,
+  plan_of_epochs,
   read_learning_rate,
   read_optimizer,
 )
-from trainers.experiment import of_record as config_of_record
-from trainers.language_modeling import segments, sources, vocabulary
+from trainers.language_modeling import checks, segments, sources, vocabulary
 from trainers.language_modeling.model import Architecture, AwdLstm, make_model
 from trainers.language_modeling.plateau import RateFactors
-from trainers.language_modeling.regularization import (
-  MAX_LAYERS,
-  Penalties,
-  Rates,
-)
+from trainers.language_modeling.regularization import Penalties, Rates
 from trainers.language_modeling.step import Objective
 from trainers.language_modeling.vocabulary import Vocabulary
-
-WEIGHTS = ("best", "last")
-
-# Fields, what they must be, and how that is told.
-_RANGES = (
-  SEED,
-  *(
-    (field, *POSITIVE)
-    for field in (
-      "num_epochs",
-      "global_batch_size",
-      "bptt",
-      "model.embedding_size",
-      "model.hidden_size",
-      "eval_batch_size",
-      "eval_every_epochs",
-      "checkpoint_every_epochs",
-      "keep_checkpoints",
-      "steps_per_loop",
-    )
-  ),
-  *(
-    (f"model.{name}_dropout", *FRACTION)
-    for name in ("word", "input", "hidden", "output", "weight")
-  ),
-  *(
-    (field, *NOT_NEGATIVE)
-    for field in (
-      "activation_penalty",
-      "temporal_penalty",
-      "plateau.patience",
-      "eval_context",
-    )
-  ),
-  (
-    "model.num_layers",
-    lambda v: 1 <= v <= MAX_LAYERS,
-    f"from 1 to {MAX_LAYERS}",
-  ),
-  ("data.made_up_words", lambda v: v > 2, "3 or more"),
-  ("plateau.factor", lambda v: 0 < v < 1, "between 0 and 1"),
-  ("final_weights", lambda v: v in WEIGHTS, f"one of {WEIGHTS}"),
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +60,8 @@ class Experiment:
     plan: What the loop does at which step; None without a text.
     eval_columns: How many columns a text is evaluated in, at most.
     eval_context: Words of context that each of these begins with.
-    final_weights: Which weights are judged at the end, one of WEIGHTS.
+    final_weights: Which weights are judged at the end, one of
+      `checks.WEIGHTS`.
     jit_compile: Whether XLA compiles one replica's step.
     jit_compile_loss: Whether XLA compiles the loss alone.
     records: All that decides the result of the run, JSON-like dictionaries.
@@ -151,7 +97,7 @@ def load(config: ml_collections.ConfigDict, run: devices.Runtime) -> Experiment:
     UserError: for a value that cannot be trained with, and for text that is not
       there or does not go with the config.
   """
-  check(config, run.strategy)
+  checks.check(config, run.strategy)
   source = _load_source(config.data, run.data_dir, run.fake_data)
   texts = _encode(source, _find_vocabulary(source, run))
   experiment = unpack(config, texts, run.strategy, run.profile_steps)
@@ -171,7 +117,7 @@ def source_to_compile(
   Raises:
     UserError: as `load` does.
   """
-  check_ranges(config, _RANGES)
+  checks.check_fields(config)
   source = _load_source(config.data, data_dir, fake_data)
   return _encode(source, Vocabulary.of(source.train))
 
@@ -194,13 +140,15 @@ def unpack(
     UserError: for a value that cannot be trained with.
   """
   # Again, for callers that have not called `load`.
-  check(config, strategy)
+  checks.check(config, strategy)
   lengths = segments.Lengths(config.bptt, tuple(config.bptt_lengths))
   made, plan, steps_per_epoch = None, None, 1
   if texts:
-    made = _make_segments(config, texts, lengths)
+    checks.check_text(config, texts.source, texts.tokens)
+    length = len(texts.tokens["train"]) // config.global_batch_size
+    made = segments.Segments(length, lengths, config.seed)
     steps_per_epoch = made.steps_per_epoch
-    plan = _make_plan(config, steps_per_epoch, profile_steps)
+    plan = plan_of_epochs(config, steps_per_epoch, profile_steps)
   factors = RateFactors(
     config.plateau.patience, config.plateau.factor, strategy
   )
@@ -329,58 +277,3 @@ def _encode(source, words):
     if (split := getattr(source, name))
   }
   return Texts(source, words, tokens)
-
-
-def _make_segments(config, texts, lengths):
-  tokens = texts.tokens["train"]
-  segments.check_columns(
-    len(tokens),
-    config.global_batch_size,
-    config.bptt,
-    texts.source.train.name,
-    "global_batch_size",
-  )
-  for name, evaluated in texts.tokens.items():
-    if name != "train" and config.eval_batch_size > len(evaluated):
-      raise UserError(
-        f"eval_batch_size={config.eval_batch_size} columns are more than the "
-        f"{len(evaluated):,} words of {getattr(texts.source, name).name}."
-      )
-  length = len(tokens) // config.global_batch_size
-  return segments.Segments(length, lengths, config.seed)
-
-
-def _make_plan(config, steps_per_epoch, profile_steps):
-  steps_in = functools.partial(loop.steps_in, steps_per_epoch=steps_per_epoch)
-  return loop.Plan(
-    total_steps=steps_in(config.num_epochs),
-    steps_per_epoch=steps_per_epoch,
-    steps_per_loop=config.steps_per_loop,
-    eval_every_steps=steps_in(config.eval_every_epochs),
-    checkpoint_every_steps=steps_in(config.checkpoint_every_epochs),
-    global_batch_size=config.global_batch_size,
-    keep_checkpoints=config.keep_checkpoints,
-    profile_steps=profile_steps,
-  )
-
-
-def check(
-  config: ml_collections.ConfigDict, strategy: tf.distribute.Strategy
-) -> None:
-  """Raises a UserError for a value that no text can be trained with.
-
-  Args:
-    config: An experiment, as in configs/. No data is read.
-    strategy: The strategy to train with.
-  """
-  check_ranges(config, _RANGES)
-  segments.Lengths(config.bptt, tuple(config.bptt_lengths))
-  replicas = strategy.num_replicas_in_sync
-  if config.global_batch_size % replicas:
-    raise UserError(
-      f"global_batch_size={config.global_batch_size} must be a multiple of the "
-      f"number of replicas, which is {replicas}."
-    )
-  check_jit_compile(config, strategy)
-  check_learning_rate(config)
-  check_optimizer(config)

@@ -6,8 +6,8 @@ from absl import flags
 
 from trainers import devices, trained
 from trainers.checkpoints import Checkpoints
+from trainers.language_modeling import checks, vocabulary
 from trainers.language_modeling import experiment as experiment_lib
-from trainers.language_modeling import vocabulary
 from trainers.language_modeling.model import AwdLstm
 from trainers.language_modeling.progress import Progress
 from trainers.language_modeling.vocabulary import Vocabulary
@@ -41,7 +41,7 @@ def define_flags(values: flags.FlagValues) -> None:
   flags.DEFINE_enum(
     "weights",
     None,
-    experiment_lib.WEIGHTS,
+    checks.WEIGHTS,
     "Those of the best checkpoint or of the last. By default final_weights of "
     "the run's config.",
     flag_values=values,

@@ -10,11 +10,11 @@ python -m trainers.translation --config=configs/phrases.py \
 import functools
 
 from trainers import flags
-from trainers.translation import experiment, train
+from trainers.translation import checks, experiment, train
 
 TRAINER = flags.Trainer(
   load=experiment.load,
-  check=experiment.check,
+  check=checks.check,
   unpack=experiment.unpack,
   source_to_compile=experiment.source_to_compile,
   train=train.train,

@@ -1,7 +1,6 @@
-"""A translation config, unpacked into plain values and checked."""
+"""A translation config, unpacked into plain values."""
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,81 +10,16 @@ import tensorflow as tf
 
 from trainers import devices, initialization, loop, optimizers
 from trainers.errors import UserError
+from trainers.experiment import of_record as config_of_record
 from trainers.experiment import (
-  FRACTION,
-  HELD_OUT,
-  NOT_NEGATIVE,
-  POSITIVE,
-  SEED,
-  check_jit_compile,
-  check_ranges,
   read_learning_rate,
   read_optimizer,
   smaller_batch,
 )
-from trainers.experiment import of_record as config_of_record
-from trainers.translation import scoring, sources, vocabulary
+from trainers.translation import checks, scoring, sources, vocabulary
 from trainers.translation.layers import Architecture
 from trainers.translation.model import Transformer, make_model
 from trainers.translation.translator import Decoding
-
-WEIGHTS = ("best", "last", "average")
-
-# Fields, what they must be, and how that is told.
-_RANGES = (
-  SEED,
-  *(
-    (field, *POSITIVE)
-    for field in (
-      "num_steps",
-      "steps_per_loop",
-      "eval_every_steps",
-      "checkpoint_every_steps",
-      "keep_checkpoints",
-      "average_checkpoints",
-      "model.num_heads",
-      "model.num_layers",
-      "model.d_ff",
-      "vocabulary.size",
-      "vocabulary.max_sentences",
-      "decoding.beam_size",
-      "decoding.extra_length",
-      "decoding.batch_tokens",
-    )
-  ),
-  *(
-    (field, *FRACTION)
-    for field in (
-      "label_smoothing",
-      "model.dropout",
-      "model.relu_dropout",
-      "model.attention_dropout",
-    )
-  ),
-  ("data.max_length", lambda v: v > 1, "2 or more"),
-  HELD_OUT,
-  ("data.split_seed", *NOT_NEGATIVE),
-  (
-    "vocabulary.kind",
-    lambda v: v in vocabulary.KINDS,
-    f"one of {vocabulary.KINDS}",
-  ),
-  (
-    "vocabulary.character_coverage",
-    lambda v: 0.98 <= v <= 1,
-    "in [0.98, 1]",
-  ),
-  ("decoding.max_length", lambda v: v > 1, "2 or more"),
-  ("decoding.length_penalty", *NOT_NEGATIVE),
-  ("eval_sentences", lambda v: v is None or v > 0, "positive, or None for all"),
-  ("eval_beam_size", lambda v: v is None or v > 0, "positive, or None"),
-  ("final_weights", lambda v: v in WEIGHTS, f"one of {WEIGHTS}"),
-  (
-    "learning_rate.unit",
-    lambda v: v == "steps",
-    "'steps', which num_steps counts",
-  ),
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +55,8 @@ class Experiment:
     plan: What the loop does at which step; `plan_on` says how long an epoch is.
     decoding: How the final translations are made.
     eval_decoding: How translations are made during the training.
-    final_weights: Which weights make the final translations, one of WEIGHTS.
+    final_weights: Which weights make the final translations, one of
+      `checks.WEIGHTS`.
     average_checkpoints: How many checkpoints are averaged.
     jit_compile: Whether XLA compiles one replica's step.
     jit_compile_parts: Whether XLA compiles dropout and the loss, in a step that
@@ -201,18 +136,6 @@ def load(config: ml_collections.ConfigDict, run: devices.Runtime) -> Experiment:
   return dataclasses.replace(experiment, texts=texts, records=records)
 
 
-def check(
-  config: ml_collections.ConfigDict, strategy: tf.distribute.Strategy
-) -> None:
-  """Raises a UserError for a value that no text can be trained with.
-
-  Args:
-    config: An experiment, as in configs/. No text is read.
-    strategy: The strategy to train with.
-  """
-  unpack(config, None, strategy)
-
-
 def source_to_compile(
   config: ml_collections.ConfigDict,
   data_dir: str | None = None,
@@ -247,10 +170,7 @@ def unpack(
     UserError: for a value that cannot be trained with.
   """
   del source
-  check_ranges(config, _RANGES)
-  check_jit_compile(config, strategy)
-  _check_width(config.model)
-  _check_checkpoint_average(config)
+  checks.check(config, strategy)
   # XLA's products of bfloat16 are no faster on CPUs than those of float32, and
   # oneDNN's are.
   jit_compile = devices.uses_xla(
@@ -259,7 +179,7 @@ def unpack(
   jit_compile_parts = not jit_compile and devices.uses_xla_within(
     config.jit_compile, strategy
   )
-  rows_per_batch = count_rows(
+  rows_per_batch = checks.count_rows(
     config.global_batch_tokens,
     config.data.max_length,
     strategy.num_replicas_in_sync,
@@ -362,57 +282,6 @@ def read_data(data: ml_collections.ConfigDict) -> sources.Data:
   )
 
 
-def count_rows(global_batch_tokens: int, row_length: int, replicas: int) -> int:
-  """Returns how many rows of `row_length` target tokens a global batch has.
-
-  Raises:
-    UserError: if they are not the same whole number for each replica.
-  """
-  rows, rest = divmod(global_batch_tokens, row_length)
-  if rest or rows < 1 or rows % replicas:
-    unit = row_length * replicas
-    below = global_batch_tokens // unit * unit
-    raise UserError(
-      f"global_batch_tokens={global_batch_tokens} must be a multiple of "
-      f"{unit}: data.max_length={row_length} for each of {replicas} replicas. "
-      f"{f'{below} or ' if below else ''}{below + unit} would do."
-    )
-  return rows
-
-
 def _check_fake_data(fake_data):
   if fake_data:
     raise UserError("--fake_data: this trainer cannot make up data.")
-
-
-def _check_width(model):
-  width, heads = model.d_model, model.num_heads
-  if width < 1 or width % heads or width % 2:
-    raise UserError(
-      "model.d_model must be an even multiple of model.num_heads. Received: "
-      f"model.d_model={width}, model.num_heads={heads}"
-    )
-
-
-def _check_checkpoint_average(config):
-  """Raises a UserError if there are not the checkpoints to average.
-
-  A program that translates with an average looks for them itself.
-  """
-  if config.final_weights != "average":
-    return
-  if config.average_checkpoints < 2:
-    raise UserError(
-      "final_weights='average' needs average_checkpoints of 2 or more. "
-      f"Received: {config.average_checkpoints}"
-    )
-  written = math.ceil(config.num_steps / config.checkpoint_every_steps)
-  kept = min(config.keep_checkpoints, written)
-  if config.average_checkpoints > kept:
-    raise UserError(
-      f"average_checkpoints={config.average_checkpoints} is more than the "
-      f"{kept} that there are at the end: keep_checkpoints="
-      f"{config.keep_checkpoints}, and num_steps={config.num_steps} writes "
-      f"{written}. Lower --config.checkpoint_every_steps, or take "
-      "--config.final_weights=best"
-    )

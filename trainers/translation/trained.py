@@ -10,8 +10,8 @@ from absl import flags
 from trainers import devices, trained
 from trainers.checkpoints import Checkpoints
 from trainers.errors import UserError
+from trainers.translation import checks, vocabulary
 from trainers.translation import experiment as experiment_lib
-from trainers.translation import vocabulary
 from trainers.translation.model import Transformer
 from trainers.translation.translator import Decoding
 
@@ -54,7 +54,7 @@ def define_flags(values: flags.FlagValues) -> None:
   flags.DEFINE_enum(
     "weights",
     None,
-    experiment_lib.WEIGHTS,
+    checks.WEIGHTS,
     "Those of the best checkpoint, of the last, or the average of the last. By "
     "default final_weights of the run's config.",
     flag_values=values,

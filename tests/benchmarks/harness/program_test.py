@@ -1,66 +1,63 @@
-import json
-import os
+import contextlib
+import io
 import pathlib
-import subprocess
 import sys
+from unittest import mock
 
-from absl.testing import absltest
+from absl import flags
+from absl.testing import absltest, flagsaver
 
-_ROOT = str(pathlib.Path(__file__).resolve().parents[3])
-
-# A program with a --config, started several times.
-_SCRIPT = """
-import json, sys
 from benchmarks.harness import program
 from trainers.errors import UserError
 
-program.define_config("Experiment.")
+_ROOT = pathlib.Path(__file__).resolve().parents[3]
 
-def main():
+
+def _main():
   if program.ROUNDS.value == 7:
     raise UserError("too many rounds")
   print(program.ROUNDS.value, "rounds")
 
-for arguments in json.loads(sys.argv[1]):
-  sys.argv = ["program", *arguments]
-  try:
-    program.run(main)
-  except SystemExit as end:
-    print(end)
-"""
-
 
 class RunTest(absltest.TestCase):
+  """A program with a --config, run several times in this process."""
+
+  def setUp(self):
+    super().setUp()
+    if "config" not in flags.FLAGS:
+      program.define_config("Experiment.")
+    self.enter_context(flagsaver.flagsaver())
+    self.enter_context(contextlib.chdir(_ROOT))
+
+  def _run(self, *arguments):
+    """Returns what the program prints, and what it ends with."""
+    with (
+      mock.patch.object(sys, "argv", ["program", *arguments]),
+      contextlib.redirect_stdout(io.StringIO()) as printed,
+      self.assertRaises(SystemExit) as end,
+    ):
+      program.run(_main)
+    return printed.getvalue(), end.exception.code
+
+  def test_right_arguments(self):
+    self.assertEqual(self._run("--rounds=3"), ("3 rounds\n", None))
+
   def test_a_mistake_is_one_sentence(self):
-    config = "--config=configs/translation.py"
-    commands = (
-      ["--rounds=3"],
-      ["more"],
-      [config, "--config.num_stesp=3"],
-      ["--rounds=7"],
-      ["--config=configs/none.py"],
-      ["--config=configs/digits.py:adamw"],
-    )
-    output = subprocess.run(
-      [sys.executable, "-c", _SCRIPT, json.dumps(commands)],
-      cwd=_ROOT,
-      env={**os.environ, "PYTHONPATH": _ROOT},
-      check=True,
-      stdout=subprocess.PIPE,
-      text=True,
-    ).stdout
-    works, *mistakes = filter(None, output.splitlines())
-    self.assertEqual(works, "3 rounds")
-    named = (
-      "'more'",
-      "'num_stesp'",
-      "too many rounds",
-      "configs/none.py",
-      "'adamw'",
-    )
-    self.assertLen(mistakes, len(named))
-    for mistake, name in zip(mistakes, named):
-      self.assertRegex(mistake, f"^Error: .*{name}")
+    for arguments, named in (
+      (["more"], "'more'"),
+      (
+        ["--config=configs/translation.py", "--config.num_stesp=3"],
+        "'num_stesp'",
+      ),
+      (["--rounds=7"], "too many rounds"),
+      (["--config=configs/none.py"], "configs/none.py"),
+      (["--config=configs/digits.py:adamw"], "'adamw'"),
+    ):
+      with self.subTest(named=named):
+        printed, sentence = self._run(*arguments)
+        self.assertEmpty(printed)
+        self.assertRegex(sentence, f"^Error: .*{named}")
+        self.assertNotIn("\n", sentence)
 
 
 if __name__ == "__main__":

@@ -121,17 +121,6 @@ class LoadTest(tf.test.TestCase):
     self.assertTrue(source.is_made_up)
 
 
-class PlanTest(tf.test.TestCase):
-  def test_steps_in_epochs(self):
-    for epochs, steps in ((2.0, 20), (0.25, 3), (0.01, 1)):
-      config = small_run.config(
-        global_batch_size=10, num_epochs=2.0, eval_every_epochs=epochs
-      )
-      plan = experiment.make_plan(config, train_size=109)
-      self.assertEqual((plan.steps_per_epoch, plan.total_steps), (10, 20))
-      self.assertEqual(plan.eval_every_steps, steps)
-
-
 class PipelineTest(tf.test.TestCase, parameterized.TestCase):
   def _make(self, config, source):
     loaded = experiment.unpack(config, source, _one_device())

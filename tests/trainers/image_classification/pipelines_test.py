@@ -288,7 +288,7 @@ class LargeImagesTest(tf.test.TestCase, parameterized.TestCase):
     if name == "array_record":
       data_dir = f"{self.root}/tfds"
       return tfds_images.load(
-        "imagenet2012", data_dir, "train", "validation"
+        "imagenet2012", data_dir, "train", "validation", ()
       ).train
     return image_folder.load(self.root, "a", "b").train
 

@@ -77,7 +77,7 @@ class SourcesTest(tf.test.TestCase, parameterized.TestCase):
   @parameterized.parameters(
     ("image_folder", "a folder with train/CLASS"),
     ("tfrecords", "a folder with files train-00000-of-01024"),
-    ("cifarr10", "data.name='cifarr10' is unknown"),
+    ("cifarr10", "'cifarr10' is unknown.*'digits', .*'cifar10_binary'"),
   )
   def test_the_name_decides(self, name, message):
     with self.assertRaisesRegex(UserError, message):

@@ -23,7 +23,7 @@ class TfdsImagesTest(tf.test.TestCase, parameterized.TestCase):
     os.makedirs(self.data_dir)
 
   def _load(self, name, train="train", validation="test"):
-    return tfds_images.load(name, self.data_dir, train, validation)
+    return tfds_images.load(name, self.data_dir, train, validation, ())
 
   @parameterized.parameters("tfrecord", "array_record", "parquet")
   def test_imagenet(self, file_format):
@@ -153,7 +153,7 @@ class TfdsImagesTest(tf.test.TestCase, parameterized.TestCase):
           f"format '{file_format}'.*not installed.*--file_format=tfrecord$",
         ),
       ):
-        tfds_images.load("imagenet2012", directory, "train", "validation")
+        tfds_images.load("imagenet2012", directory, "train", "validation", ())
 
   def test_what_is_not_there(self):
     for name, directory, message in (
@@ -163,7 +163,7 @@ class TfdsImagesTest(tf.test.TestCase, parameterized.TestCase):
       ("mnist/big", self.data_dir, "data.name='mnist/big'"),
     ):
       with self.assertRaisesRegex(UserError, message):
-        tfds_images.load(name, directory, "train", "test")
+        tfds_images.load(name, directory, "train", "test", ["digits"])
 
 
 if __name__ == "__main__":

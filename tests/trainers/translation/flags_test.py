@@ -5,6 +5,7 @@ import os
 import tensorflow as tf
 from absl.testing import parameterized
 
+from tests import processes
 from tests.trainers import command_line
 from trainers.translation import export, trained, translate
 from trainers.translation.__main__ import TRAINER
@@ -75,14 +76,12 @@ class FlagsTest(tf.test.TestCase, parameterized.TestCase):
     )
 
   def test_a_program_in_a_process_of_its_own(self):
-    finished = command_line.start(
-      "trainers.translation.export",
-      f"--workdir={self.get_temp_dir()}/none",
-      "--output=saved",
-    )
-    self.assertEqual(finished.returncode, 1)
-    self.assertIn("holds no run", finished.stderr)
-    self.assertNotIn("Traceback", finished.stderr)
+    arguments = [f"--workdir={self.get_temp_dir()}/none", "--output=saved"]
+    program = processes.Program("trainers.translation.export", arguments, {})
+    status, errors = program.wait()
+    self.assertEqual(status, 1)
+    self.assertIn("holds no run", errors)
+    self.assertNotIn("Traceback", errors)
 
 
 if __name__ == "__main__":

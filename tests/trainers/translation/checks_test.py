@@ -2,13 +2,13 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from trainers.errors import UserError
-from trainers.translation import experiment
+from trainers.translation import checks
 
 
 class CountRowsTest(tf.test.TestCase, parameterized.TestCase):
   def test_right(self):
-    self.assertEqual(experiment.count_rows(16_384, 256, 8), 64)
-    self.assertEqual(experiment.count_rows(64, 64, 1), 1)
+    self.assertEqual(checks.count_rows(16_384, 256, 8), 64)
+    self.assertEqual(checks.count_rows(64, 64, 1), 1)
 
   @parameterized.parameters(
     (16_384, 250, 8, "multiple of 2000.* 16000 or 18000"),
@@ -18,7 +18,7 @@ class CountRowsTest(tf.test.TestCase, parameterized.TestCase):
   )
   def test_wrong(self, tokens, length, replicas, message):
     with self.assertRaisesRegex(UserError, message):
-      experiment.count_rows(tokens, length, replicas)
+      checks.count_rows(tokens, length, replicas)
 
 
 if __name__ == "__main__":
