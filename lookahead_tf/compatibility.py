@@ -123,6 +123,12 @@ def _check_local_steps(
   local_steps, inner_optimizer, slow_step_size, inner_state, outer_optimizer
 ):
   """Raises a ValueError for what excludes `local_steps`, or needs it."""
+  inside = [inner_optimizer, *nesting.descendants(inner_optimizer)]
+  if any(getattr(each, "local_steps", False) for each in inside):
+    raise ValueError(
+      "`inner_optimizer` must be without `local_steps`, which are those of the "
+      f"outermost Lookahead. Received: inner_optimizer={inner_optimizer!r}"
+    )
   if not local_steps:
     if inner_state == "average":
       raise ValueError(
@@ -131,11 +137,11 @@ def _check_local_steps(
         f"inner_state={inner_state!r}, local_steps=False"
       )
     return
-  averaging = [
-    each
-    for each in [inner_optimizer, *nesting.descendants(inner_optimizer)]
-    if each.use_ema
-  ]
+  averages = any(each.use_ema for each in inside)
+  adapts = any(
+    isinstance(getattr(each, "_step_size", None), AdaptiveStepSize)
+    for each in inside
+  )
   for name, value, is_wrong, instead in (
     (
       "slow_step_size",
@@ -155,7 +161,8 @@ def _check_local_steps(
       isinstance(outer_optimizer, EveryStepRule),
       "an optimizer of Keras, or None",
     ),
-    ("inner_optimizer", inner_optimizer, averaging, "without use_ema"),
+    ("inner_optimizer", inner_optimizer, averages, "without use_ema"),
+    ("inner_optimizer", inner_optimizer, adapts, "without AdaptiveStepSize"),
   ):
     if is_wrong:
       raise ValueError(

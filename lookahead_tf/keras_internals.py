@@ -133,25 +133,40 @@ def update_on_each_replica(
   It is for an optimizer whose gradients are the same on all replicas, or that
   is to move each replica by its own gradients. Keras sums gradients over
   replicas, and leaves the replicas for the updates, which it cannot do from a
-  loop. Without the members, and on other backends, the optimizer stays as it
-  is, which is right for one replica.
+  loop. What the class of an optimizer does in its own way is left to it.
+  Without the members, and on other backends, the optimizer stays as it is,
+  which is right for one replica.
 
   Args:
     optimizer: Any optimizer. It may be given more than once.
     count: The updates that it has made.
   """
-  if keras.backend.backend() != "tensorflow" or "_backend_update_step" in vars(
-    optimizer
+  if (
+    keras.backend.backend() != "tensorflow"
+    or "_all_reduce_sum_gradients" in vars(optimizer)
   ):
     return
   count_on_each_replica(optimizer, count)
-  for name, function in (
-    ("_backend_update_step", _update_copies),
-    ("_apply_weight_decay", _decay_copies),
-    ("_backend_increment_gradient_accumulators", _accumulate_copies),
-  ):
-    if hasattr(optimizer, name):
+  for name, function in _UPDATES.items():
+    if _is_of_backend(optimizer, name):
       setattr(optimizer, name, functools.partial(function, optimizer))
+  optimizer._all_reduce_sum_gradients = list
+
+
+def updates_within_loops(optimizer: keras.optimizers.Optimizer) -> bool:
+  """Whether `update_on_each_replica` lets an optimizer update in a loop.
+
+  It does not where the class of the optimizer has a way of its own (Nadam).
+  """
+  return _is_of_backend(optimizer, "_backend_update_step")
+
+
+def _is_of_backend(optimizer, name):
+  """Whether a method of an optimizer is that of Keras for TensorFlow."""
+  for kind in type(optimizer).__mro__:
+    if name in vars(kind):
+      return kind.__module__.startswith("keras.src.backend.")
+  return False
 
 
 def _update_copies(optimizer, gradients, variables, learning_rate):
@@ -173,6 +188,13 @@ def _decay_copies(optimizer, variables):
       optimizer.assign_sub(
         variable, variable * keras.ops.cast(factor, variable.dtype)
       )
+
+
+_UPDATES = {
+  "_backend_update_step": _update_copies,
+  "_apply_weight_decay": _decay_copies,
+  "_backend_increment_gradient_accumulators": _accumulate_copies,
+}
 
 
 def add_copy(

@@ -15,14 +15,14 @@ from lookahead_tf.backends import backend
 from lookahead_tf.pairs import Pairs
 from lookahead_tf.wrapper import OptimizerWrapper
 
-# The number of replicas whose weights are not in a file.
-_UNKNOWN = -1
+# In place of the number of replicas: their period is not to be gone on with.
+_LEFT = -1
 
 
-class Together:
+class SynchronousReplicas:
   """Replicas that sum their gradients in each step, as Keras lets them.
 
-  It is what `Local` starts from.
+  It is what `LocalReplicas` starts from.
 
   Attributes:
     is_local: Whether replicas make the steps of a period by themselves.
@@ -38,7 +38,7 @@ class Together:
   drift: Any = None
 
   def build(self, lookahead: Any, statistics: list[Any]) -> None:
-    """Does what needs the inner optimizer to be built."""
+    """Finds what differs from replica to replica, which nothing does."""
 
   def gradients(self, gradients: list[Any]) -> list[Any]:
     """Returns what the inner optimizer takes for its gradients."""
@@ -50,7 +50,7 @@ class Together:
     return is_to_start
 
   def resumed(self, pairs: Pairs) -> Iterator[tuple[Any, Any]]:
-    """Yields assignments for a period that replicas cannot go on with."""
+    """Yields assignments that begin a period."""
     yield from ()
 
   def meet(self, due: Any, is_trained: Any) -> None:
@@ -69,7 +69,7 @@ class Together:
     """Gives all replicas the same of what has no slow weights."""
 
 
-class Local(Together):
+class LocalReplicas(SynchronousReplicas):
   """Replicas that make the steps of a period by themselves.
 
   Args:
@@ -125,8 +125,9 @@ class Local(Together):
       ]
     self._own = [*self._weights, *inner.variables]
     if self._replicas > 1:
+      trained = [v for v in self._weights if getattr(v, "trainable", True)]
       self.meeting_bytes = backend.replicas.count_bytes(
-        self._weights + self._statistics + self._slots
+        trained + self._statistics + self._slots
       )
     self._without_slow = [
       variable
@@ -152,27 +153,28 @@ class Local(Together):
       is_trained: As for `meet`.
 
     Returns:
-      Boolean scalar: whether a period is to start, maybe by `resumed`.
+      Boolean scalar: whether a period is to start, by itself or since the one
+      under way is of other replicas.
     """
-    self._is_of_others = ops.logical_and(
+    self._leaves_period = ops.logical_and(
       ops.not_equal(self._count, self._replicas), ops.logical_not(is_to_start)
     )
-    is_to_start = ops.logical_or(is_to_start, self._is_of_others)
+    is_to_start = ops.logical_or(is_to_start, self._leaves_period)
     backend.replicas.copy_first_if(
       is_to_start, *self._moving(is_trained, self._statistics)
     )
     return is_to_start
 
   def resumed(self, pairs: Pairs) -> Iterator[tuple[Any, Any]]:
-    """Yields what puts the slow weights into the model, if need be.
+    """Yields what puts the slow weights into the model where it has others.
 
-    That is in the middle of a period of another number of replicas, and of one
-    that a file has the first replica's weights of.
+    It has where a file is from the middle of a period of another number of
+    replicas, or has the first replica's weights alone.
     """
     for fast, slow in pairs.all():
       weights = ops.convert_to_tensor(fast)
       start = ops.cast(ops.convert_to_tensor(slow), weights.dtype)
-      yield fast, ops.where(self._is_of_others, start, weights)
+      yield fast, ops.where(self._leaves_period, start, weights)
     yield self._count, self._replicas
 
   def meet(self, due: Any, is_trained: Any) -> None:
@@ -213,13 +215,14 @@ class Local(Together):
     saved = int(ops.convert_to_numpy(self._count))
     if is_period_to_start or saved == self._replicas == 1:
       return False
+    several = "several" if saved == _LEFT else saved
     warnings.warn(
-      f"State was loaded from the middle of a period of {saved} replicas, of "
+      f"State was loaded from the middle of a period of {several} replicas, of "
       "which a file of Keras has the weights of the first alone: the next "
       "update starts a period from the slow weights, which all had.",
       stacklevel=4,
     )
-    self._count.assign(_UNKNOWN)
+    self._count.assign(_LEFT)
     return True
 
   def finish_training(self) -> None:

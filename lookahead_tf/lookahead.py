@@ -26,7 +26,7 @@ from lookahead_tf import (
 )
 from lookahead_tf.backends import backend
 from lookahead_tf.hyperparameters import Hyperparameters
-from lookahead_tf.local_steps import Local, Together
+from lookahead_tf.local_steps import LocalReplicas, SynchronousReplicas
 from lookahead_tf.pairs import Pairs
 from lookahead_tf.slow_step import SlowStep
 
@@ -198,9 +198,9 @@ class Lookahead(Hyperparameters):
       synchronization.wide(keras.config.floatx()),
     )
     self._replicas = (
-      Local(self, averages_slots=inner_state == "average")
+      LocalReplicas(self, averages_slots=inner_state == "average")
       if local_steps
-      else Together()
+      else SynchronousReplicas()
     )
     # Whether `build` was called for variables that had no values yet.
     self._waits_for_values = False
@@ -404,6 +404,18 @@ class Lookahead(Hyperparameters):
   def __repr__(self) -> str:
     """Returns the call that makes such an optimizer, in all its arguments."""
     return description.describe(self)
+
+  @classmethod
+  def from_config(
+    cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+  ) -> "Lookahead":
+    """Creates an optimizer from what `get_config` returned.
+
+    Local steps are left out where the backend has no replicas.
+    """
+    if backend.replicas is None and config.get("local_steps"):
+      config = config | {"local_steps": False}
+    return super().from_config(config, custom_objects)
 
   def get_config(self) -> dict[str, Any]:
     """Returns the arguments, with the optimizers serialized."""

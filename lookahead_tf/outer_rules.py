@@ -17,6 +17,7 @@ from lookahead_tf import (
   keras_internals,
   synchronization,
 )
+from lookahead_tf.backends import backend
 from lookahead_tf.setting import Setting
 
 
@@ -222,6 +223,14 @@ class OuterOptimizer(Interpolation):
   def __init__(self, optimizer: keras.optimizers.Optimizer):
     self._optimizer = optimizer
     self.optimizers = [optimizer]
+    if backend.replicas is None or backend.replicas.count() == 1:
+      return
+    if not keras_internals.updates_within_loops(optimizer):
+      raise ValueError(
+        "`outer_optimizer` must be another optimizer on several replicas: "
+        f"{type(optimizer).__name__} makes updates in a way of its own, which "
+        f"Keras cannot within a loop. Received: outer_optimizer={optimizer!r}"
+      )
     keras_internals.update_on_each_replica(optimizer)
 
   def arguments(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ _UNFINISHED = "unfinished"
 # What a checkpoint consists of, and what TensorFlow leaves of one that fails.
 _INDEX = r"\.index"
 _DATA = r"\.data-\d{5}-of-\d{5}"
-_PARTIAL = rf"{_UNFINISHED}(-\d+)?({_INDEX}|{_DATA})(\.tempstate\d+)?"
+_PARTIAL = rf"({_INDEX}|{_DATA})(\.tempstate\d+)?"
 # The files of replicas, behind the name of their checkpoint.
 _REPLICAS = r"\.replicas-\d+-of-\d+x\d+"
 _NAME = r"(ckpt-(?:0|[1-9]\d*))"
@@ -79,7 +79,7 @@ class Checkpoints:
     if (
       strategy is not None
       and isinstance(optimizer, Lookahead)
-      and optimizer.replica_variables()
+      and optimizer.local_steps
     ):
       self._replicas = _Replicas(optimizer, strategy)
     self._step = tf.Variable(0, dtype=tf.int64)
@@ -186,7 +186,10 @@ class Checkpoints:
     """
     if self._replicas is not None:
       path = os.path.join(self._directory, f"ckpt-{step}")
-      with writing(path, on_error=lambda: _remove_unfinished(self._directory)):
+      unfinished = self._replicas.unfinished
+      with writing(
+        path, on_error=lambda: _remove_unfinished(self._directory, unfinished)
+      ):
         tf.io.gfile.makedirs(self._directory)
         self._replicas.write(path)
 
@@ -226,11 +229,29 @@ class Checkpoints:
   def _save(self, directory, step, choose):
     self._step.assign(step)
     path = os.path.join(directory, f"ckpt-{step}")
-    with writing(path, on_error=lambda: _remove_unfinished(directory)):
+    with writing(
+      path, on_error=lambda: _remove_unfinished(directory, _UNFINISHED)
+    ):
       tf.io.gfile.makedirs(directory)
+      self._remove_other_replicas(directory, step)
       _write(self._checkpoint, path, _UNFINISHED)
       self._unreadable.discard(path)
       self._remove_old(directory, choose)
+
+  def _remove_other_replicas(self, directory, step):
+    """Removes files of replicas that belong to no checkpoint.
+
+    Those of this step that were saved by other replicas, and those of earlier
+    steps whose checkpoint was never written.
+    """
+    mine = self._replicas.names(f"ckpt-{step}") if self._replicas else []
+    whole = {os.path.basename(path) for path in _paths(directory)}
+    for match in _matches(directory, f"({_NAME}{_REPLICAS})({_INDEX}|{_DATA})"):
+      checkpoint = match[2]
+      is_other = checkpoint == f"ckpt-{step}" and match[1] not in mine
+      is_old = _step(checkpoint) < step and checkpoint not in whole
+      if is_other or is_old:
+        tf.io.gfile.remove(os.path.join(directory, match[0]))
 
   def _remove_old(self, directory, choose):
     """Removes what `choose` leaves out, and what cannot be read."""
@@ -252,7 +273,7 @@ class _Replicas:
   """What the replicas of a process have of their own, beside checkpoints.
 
   Args:
-    lookahead: A Lookahead with local steps on several replicas.
+    lookahead: A Lookahead with local steps.
     strategy: The strategy of its variables.
   """
 
@@ -263,21 +284,28 @@ class _Replicas:
     self._count = strategy.num_replicas_in_sync
     self._local = len(own)
     self._process = 0
-    if self._local < self._count:
+    if 0 < self._local < self._count:
       self._process = strategy.cluster_resolver.task_id
+    self.unfinished = f"{_UNFINISHED}-{self._process}"
 
-  def _paths(self, path):
-    """Returns the paths of the files of all processes."""
+  def names(self, start: str) -> list[str]:
+    """Returns the names of the files of all processes, none of one replica.
+
+    Args:
+      start: The name of their checkpoint, or its path.
+    """
+    if not self._local:
+      return []
     processes = self._count // self._local
     return [
-      f"{path}.replicas-{process}-of-{processes}x{self._local}"
+      f"{start}.replicas-{process}-of-{processes}x{self._local}"
       for process in range(processes)
     ]
 
   def write(self, path: str) -> None:
     """Writes the file of this process for a checkpoint at `path`."""
-    mine = self._paths(path)[self._process]
-    _write(self._checkpoint, mine, f"{_UNFINISHED}-{self._process}")
+    if self._local:
+      _write(self._checkpoint, self.names(path)[self._process], self.unfinished)
 
   def read(self, path: str) -> None:
     """Reads the file of this process, or starts a period from the slow weights.
@@ -285,9 +313,15 @@ class _Replicas:
     Args:
       path: That of the checkpoint, which was read.
     """
-    paths = self._paths(path)
-    if all(tf.io.gfile.exists(f"{each}.index") for each in paths):
-      self._checkpoint.read(paths[self._process]).assert_consumed()
+    folder, name = os.path.split(path)
+    found = {
+      match[1]
+      for match in _matches(folder, f"({re.escape(name)}{_REPLICAS}){_INDEX}")
+    }
+    if found == set(self.names(name)):
+      if self._local:
+        mine = self.names(path)[self._process]
+        self._checkpoint.read(mine).assert_consumed()
       return
     warnings.warn(
       f"Checkpoint {path} was not saved by {self._count} replicas, each with "
@@ -337,13 +371,17 @@ def _move(source, target):
   tf.io.gfile.rename(source, target, overwrite=True)
 
 
-def _remove_unfinished(directory):
-  """Removes what TensorFlow leaves of a checkpoint that it could not write."""
-  _remove(directory, _PARTIAL)
-  for match in _matches(directory, rf"{_UNFINISHED}(-\d+)?_temp"):
-    temporary = os.path.join(directory, match[0])
-    if tf.io.gfile.isdir(temporary):
-      tf.io.gfile.rmtree(temporary)
+def _remove_unfinished(directory, name):
+  """Removes what TensorFlow leaves of a checkpoint that it could not write.
+
+  Args:
+    directory: Where it was to be.
+    name: What it was called until then.
+  """
+  _remove(directory, name + _PARTIAL)
+  temporary = os.path.join(directory, f"{name}_temp")
+  if tf.io.gfile.isdir(temporary):
+    tf.io.gfile.rmtree(temporary)
 
 
 def _remove(directory, pattern):

@@ -238,7 +238,7 @@ def read_optimizer(
   replicas = strategy.num_replicas_in_sync
   recipe = _read_recipe(config, learning_rate.total_steps)
   optimizers.check(recipe)
-  if (recipe.lookahead or {}).get("local_steps"):
+  if recipe.has_local_steps:
     replicas = 1  # Each has an optimizer to itself, which Keras clips for.
   clipping = optimizers.Clipping(recipe.arguments, replicas)
   schedule = learning_rate.make_schedule()
@@ -253,9 +253,7 @@ def check_optimizer(config: ml_collections.ConfigDict) -> None:
   """Raises a UserError for an optimizer or an argument that there is not."""
   recipe = _read_recipe(config)
   optimizers.check(recipe)
-  if (recipe.lookahead or {}).get("local_steps") and config.model.get(
-    "synchronized_batch_norm"
-  ):
+  if recipe.has_local_steps and config.model.get("synchronized_batch_norm"):
     raise UserError(
       "lookahead.local_steps=True needs model.synchronized_batch_norm=False: "
       "synchronized batch normalization makes the replicas meet in each step. "

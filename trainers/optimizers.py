@@ -62,6 +62,11 @@ class Recipe:
   lookahead: Mapping[str, Any] | None = None
   total_steps: int = 1
 
+  @property
+  def has_local_steps(self) -> bool:
+    """Whether replicas are to make the steps of a period by themselves."""
+    return bool(self.lookahead and self.lookahead.get("local_steps"))
+
 
 def make_optimizer(
   recipe: Recipe,

@@ -1,5 +1,6 @@
 """Replicas that make the steps of a period by themselves (`local_steps`)."""
 
+import inspect
 import warnings
 
 import keras
@@ -12,6 +13,7 @@ from lookahead_tf import Lookahead
 from tests import processes, replicas
 from tests.lookahead_tf import (
   algorithm1,
+  keras_optimizers,
   local_steps_program,
   outer_algorithms,
   small_model,
@@ -214,6 +216,71 @@ class AlgorithmTest(TestCase):
       for i, expected in enumerate(phi):
         self.assertAllClose(file[f"slow.{i}"], expected, 1e-5, 1e-5)
         self.assertAllEqual(file[f"slow.{i}"], found[0][f"slow.{i}"])
+
+
+class InnerOptimizersTest(TestCase):
+  def test_each_on_the_same_data_is_one_device(self):
+    """All of Keras' optimizers, some of which update in a way of their own."""
+    strategy = replicas.mirrored()
+    gradients = [np.full((3, 4), g, "float32") for g in (0.5, -1.0, 2.0)]
+
+    def make_all():
+      """Returns (variable, optimizer) by name; each built for its variable."""
+      made = {}
+      for name, kind in keras_optimizers.CLASSES.items():
+        variable = keras.Variable(
+          np.linspace(-1, 1, 12, dtype="float32").reshape(3, 4), name="kernel"
+        )
+        arguments = {}
+        if "weight_decay" in inspect.signature(kind.__init__).parameters:
+          arguments["weight_decay"] = 0.1
+        if name == "Muon":
+          arguments["adam_weight_decay"] = 0.4
+        optimizer = kind(0.1, **arguments)
+        optimizer = Lookahead(optimizer, 2, local_steps=True)
+        optimizer.build([variable])
+        made[name] = variable, optimizer
+      return made
+
+    with strategy.scope():
+      ours = make_all()
+    expected = make_all()
+
+    @tf.function
+    def step(gradient):
+      def one_replica():
+        for variable, optimizer in ours.values():
+          optimizer.apply([gradient / REPLICAS], [variable])
+
+      strategy.run(one_replica)
+
+    for gradient in gradients:
+      step(tf.constant(gradient))
+      for variable, optimizer in expected.values():
+        optimizer.apply([tf.constant(gradient)], [variable])
+    for name, (variable, _) in ours.items():
+      with self.subTest(name):
+        self.assertTrue(np.isfinite(values([variable])[0]).all())
+        self.assertNear([variable], [expected[name][0]])
+
+  def test_an_outer_one_with_a_way_of_its_own(self):
+    """On one device it is as any other; replicas cannot make its updates."""
+    variable = keras.Variable([1.0])
+    bare, expected = keras.optimizers.Nadam(0.1), keras.Variable([1.0])
+    optimizer = Lookahead(
+      keras.optimizers.SGD(0.1), 1, outer_optimizer=keras.optimizers.Nadam(0.1)
+    )
+    for _ in range(3):
+      optimizer.apply([tf.constant([1.0])], [variable])
+      bare.apply([tf.constant([0.1])], [expected])
+    self.assertNear([variable], [expected])
+    with (
+      replicas.mirrored().scope(),
+      self.assertRaisesRegex(ValueError, "`outer_optimizer`.*Nadam"),
+    ):
+      Lookahead(
+        keras.optimizers.SGD(), outer_optimizer=keras.optimizers.Nadam()
+      )
 
 
 class StateTest(TestCase):
@@ -536,6 +603,21 @@ class ArgumentsTest(TestCase):
       },
       ValueError,
       "`outer_optimizer`.*local_steps",
+    ),
+    (
+      {"inner_optimizer": Lookahead("sgd", local_steps=True)},
+      ValueError,
+      "`inner_optimizer`.*without `local_steps`",
+    ),
+    (
+      {
+        "local_steps": True,
+        "inner_optimizer": Lookahead(
+          "adam", slow_step_size=lookahead_tf.AdaptiveStepSize()
+        ),
+      },
+      ValueError,
+      "`inner_optimizer`.*AdaptiveStepSize",
     ),
     (
       {
