@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 
+import lookahead_tf
 from lookahead_tf import Lookahead
 from tests.configs import experiments, tiny_data
 from trainers import metrics
@@ -18,6 +19,8 @@ from trainers.experiment import read_learning_rate
 from trainers.image_classification import experiment, sources, train
 
 ALL = experiments.all_of(*experiments.IMAGES)
+# The words for a Lookahead.
+_LOOKAHEADS = {"lookahead", "own_statistics", "slow_momentum"}
 # Shrunken, the others are the same programs as one of these.
 TRAINED = (
   ("cifar", "cifar100,sgd"),
@@ -78,8 +81,9 @@ class ConfigsTest(tf.test.TestCase, parameterized.TestCase):
     config.lock()
     optimizer = _unpack(config).optimizer
     words = text.split(",")
-    self.assertEqual(isinstance(optimizer, Lookahead), "lookahead" in words)
-    if "lookahead" in words:
+    is_lookahead = not _LOOKAHEADS.isdisjoint(words)
+    self.assertEqual(isinstance(optimizer, Lookahead), is_lookahead)
+    if is_lookahead:
       optimizer = optimizer.inner_optimizer
     self.assertIsInstance(
       optimizer,
@@ -145,6 +149,25 @@ class ConfigsTest(tf.test.TestCase, parameterized.TestCase):
       self.assertAllClose(
         lookahead.slow_step_size, 1 - 0.95**5 * (5 / 476) ** 3, rtol=1e-6
       )
+
+  def test_the_parts_of_the_speed_runs_lookahead(self):
+    whole = experiments.get("cifar", "speedrun,lookahead")
+    self.assertTrue(whole.lookahead.synchronize_statistics)
+    other = experiments.get("cifar", "speedrun,own_statistics")
+    self.assertFalse(_unpack(other).synchronize_statistics)
+    other.lookahead.synchronize_statistics = True
+    self.assertEqual(other.to_dict(), whole.to_dict())
+    other = experiments.get("cifar", "speedrun,slow_momentum")
+    unpacked = _unpack(other)
+    self.assertTrue(unpacked.synchronize_statistics)
+    snoo = lookahead_tf.snoo(keras.optimizers.SGD(), sync_period=5)
+    for name in ("sync_period", "slow_momentum", "slow_nesterov"):
+      self.assertEqual(
+        getattr(unpacked.optimizer, name), getattr(snoo, name), name
+      )
+    self.assertAllClose(unpacked.optimizer.slow_step_size, snoo.slow_step_size)
+    other.lookahead = whole.lookahead
+    self.assertEqual(other.to_dict(), whole.to_dict())
 
   def test_the_papers_lookahead_and_weight_decay(self):
     for name, alpha in (("cifar", 0.8), ("imagenet", 0.5)):

@@ -46,7 +46,13 @@ _PTB = {
 }
 # Experiments in one file each, before the words were.
 _EXPERIMENTS = {
-  "cifar": {*_CIFAR, "speedrun,lookahead", "speedrun,sgd"},
+  "cifar": {
+    *_CIFAR,
+    *(
+      f"speedrun,{word}"
+      for word in ("lookahead", "sgd", "own_statistics", "slow_momentum")
+    ),
+  },
   "digits": {"sgd", "lookahead"},
   "image_folder": {"sgd", "lookahead", "adamw", "adamw,lookahead"},
   "imagenet": {
