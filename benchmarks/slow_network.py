@@ -176,8 +176,8 @@ def _write(report, records):
   disturbance = interleaving.describe_disturbance(records, program.ROUNDS.value)
   report.write(
     f"{table}\nThe ResNet-18 of {_WIDTH.value} channels; each worker has one "
-    f"core and batches of {_BATCH.value} images. A step is one of all workers, "
-    "an image one of any. MB are what a worker sends, with all headers. "
+    f"core and batches of {_BATCH.value} images. Images are those of all "
+    "workers. MB are what a worker sends, as its network device counts.\n\n"
     f"{disturbance}\n",
     {"records": records},
   )

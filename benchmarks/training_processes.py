@@ -100,18 +100,20 @@ class Runs:
       unit: Steps, a multiple of those in a loop of the trainer.
       least_units: How many of them to wait for.
       least_seconds: Further units are waited for until that time is over.
-      on_steps: Called now and then, with the number of steps so far.
+      on_steps: Called with the number of steps so far, when it changes.
 
     Raises:
       UserError: as for `wait_for_step`.
     """
     first = self._last_steps()
-    units = least_units
+    units, told = least_units, 0
 
     def has_ended():
-      nonlocal units
+      nonlocal units, told
       done = min(now - n for now, n in zip(self._last_steps(), first))
-      on_steps(done)
+      if done > told:
+        told = done
+        on_steps(done)
       if done < units * unit:
         return False
       if min(self._seconds(first, units * unit)) < least_seconds:
