@@ -14,7 +14,7 @@ from keras import ops
 from lookahead_tf import models, nesting
 from lookahead_tf.backends import backend
 
-INNER_STATES = ("maintain", "interpolate", "reset")
+INNER_STATES = ("maintain", "interpolate", "reset", "average")
 SLOW_DTYPES = ("float32", "float64")
 
 
@@ -138,12 +138,23 @@ def slow_momentum(value: Any) -> Any:
   return fraction_or_schedule("slow_momentum", value)
 
 
-def slow_nesterov(value: Any) -> bool:
-  """Returns `value`, a boolean."""
+def boolean(name: str, value: Any) -> bool:
+  """Returns `value`, that of the argument `name`, True or False."""
   if not isinstance(value, bool):
     raise TypeError(
-      "`slow_nesterov` must be True or False. Received: "
-      f"slow_nesterov={value!r} of type {type(value).__name__}"
+      f"`{name}` must be True or False. Received: {name}={value!r} of type "
+      f"{type(value).__name__}"
+    )
+  return value
+
+
+def local_steps(value: Any) -> bool:
+  """Returns `value`, a boolean, False where the backend has no replicas."""
+  if boolean("local_steps", value) and backend.replicas is None:
+    raise ValueError(
+      "`local_steps` must be False with KERAS_BACKEND="
+      f"{keras.backend.backend()}: the replicas are those of a tf.distribute "
+      f"strategy. Received: local_steps={value!r}"
     )
   return value
 

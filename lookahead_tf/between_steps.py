@@ -56,6 +56,7 @@ class BetweenSteps(OptimizerWrapper):
     self._outer_rule: Any = None
     self._followers: Any = None
     self._exclusion: Any = None
+    self._replicas: Any = None
 
   def check_that_it_can_train(self) -> None:
     """Raises a RuntimeError if the model holds its slow weights.
@@ -104,6 +105,7 @@ class BetweenSteps(OptimizerWrapper):
     """
     self._keep_weights()
     if self.built and not self.is_period_to_start():
+      self._replicas.finish_training()
       self._assign_all(self.swapped())
       self._assign_all(self._restart())
 
@@ -281,6 +283,8 @@ class BetweenSteps(OptimizerWrapper):
     self._receive_state()
     self._assign_all(self._restart())
     super().load_own_variables(store)
+    if self._replicas.is_to_start_after_load(self.is_period_to_start()):
+      self._assign_all(self.swapped())
     self._periods_at_last_stop = int(ops.convert_to_numpy(self.periods_done))
 
   def _receive_state(self):

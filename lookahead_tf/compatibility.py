@@ -44,6 +44,7 @@ def check_together(
   outer_optimizer: Any,
   pull_back: float,
   statistics: Any,
+  local_steps: bool,
 ) -> None:
   """Raises a ValueError for arguments of a Lookahead that exclude each other.
 
@@ -58,7 +59,11 @@ def check_together(
     outer_optimizer: As for Lookahead.
     pull_back: As for Lookahead.
     statistics: As for Lookahead.
+    local_steps: As for Lookahead.
   """
+  _check_local_steps(
+    local_steps, inner_optimizer, slow_step_size, inner_state, outer_optimizer
+  )
   has_momentum = callable(slow_momentum) or slow_momentum > 0
   if outer_optimizer is not None:
     given = {
@@ -109,6 +114,51 @@ def check_together(
       f"slow_momentum={slow_momentum!r}, outer_optimizer={outer_optimizer!r}, "
       f"pull_back={pull_back!r}"
     )
+
+
+def _check_local_steps(
+  local_steps, inner_optimizer, slow_step_size, inner_state, outer_optimizer
+):
+  """Raises a ValueError for what excludes `local_steps`, or needs it."""
+  if not local_steps:
+    if inner_state == "average":
+      raise ValueError(
+        "`inner_state='average'` is for replicas that have slots of their own, "
+        "and needs local_steps=True: take 'maintain'. Received: "
+        f"inner_state={inner_state!r}, local_steps=False"
+      )
+    return
+  averaging = [
+    each
+    for each in [inner_optimizer, *nesting.descendants(inner_optimizer)]
+    if each.use_ema
+  ]
+  for name, value, is_wrong, instead in (
+    (
+      "slow_step_size",
+      slow_step_size,
+      isinstance(slow_step_size, AdaptiveStepSize),
+      "a float or a LearningRateSchedule",
+    ),
+    (
+      "inner_state",
+      inner_state,
+      inner_state == "interpolate",
+      "'maintain', 'average' or 'reset'",
+    ),
+    (
+      "outer_optimizer",
+      outer_optimizer,
+      isinstance(outer_optimizer, EveryStepRule),
+      "an optimizer of Keras, or None",
+    ),
+    ("inner_optimizer", inner_optimizer, averaging, "without use_ema"),
+  ):
+    if is_wrong:
+      raise ValueError(
+        f"`{name}` must be {instead} with `local_steps`, by which replicas "
+        f"differ within a period. Received: {name}={value!r}"
+      )
 
 
 def check_every_step(rule: Any, sync_period: int) -> None:

@@ -140,7 +140,13 @@ class Reset(Maintain):
 
 # Each is made with the built inner optimizer, the variables whose slots are
 # concerned, and a function that adds a variable as a copy of another.
-RULES = {"maintain": Maintain, "interpolate": Interpolate, "reset": Reset}
+# Slots are averaged over replicas where these meet, before the slow step.
+RULES = {
+  "maintain": Maintain,
+  "interpolate": Interpolate,
+  "reset": Reset,
+  "average": Maintain,
+}
 
 
 def _make_twin(optimizer):

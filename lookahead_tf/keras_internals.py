@@ -103,7 +103,9 @@ def counter(optimizer: keras.optimizers.Optimizer) -> Any:
   return _member(optimizer, "_iterations")
 
 
-def count_on_each_replica(optimizer: keras.optimizers.Optimizer) -> None:
+def count_on_each_replica(
+  optimizer: keras.optimizers.Optimizer, count: int = 0
+) -> None:
   """Lets each replica of a tf.distribute strategy count by itself.
 
   The first replica's `iterations` is what Keras sends to all others, although
@@ -112,33 +114,39 @@ def count_on_each_replica(optimizer: keras.optimizers.Optimizer) -> None:
   results are the same.
 
   Args:
-    optimizer: An optimizer that is being created.
+    optimizer: The optimizer.
+    count: Where the count stands.
   """
   variable = counter(optimizer)
   if keras.backend.backend() == "tensorflow" and hasattr(
     variable, "_aggregation"
   ):
     variable._aggregation = "none"
-    variable._initialize(0)
+    variable._initialize(count)
 
 
 def update_on_each_replica(optimizer: keras.optimizers.Optimizer) -> None:
   """Lets each replica of a tf.distribute strategy make updates by itself.
 
-  It is for an optimizer of variables whose gradients are the same on all
-  replicas. Keras sums gradients over replicas, and leaves the replicas for the
-  updates, which it cannot do from a loop. Without the members, and on other
-  backends, the optimizer stays as it is, which is right for one replica.
+  It is for an optimizer whose gradients are the same on all replicas, or that
+  is to move each replica by its own gradients. Keras sums gradients over
+  replicas, and leaves the replicas for the updates, which it cannot do from a
+  loop. Without the members, and on other backends, the optimizer stays as it
+  is, which is right for one replica.
 
   Args:
-    optimizer: An optimizer that is not built.
+    optimizer: Any optimizer. It may be given more than once.
   """
-  if keras.backend.backend() != "tensorflow":
+  if keras.backend.backend() != "tensorflow" or "_backend_update_step" in vars(
+    optimizer
+  ):
     return
-  count_on_each_replica(optimizer)
+  count = int(keras.ops.convert_to_numpy(counter(optimizer)))
+  count_on_each_replica(optimizer, count)
   for name, function in (
     ("_backend_update_step", _update_copies),
     ("_apply_weight_decay", _decay_copies),
+    ("_backend_increment_gradient_accumulators", _accumulate_copies),
   ):
     if hasattr(optimizer, name):
       setattr(optimizer, name, functools.partial(function, optimizer))
@@ -147,6 +155,11 @@ def update_on_each_replica(optimizer: keras.optimizers.Optimizer) -> None:
 def _update_copies(optimizer, gradients, variables, learning_rate):
   for gradient, variable in zip(gradients, variables):
     optimizer.update_step(gradient, variable, learning_rate)
+
+
+def _accumulate_copies(optimizer, gradients, accumulators):
+  for gradient, accumulator in zip(gradients, accumulators):
+    optimizer.assign_add(accumulator, gradient)
 
 
 def _decay_copies(optimizer, variables):

@@ -27,6 +27,7 @@ from lookahead_tf import (
 )
 from lookahead_tf.backends import backend
 from lookahead_tf.between_steps import BetweenSteps
+from lookahead_tf.local_steps import Local, Together
 from lookahead_tf.pairs import Pairs
 from lookahead_tf.slow_step import SlowStep
 
@@ -78,8 +79,9 @@ class Lookahead(BetweenSteps):
     inner_state: What becomes of the inner optimizer's slots (momentum, moments)
       at a synchronization: "maintain" leaves them; "interpolate" moves them as
       the weights are moved, from where they were one period before; "reset"
-      returns them to their initial values. Step counts and learning rates are
-      left as they are in each case.
+      returns them to their initial values; "average" gives them the mean over
+      replicas, for `local_steps`. Step counts and learning rates are left as
+      they are in each case.
     exclude: None, or variables and regular expressions, which are searched
       (`re.search`) in variable paths. Variables that match, and their slots,
       are left to the inner optimizer: they get no slow weights.
@@ -108,6 +110,12 @@ class Lookahead(BetweenSteps):
       normalization are synchronized with the weights, and evaluated with them.
       `exclude` reaches them. Not on JAX. A model that is loaded or copied has
       to be assigned once more: `model.optimizer.statistics = model`.
+    local_steps: Whether each replica of a `tf.distribute` strategy makes the
+      steps of a period by itself, with the gradients of its own loss, which the
+      inner optimizer clips. At the end of the period the mean of the replicas'
+      weights takes the part of the fast weights: nothing else is sent between
+      replicas. With False they sum their gradients in each step. On one device
+      it changes nothing. docs/local_steps.md has more.
     **others: None may be given: an error says what they are called here.
 
   Attributes:
@@ -144,6 +152,7 @@ class Lookahead(BetweenSteps):
     pull_back: float = 1.0,
     slow_device: str | None = None,
     statistics: Any = None,
+    local_steps: bool = False,
     **others: Any,
   ):
     inner_optimizer = arguments.inner_optimizer(inner_optimizer)
@@ -152,13 +161,14 @@ class Lookahead(BetweenSteps):
     rule.check_inner_optimizer(inner_optimizer)
     outer = {
       "slow_momentum": arguments.slow_momentum(slow_momentum),
-      "slow_nesterov": arguments.slow_nesterov(slow_nesterov),
+      "slow_nesterov": arguments.boolean("slow_nesterov", slow_nesterov),
       "outer_optimizer": compatibility.outer_optimizer(outer_optimizer),
     }
     sync_period = arguments.sync_period(sync_period)
     inner_state = arguments.inner_state(inner_state)
     pull_back = arguments.fraction("pull_back", pull_back)
     statistics = followers.check(statistics)
+    local_steps = arguments.local_steps(local_steps)
     compatibility.check_together(
       inner_optimizer=inner_optimizer,
       sync_period=sync_period,
@@ -167,6 +177,7 @@ class Lookahead(BetweenSteps):
       inner_state=inner_state,
       pull_back=pull_back,
       statistics=statistics,
+      local_steps=local_steps,
       **outer,
     )
     super().__init__(inner_optimizer, sync_period, name=arguments.name(name))
@@ -186,6 +197,11 @@ class Lookahead(BetweenSteps):
       "slow_step_size",
       rule.initial,
       synchronization.wide(keras.config.floatx()),
+    )
+    self._replicas = (
+      Local(self, averages_slots=inner_state == "average")
+      if local_steps
+      else Together()
     )
     # Whether `build` was called for variables that had no values yet.
     self._waits_for_values = False
@@ -246,6 +262,7 @@ class Lookahead(BetweenSteps):
     self._followers.build(
       self, [v for v, use in zip(statistics, following) if use]
     )
+    self._replicas.build(self, [fast for fast, _ in self._followers.pairs()])
     # A MultiOptimizer has its members from its build on.
     for nested in self._nested():
       nested._can_fuse = False  # This one moves its weights too.
@@ -277,6 +294,7 @@ class Lookahead(BetweenSteps):
     """
     return (
       self._inner_state == "maintain"
+      and self._replicas.can_fuse
       and self._outer_rule.can_fuse
       and self._pull_back == 1
       and not any(self._nested())
@@ -313,23 +331,26 @@ class Lookahead(BetweenSteps):
       return
 
     # phi = theta, where the update below is the first of a period.
-    self._assign_if(self._period.is_to_start(), self._start)
+    is_to_start = self._replicas.begin(self._period.is_to_start())
+    self._assign_if(is_to_start, self._start)
 
     # theta = theta + A(L, theta, d), unless gradients are accumulated.
     counts = period.read_counts(self.inner_optimizer)
-    self.inner_optimizer.apply(grads, variables)
+    self.inner_optimizer.apply(self._replicas.gradients(grads), variables)
     updates = period.updates_since(counts, self.inner_optimizer)
 
     # phi = phi + alpha (theta - phi); theta = phi, after the last of k updates.
     due = self._period.count(updates)
     last_update = list(zip(grads, variables))
     self._mark_trained(last_update)
+    self._replicas.meet(due, self._pairs.is_trained)
     alpha = self._step_size.at(self, last_update, due)
     self._assign_if(due, lambda: self._slow_step(alpha), is_frequent=True)
     self.periods_done.assign_add(ops.cast(due, self.periods_done.dtype))
 
   def _start(self):
     """Yields the assignments that start a period."""
+    yield from self._replicas.resumed(self._pairs)
     yield from self._copy_to_slow()
     yield self._period.start()
 
@@ -463,6 +484,43 @@ class Lookahead(BetweenSteps):
     """How far the fast weights return to the slow weights."""
     return self._pull_back
 
+  @property
+  def local_steps(self) -> bool:
+    """Whether each replica makes the steps of a period by itself."""
+    return self._replicas.is_local
+
+  def replica_variables(self) -> list[list[Any]]:
+    """Returns what replicas have of their own in a period of local steps.
+
+    A checkpoint of the model and the optimizer holds one replica's: save these
+    beside it, in each process, and restore them after it.
+
+    Returns:
+      For each replica of this process: the weights of the model, then the
+      variables of the inner optimizer, variables of TensorFlow. [] on one
+      device, without `local_steps`, and before the build.
+    """
+    return self._replicas.copies()
+
+  @property
+  def meeting_bytes(self) -> int:
+    """The bytes that a replica gives to a meeting of local steps, or 0.
+
+    A reduction in a ring of n replicas sends 2 (n - 1) / n times as many from
+    each.
+    """
+    return self._replicas.meeting_bytes
+
+  @property
+  def replica_drift(self) -> float:
+    """How far replicas were apart when they last met, 0 before.
+
+    It is the root of the mean, over replicas, of the squared distance to the
+    mean of the weights.
+    """
+    drift = self._replicas.drift
+    return 0.0 if drift is None else float(ops.convert_to_numpy(drift))
+
   def __repr__(self) -> str:
     """Returns the call that makes such an optimizer, in all its arguments."""
     return description.describe(self)
@@ -478,6 +536,7 @@ class Lookahead(BetweenSteps):
       "pull_back": self.pull_back,
       "slow_device": self._slow_device,
       "statistics": self._followers.describe(),
+      "local_steps": self.local_steps,
     }
     if self.outer_optimizer is not None:
       del config["slow_step_size"]

@@ -23,6 +23,7 @@ ARGUMENTS = (
   "pull_back",
   "slow_device",
   "statistics",
+  "local_steps",
 )
 # What other libraries call these arguments: see docs/migration.md.
 _ELSEWHERE = {

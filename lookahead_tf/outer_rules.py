@@ -46,6 +46,7 @@ class Interpolation:
     Args:
       s: The pseudo-gradient of each variable that is trained, by its index.
     """
+    del s  # AutoGraph cannot convert a docstring alone.
 
   def moved(
     self, index: int, phi: Any, theta: Any, s: Any, alpha: Any

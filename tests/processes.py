@@ -3,10 +3,13 @@
 Each is a fork of one process that has imported what takes seconds.
 """
 
+import contextlib
 import functools
+import json
 import multiprocessing
 import os
 import runpy
+import socket
 import sys
 import tempfile
 import time
@@ -100,6 +103,24 @@ class Program:
     """Sends a signal to the process, if it still runs."""
     if self.is_running():
       os.kill(self._process.pid, number)
+
+
+def tf_configs(number: int) -> list[str]:
+  """Returns TF_CONFIG for each of so many processes of a cluster here."""
+  with contextlib.ExitStack() as stack:
+    sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+    for one in sockets:
+      one.bind(("localhost", 0))
+    workers = [f"localhost:{one.getsockname()[1]}" for one in sockets]
+  return [
+    json.dumps(
+      {
+        "cluster": {"worker": workers},
+        "task": {"type": "worker", "index": index},
+      }
+    )
+    for index in range(number)
+  ]
 
 
 @functools.cache

@@ -110,6 +110,29 @@ def make_gather(
   return lambda number: gather(tf.constant(number)).numpy().tolist()
 
 
+def gather_processes(
+  value: tf.Tensor, strategy: tf.distribute.Strategy
+) -> tf.Tensor:
+  """Returns a tensor of each process, of shape (processes, ...).
+
+  Call it outside of the replica context, in a function that is traced.
+
+  Args:
+    value: That of this process.
+    strategy: The strategy.
+  """
+  if not strategy.extended._in_multi_worker_mode():
+    return value[tf.newaxis]
+
+  def one_replica():
+    context = tf.distribute.get_replica_context()
+    # A copy on this replica's device, where the collective looks for it.
+    return context.all_gather(tf.identity(value)[tf.newaxis], axis=0)
+
+  found = strategy.experimental_local_results(strategy.run(one_replica))
+  return found[0][:: len(found)]
+
+
 def wait_for_all(strategy: tf.distribute.Strategy) -> None:
   """Returns when all processes of the strategy have called this function."""
   make_gather(strategy)(0)

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: model, optimizer, step and best result."""
+"""Checkpoints of a run: model, optimizer, step, best result, and replicas."""
 
 import os
 import re
@@ -8,6 +8,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from lookahead_tf import Lookahead
 from trainers import agreement
 from trainers.errors import UserError, first_line
 from trainers.files import check_no_pattern, writing
@@ -16,7 +17,9 @@ _UNFINISHED = "unfinished"
 # What a checkpoint consists of, and what TensorFlow leaves of one that fails.
 _INDEX = r"\.index"
 _DATA = r"\.data-\d{5}-of-\d{5}"
-_PARTIAL = rf"{_UNFINISHED}({_INDEX}|{_DATA})(\.tempstate\d+)?"
+_PARTIAL = rf"{_UNFINISHED}(-\d+)?({_INDEX}|{_DATA})(\.tempstate\d+)?"
+# The files of replicas, behind the name of their checkpoint.
+_REPLICAS = r"\.replicas-\d+-of-\d+x\d+"
 _NAME = r"(ckpt-(?:0|[1-9]\d*))"
 # Of a file system that is out of reach, which says nothing of a file.
 _TRANSIENT = (
@@ -42,6 +45,10 @@ class Checkpoints:
   index last. It counts if its index is there: a process that is killed leaves a
   whole checkpoint or none. Older ones are removed after that.
 
+  Replicas that make the steps of a period by themselves have weights of their
+  own then. Each process writes those of its replicas beside a checkpoint, and
+  before the chief writes the checkpoint itself.
+
   Args:
     workdir: Directory of the run.
     model: A built Keras model.
@@ -51,6 +58,7 @@ class Checkpoints:
       that of a SIGTERM, is kept beside these, and only until the next one: so
       it changes nothing of which ones there are at the end.
     state: What else is saved, if anything.
+    strategy: That of the variables; None for checkpoints to read weights from.
 
   Raises:
     UserError: if TensorFlow would take the path of a checkpoint for a pattern.
@@ -64,8 +72,16 @@ class Checkpoints:
     keep: int = 2,
     is_due: Callable[[int], bool] = lambda step: True,
     state: tf.Module | None = None,
+    strategy: tf.distribute.Strategy | None = None,
   ):
     check_no_pattern(workdir=workdir)
+    self._replicas = None
+    if (
+      strategy is not None
+      and isinstance(optimizer, Lookahead)
+      and optimizer.replica_variables()
+    ):
+      self._replicas = _Replicas(optimizer, strategy)
     self._step = tf.Variable(0, dtype=tf.int64)
     self._best = tf.Variable(-float("inf"), dtype=tf.float64)
     self._checkpoint = tf.train.Checkpoint(
@@ -137,6 +153,8 @@ class Checkpoints:
     while path := self.latest:
       try:
         self._checkpoint.read(path).assert_consumed()
+        if self._replicas is not None:
+          self._replicas.read(path)
         return int(self._step.numpy())
       except _TRANSIENT as error:
         raise UserError(
@@ -156,6 +174,21 @@ class Checkpoints:
         "its files, or remove it to begin anew."
       )
     return 0
+
+  def save_replicas(self, step: int) -> None:
+    """Saves what the replicas of this process have of their own.
+
+    All processes have to call it before the chief calls `save`, which must wait
+    for the others.
+
+    Raises:
+      UserError: if it cannot be written.
+    """
+    if self._replicas is not None:
+      path = os.path.join(self._directory, f"ckpt-{step}")
+      with writing(path, on_error=lambda: _remove_unfinished(self._directory)):
+        tf.io.gfile.makedirs(self._directory)
+        self._replicas.write(path)
 
   def save(self, step: int) -> None:
     """Saves the state after `step` training steps.
@@ -193,13 +226,9 @@ class Checkpoints:
   def _save(self, directory, step, choose):
     self._step.assign(step)
     path = os.path.join(directory, f"ckpt-{step}")
-    unfinished = os.path.join(directory, _UNFINISHED)
     with writing(path, on_error=lambda: _remove_unfinished(directory)):
       tf.io.gfile.makedirs(directory)
-      self._checkpoint.write(unfinished)
-      for match in _matches(directory, f"{_UNFINISHED}({_DATA})"):
-        _move(unfinished + match[1], path + match[1])
-      _move(f"{unfinished}.index", f"{path}.index")
+      _write(self._checkpoint, path, _UNFINISHED)
       self._unreadable.discard(path)
       self._remove_old(directory, choose)
 
@@ -213,9 +242,70 @@ class Checkpoints:
       *_without_index(directory),
     ]:
       folder, name = os.path.split(path)
-      for suffix in (_INDEX, _DATA):  # Without an index it does not count.
+      # Without an index it does not count.
+      for suffix in (_INDEX, _DATA, f"{_REPLICAS}({_INDEX}|{_DATA})"):
         _remove(folder, name + suffix)
     self._unreadable.clear()
+
+
+class _Replicas:
+  """What the replicas of a process have of their own, beside checkpoints.
+
+  Args:
+    lookahead: A Lookahead with local steps on several replicas.
+    strategy: The strategy of its variables.
+  """
+
+  def __init__(self, lookahead: Lookahead, strategy: tf.distribute.Strategy):
+    own = lookahead.replica_variables()
+    self._lookahead = lookahead
+    self._checkpoint = tf.train.Checkpoint(replicas=own)
+    self._count = strategy.num_replicas_in_sync
+    self._local = len(own)
+    self._process = 0
+    if self._local < self._count:
+      self._process = strategy.cluster_resolver.task_id
+
+  def _paths(self, path):
+    """Returns the paths of the files of all processes."""
+    processes = self._count // self._local
+    return [
+      f"{path}.replicas-{process}-of-{processes}x{self._local}"
+      for process in range(processes)
+    ]
+
+  def write(self, path: str) -> None:
+    """Writes the file of this process for a checkpoint at `path`."""
+    mine = self._paths(path)[self._process]
+    _write(self._checkpoint, mine, f"{_UNFINISHED}-{self._process}")
+
+  def read(self, path: str) -> None:
+    """Reads the file of this process, or starts a period from the slow weights.
+
+    Args:
+      path: That of the checkpoint, which was read.
+    """
+    paths = self._paths(path)
+    if all(tf.io.gfile.exists(f"{each}.index") for each in paths):
+      self._checkpoint.read(paths[self._process]).assert_consumed()
+      return
+    warnings.warn(
+      f"Checkpoint {path} was not saved by {self._count} replicas, each with "
+      "weights of its own: training goes on from the slow weights, which all "
+      "of them had.",
+      stacklevel=3,
+    )
+    self._lookahead.finish_training()
+
+
+def _write(checkpoint, path, unfinished):
+  """Writes a checkpoint under another name, then moves it to `path`."""
+  directory = os.path.dirname(path)
+  start = os.path.join(directory, unfinished)
+  checkpoint.write(start)
+  for match in _matches(directory, f"{unfinished}({_DATA})"):
+    _move(start + match[1], path + match[1])
+  _move(f"{start}.index", f"{path}.index")
 
 
 def exist(workdir: str) -> bool:
@@ -250,9 +340,10 @@ def _move(source, target):
 def _remove_unfinished(directory):
   """Removes what TensorFlow leaves of a checkpoint that it could not write."""
   _remove(directory, _PARTIAL)
-  temporary = os.path.join(directory, f"{_UNFINISHED}_temp")
-  if tf.io.gfile.isdir(temporary):
-    tf.io.gfile.rmtree(temporary)
+  for match in _matches(directory, rf"{_UNFINISHED}(-\d+)?_temp"):
+    temporary = os.path.join(directory, match[0])
+    if tf.io.gfile.isdir(temporary):
+      tf.io.gfile.rmtree(temporary)
 
 
 def _remove(directory, pattern):

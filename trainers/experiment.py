@@ -191,6 +191,8 @@ def read_optimizer(
   replicas = strategy.num_replicas_in_sync
   recipe = _read_recipe(config, learning_rate.total_steps)
   optimizers.check(recipe)
+  if (recipe.lookahead or {}).get("local_steps"):
+    replicas = 1  # Each has an optimizer to itself, which Keras clips for.
   clipping = optimizers.Clipping(recipe.arguments, replicas)
   schedule = learning_rate.make_schedule()
   if factors:

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from lookahead_tf import Lookahead
 from trainers import (
   agreement,
   devices,
@@ -171,6 +172,7 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
     plan.keep_checkpoints,
     plan.is_checkpoint_due,
     task.state,
+    strategy,
   )
   step = checkpoints.restore()
   gather = agreement.make_gather(strategy)
@@ -182,7 +184,7 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
   batches = iter(task.input.batches(step))
   limit = _LOSS_LIMIT * (task.guessing_loss or math.inf)
   run_steps = make_loop(task.train_step, task.metrics, strategy, limit)
-  host = _Host(task, plan, runtime, checkpoints, writer, step, limit)
+  host = _Host(task, plan, runtime, checkpoints, writer, step, limit, gather)
   if runtime.is_chief:
     _tell_start(task, plan, runtime, step)
   with contextlib.ExitStack() as stack:
@@ -206,7 +208,7 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
       profiler.after(step)
       progress.training(step, values)
       values |= _speeds(task, plan, values, count / seconds)
-      if evaluated := host.finish(step, values):
+      if evaluated := host.finish(step, count, values):
         progress.validation(step, evaluated)
         runtime.on_evaluation(step / plan.steps_per_epoch, evaluated)
       # Of all processes the same, if any of them has received a signal.
@@ -217,8 +219,12 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
 class _Host:
   """What is done between calls of the compiled loop."""
 
-  def __init__(self, task, plan, runtime, checkpoints, writer, step, limit):
+  def __init__(
+    self, task, plan, runtime, checkpoints, writer, step, limit, gather
+  ):
     self._task, self._plan, self._limit = task, plan, limit
+    self._gather = gather
+    self._meetings = _Meetings(task.optimizer)
     self._is_chief = runtime.is_chief
     self._checkpoints, self._writer = checkpoints, writer
     self._average_statistics = agreement.make_average_statistics(
@@ -274,14 +280,21 @@ class _Host:
       "or a longer warmup, in another --workdir."
     )
 
-  def finish(self, step, values):
-    """Evaluates, writes and saves what is due; returns what was evaluated."""
+  def finish(self, step, count, values):
+    """Evaluates, writes and saves what is due; returns what was evaluated.
+
+    Args:
+      step: The last step.
+      count: How many steps there were since the call before.
+      values: The metrics of these, to which others are added.
+    """
     plan = self._plan
     evaluates = plan.is_evaluation_due(step)
     saves = plan.is_checkpoint_due(step)
     if evaluates or saves:
       self._make_ready(step)
     values["train/learning_rate"] = self._learning_rate()
+    values |= self._meetings.metrics(count)
     evaluated = {}
     if evaluates:
       evaluated = dict(self._task.evaluate())
@@ -294,9 +307,17 @@ class _Host:
       self._checkpoints.save_if_best(
         step, -result if self._task.best_is_least else result
       )
-    if saves and self._is_chief:
-      self._checkpoints.save(step)
+    if saves:
+      self._save(step)
     return evaluated
+
+  def _save(self, step):
+    """Saves a checkpoint, to which each process may have something to add."""
+    if self._meetings.are_seldom:
+      self._checkpoints.save_replicas(step)
+      self._gather(0)  # The checkpoint counts when it is there: it is the last.
+    if self._is_chief:
+      self._checkpoints.save(step)
 
   def stop(self, step, number):
     """Saves what is not saved yet, and raises what ends the program.
@@ -308,8 +329,7 @@ class _Host:
     if not self._plan.is_checkpoint_due(step):
       if self._ready_step < step:
         self._make_ready(step)
-      if self._is_chief:
-        self._checkpoints.save(step)
+      self._save(step)
     raise errors.stopped_by(
       number,
       f"Stopped by {signals.NAMES[number]} after step {step:,} of "
@@ -325,6 +345,38 @@ class _Host:
 
   def _learning_rate(self):
     return float(keras.ops.convert_to_numpy(self._task.optimizer.learning_rate))
+
+
+class _Meetings:
+  """What is told of replicas that meet at the end of a period alone.
+
+  Attributes:
+    are_seldom: Whether there are such replicas.
+  """
+
+  def __init__(self, optimizer):
+    self._optimizer = optimizer
+    self.are_seldom = (
+      isinstance(optimizer, Lookahead) and optimizer.meeting_bytes > 0
+    )
+    self._before = self._count()
+
+  def _count(self):
+    if not self.are_seldom:
+      return 0
+    return int(keras.ops.convert_to_numpy(self._optimizer.periods_done))
+
+  def metrics(self, steps):
+    """Returns what is told after some steps."""
+    if not self.are_seldom:
+      return {}
+    count = self._count()
+    sent = (count - self._before) * self._optimizer.meeting_bytes / steps
+    self._before = count
+    return {
+      "train/replica_drift": self._optimizer.replica_drift,
+      "train/bytes_sent_per_step": sent,
+    }
 
 
 def make_loop(
@@ -346,8 +398,10 @@ def make_loop(
     steps, an integer scalar. All steps are made in the graph. It returns the
     means of the metrics, float32 scalars, and the number of steps before
     the first whose metrics were not finite, or whose loss was beyond the
-    limit, int32.
+    limit, int32. Processes exchange them once, after the last step: between
+    steps a slow network would be waited for.
   """
+  share = len(strategy.extended.worker_devices) / strategy.num_replicas_in_sync
 
   @tf.function
   def run_steps(batches, count):
@@ -358,21 +412,24 @@ def make_loop(
     for _ in tf.range(count):
       parts = strategy.run(train_step, args=(next(batches),))
       step = {
-        name: strategy.reduce(
-          tf.distribute.ReduceOp.SUM, parts[name], axis=None
-        )
+        name: tf.add_n(strategy.experimental_local_results(parts[name]))
         for name in names
       }
       sums = {name: value + step[name] for name, value in sums.items()}
       # A sum that is not finite stays so.
       is_sane &= tf.reduce_all(tf.math.is_finite(list(sums.values())))
       if limit < math.inf:
-        is_sane &= step["loss"] <= limit
+        is_sane &= step["loss"] <= limit * share
       sane += tf.cast(is_sane, tf.int32)
+    found = agreement.gather_processes(
+      tf.stack([*sums.values(), tf.cast(sane, tf.float32)]), strategy
+    )
+    *totals, _ = tf.unstack(tf.reduce_sum(found, axis=0), len(sums) + 1)
     means = {
-      name: value / tf.cast(count, tf.float32) for name, value in sums.items()
+      name: total / tf.cast(count, tf.float32)
+      for name, total in zip(sums, totals)
     }
-    return means, sane
+    return means, tf.cast(tf.reduce_min(found[:, -1]), tf.int32)
 
   return run_steps
 

@@ -11,6 +11,7 @@ from lookahead_tf.backends import loops
 run_now = contextlib.nullcontext
 CAN_ASSIGN_STATISTICS = False
 HAS_HOST_MEMORY = False
+replicas = None
 
 
 def run_untraced(function):

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow.python.ops import control_flow_util
 
 from lookahead_tf import nesting
-from lookahead_tf.backends import loops
+from lookahead_tf.backends import loops, replicas
 
 # Code under this scope runs now, not in the function that is being traced.
 # Keras' trainer first builds an optimizer inside the traced training step,
@@ -138,12 +138,7 @@ def _can_compile(variables):
 
 
 def _devices(variables):
-  return {_native(variable).device for variable in variables}
-
-
-def _native(variable):
-  """Returns the variable of TensorFlow that a variable of Keras is around."""
-  return variable.value if isinstance(variable, keras.Variable) else variable
+  return {replicas.native(variable).device for variable in variables}
 
 
 @functools.cache
@@ -186,7 +181,7 @@ def check_strategy(
 
 def _strategy(variable):
   """Returns the strategy whose replicas a variable has copies on, or None."""
-  return getattr(_native(variable), "distribute_strategy", None)
+  return getattr(replicas.native(variable), "distribute_strategy", None)
 
 
 def beside(variable: Any) -> contextlib.AbstractContextManager:
@@ -196,7 +191,7 @@ def beside(variable: Any) -> contextlib.AbstractContextManager:
   outside the strategy's own scope.
   """
   strategy = _strategy(variable) or tf.distribute.get_strategy()
-  return strategy.extended.colocate_vars_with(_native(variable))
+  return strategy.extended.colocate_vars_with(replicas.native(variable))
 
 
 def on_host(variable: Any) -> contextlib.AbstractContextManager:
@@ -238,7 +233,7 @@ def has_value(variable: Any) -> bool:
   with tf.init_scope():
     if not tf.executing_eagerly():
       return True  # Sessions of TensorFlow 1 initialize what they run.
-    return bool(tf.compat.v1.is_variable_initialized(_native(variable)))
+    return bool(tf.compat.v1.is_variable_initialized(replicas.native(variable)))
 
 
 def refuse_to_run(message: str) -> None:
@@ -272,7 +267,7 @@ class Marks:
       return
     values = [int(i in self._marked) for i in range(self._count)]
     with tf.init_scope():
-      for copy in _copies(self._values):
+      for copy in replicas.copies(self._values):
         copy.assign(values)
 
   def any(self) -> bool:
@@ -294,7 +289,7 @@ def snapshot(variable: Any) -> Callable[[], None]:
   Each replica gets its own back: statistics of batch normalization differ from
   replica to replica.
   """
-  copies = _copies(_native(variable))
+  copies = replicas.copies(variable)
   values = [copy.numpy() for copy in copies]
 
   def restore():
@@ -302,11 +297,6 @@ def snapshot(variable: Any) -> Callable[[], None]:
       copy.assign(value)
 
   return restore
-
-
-def _copies(variable):
-  """Returns the variables of all replicas of a strategy, or the one alone."""
-  return getattr(variable, "values", (variable,))
 
 
 def sum_over_replicas(value: Any) -> Any:

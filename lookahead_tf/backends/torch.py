@@ -8,6 +8,7 @@ import torch
 run_now = contextlib.nullcontext
 CAN_ASSIGN_STATISTICS = True
 HAS_HOST_MEMORY = False
+replicas = None
 
 
 def run_untraced(function):

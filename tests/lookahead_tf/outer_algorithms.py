@@ -115,3 +115,43 @@ def run(inner, gradient, weights, steps, k, rule, pull_back=1.0):
     phi, states = [x for x, _ in moved], [state for _, state in moved]
     theta = [p + (1 - pull_back) * (w - p) for p, w in zip(phi, theta)]
   return theta, phi, states
+
+
+def local_steps(inners, gradient, weights, steps, k, rule):
+  """Runs replicas that make the steps of a period by themselves, as in DiLoCo.
+
+  Args:
+    inners: An inner optimizer for each replica, as for `algorithm1`.
+    gradient: A function of (weights, number of the replica, step number).
+    weights: phi_0, a list of arrays.
+    steps: All inner updates of a replica, not necessarily whole periods.
+    k: Inner updates in a period.
+    rule: One of this module.
+
+  Returns:
+    (theta of each replica, phi, drift): two lists of arrays for theta and phi,
+    and the root of the mean squared distance to the mean at the last meeting.
+  """
+  phi, states, drift = list(weights), [None] * len(weights), 0.0
+  thetas = [list(weights) for _ in inners]
+  for step in range(steps):
+    thetas = [
+      inner.update(theta, gradient(theta, replica, step))
+      for replica, (inner, theta) in enumerate(zip(inners, thetas))
+    ]
+    if (step + 1) % k == 0:
+      means = [np.mean(each, axis=0) for each in zip(*thetas)]
+      drift = np.sqrt(
+        np.mean(
+          [
+            sum(np.sum((w - m) ** 2) for w, m in zip(theta, means))
+            for theta in thetas
+          ]
+        )
+      )
+      moved = [
+        rule(p, p - mean, state) for p, mean, state in zip(phi, means, states)
+      ]
+      phi, states = map(list, zip(*moved))
+      thetas = [list(phi) for _ in inners]
+  return thetas, phi, drift

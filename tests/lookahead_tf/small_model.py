@@ -65,8 +65,14 @@ def make(
 
 
 def gradient(weights: list[np.ndarray], step: int) -> list[np.ndarray]:
-  """Returns the gradients of the loss of a step by the chain rule in NumPy."""
-  x, y = batch(step)
+  """Returns the gradients of the loss of a step."""
+  return gradient_of(weights, *batch(step))
+
+
+def gradient_of(
+  weights: list[np.ndarray], x: np.ndarray, y: np.ndarray
+) -> list[np.ndarray]:
+  """Returns the gradients of the loss on rows by the chain rule in NumPy."""
   kernels, biases = weights[::2], weights[1::2]
   inputs = [x]
   for kernel, bias in zip(kernels[:-1], biases[:-1]):

@@ -7,6 +7,7 @@ import time
 import keras
 import tensorflow as tf
 
+from tests import processes
 from tests.trainers import trainer_process
 from trainers import errors, metrics
 
@@ -27,7 +28,7 @@ def _start(workdir, *arguments, **environment):
 def _start_two(workdir, *arguments):
   return [
     _start(workdir, *arguments, TF_CONFIG=text)
-    for text in trainer_process.tf_configs(2)
+    for text in processes.tf_configs(2)
   ]
 
 
@@ -48,8 +49,11 @@ class StrategiesTest(tf.test.TestCase):
       self.assertEqual(status, 0, text)
 
   def assertEqualsOneDevice(self, workdir):
+    self.assertSameRun(workdir, self.one_device)
+
+  def assertSameRun(self, workdir, other):
     weights, lines = trainer_process.result(workdir)
-    expected_weights, expected_lines = trainer_process.result(self.one_device)
+    expected_weights, expected_lines = trainer_process.result(other)
     self.assertLen(lines, len(expected_lines))
     for line, expected in zip(lines, expected_lines):
       for name, value in expected.items():
@@ -83,6 +87,36 @@ class StrategiesTest(tf.test.TestCase):
     self.assertNotEmpty(before)
     self.assertEqual(metrics.read(workdir)[: len(before)], before)
     self.assertEqualsOneDevice(workdir)
+
+  def test_local_steps_in_two_processes_of_which_one_dies(self):
+    """What comes after it is what two replicas of one process do."""
+    arguments = (
+      "--config.lookahead.local_steps=True",
+      "--config.lookahead.sync_period=6",  # A checkpoint is within a period.
+    )
+    together, workdir = self._path("together"), self._path("apart")
+    mirrored = ("--strategy=mirrored", "--logical_cpus=2")
+    self.assertFinish(_start(together, *arguments, *mirrored))
+    running = _start_two(workdir, *arguments)
+    running[0].wait_until(
+      lambda: os.path.exists(
+        os.path.join(workdir, "checkpoints", "ckpt-11.index")
+      )
+    )
+    running[1].send_signal(signal.SIGKILL)
+    status, text = running[0].wait()
+    self.assertEqual(status, errors.EXIT_STATUS, text)
+    self.assertContainsSubset(
+      [f"ckpt-11.replicas-{i}-of-2x1.index" for i in range(2)],
+      os.listdir(os.path.join(workdir, "checkpoints")),
+    )
+    self.assertFinish(*_start_two(workdir, *arguments))
+    self.assertSameRun(workdir, together)
+    lines = metrics.read(workdir)
+    self.assertGreater(lines[-1]["train/replica_drift"], 0.0)
+    sent = [line["train/bytes_sent_per_step"] for line in lines]
+    self.assertEqual(min(sent), 0.0)  # Of four steps within a period.
+    self.assertGreater(max(sent), 0.0)
 
   def test_two_processes_start_from_a_run(self):
     workdir = self._path("started")

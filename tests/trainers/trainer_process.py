@@ -1,9 +1,6 @@
 """Trainers in processes of their own, and the results of the image trainer."""
 
-import contextlib
-import json
 import os
-import socket
 
 import keras
 import numpy as np
@@ -33,24 +30,6 @@ def start(workdir: str, *arguments: str, **environment: str) -> Program:
 def start_program(module: str, *arguments: str, **environment: str) -> Program:
   """As `start`, of any trainer with just these arguments."""
   return Program(module, [*arguments], environment)
-
-
-def tf_configs(number: int) -> list[str]:
-  """Returns TF_CONFIG for each of so many processes of a cluster here."""
-  with contextlib.ExitStack() as stack:
-    sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-    for one in sockets:
-      one.bind(("localhost", 0))
-    workers = [f"localhost:{one.getsockname()[1]}" for one in sockets]
-  return [
-    json.dumps(
-      {
-        "cluster": {"worker": workers},
-        "task": {"type": "worker", "index": index},
-      }
-    )
-    for index in range(number)
-  ]
 
 
 def result(workdir: str) -> tuple[list[np.ndarray], list[dict[str, float]]]:

@@ -36,7 +36,7 @@ class TwoProcessesTest(tf.test.TestCase):
     processes = [self._start(data_dir, one)]
     processes += [
       self._start(data_dir, two, TF_CONFIG=text)
-      for text in trainer_process.tf_configs(2)
+      for text in processes.tf_configs(2)
     ]
     for process in processes:
       status, text = process.wait()

@@ -1,0 +1,223 @@
+"""Replicas that make the steps of a period by themselves, and then meet.
+
+docs/local_steps.md says when to use them and what they send.
+"""
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+from keras import ops
+
+from lookahead_tf import inner_state, keras_internals, nesting
+from lookahead_tf.backends import backend
+from lookahead_tf.pairs import Pairs
+from lookahead_tf.wrapper import OptimizerWrapper
+
+# The number of replicas whose weights are not in a file.
+_UNKNOWN = -1
+
+
+class Together:
+  """Replicas that sum their gradients in each step, as Keras lets them.
+
+  It is what `Local` starts from.
+
+  Attributes:
+    is_local: Whether replicas make the steps of a period by themselves.
+    can_fuse: Whether XLA may make a slow step a part of the update before it.
+    meeting_bytes: What a replica gives to a meeting.
+    drift: Variable, a float32 scalar: how far replicas were from their mean
+      when they last met. None where they are never apart.
+  """
+
+  is_local = False
+  can_fuse = True
+  meeting_bytes = 0
+  drift: Any = None
+
+  def build(self, lookahead: Any, statistics: list[Any]) -> None:
+    """Does what needs the inner optimizer to be built."""
+
+  def gradients(self, gradients: list[Any]) -> list[Any]:
+    """Returns what the inner optimizer takes for its gradients."""
+    return gradients
+
+  def begin(self, is_to_start: Any) -> Any:
+    """Lets a period begin with the same weights on all replicas."""
+    return is_to_start
+
+  def resumed(self, pairs: Pairs) -> Iterator[tuple[Any, Any]]:
+    """Yields assignments for a period that replicas cannot go on with."""
+    yield from ()
+
+  def meet(self, due: Any, is_trained: Any) -> None:
+    """Gives all replicas the mean of their weights at the end of a period."""
+    del due, is_trained  # AutoGraph cannot convert a docstring alone.
+
+  def copies(self) -> list[list[Any]]:
+    """Returns what `Lookahead.replica_variables` does."""
+    return []
+
+  def is_to_start_after_load(self, is_period_to_start: bool) -> bool:
+    """Whether a period of a file is one to leave for the slow weights."""
+    return False
+
+  def finish_training(self) -> None:
+    """Gives all replicas the same of what has no slow weights."""
+
+
+class Local(Together):
+  """Replicas that make the steps of a period by themselves.
+
+  Args:
+    lookahead: The Lookahead, in the scope of the strategy.
+    averages_slots: Whether the slots of the inner optimizer are averaged with
+      the weights.
+  """
+
+  is_local = True
+
+  def __init__(self, lookahead: Any, averages_slots: bool):
+    self._replicas = backend.replicas.count()
+    if self._replicas > 1 and _is_float16():
+      raise ValueError(
+        "`local_steps` must be False with mixed_float16 on several replicas: "
+        "each replica would leave out other steps, and they would not meet. "
+        "Take mixed_bfloat16. Received: local_steps=True with "
+        f"{self._replicas} replicas"
+      )
+    self.can_fuse = self._replicas == 1
+    self._own: list[Any] = []  # `build` makes it.
+    self._averages_slots = averages_slots
+    self.drift = lookahead.add_scalar("replica_drift", 0.0, "float32")
+    # Files say by it how many replicas were apart.
+    self._count = lookahead.add_scalar("replicas", self._replicas, "int")
+    self._let_update_alone(lookahead)
+
+  def _let_update_alone(self, lookahead):
+    """Lets each replica update by itself, with the optimizers inside."""
+    if self._replicas == 1:
+      return
+    for inner in nesting.descendants(lookahead):
+      if not isinstance(inner, OptimizerWrapper):
+        keras_internals.update_on_each_replica(inner)
+
+  def build(self, lookahead: Any, statistics: list[Any]) -> None:
+    """Finds what differs from replica to replica.
+
+    Args:
+      lookahead: The Lookahead, whose inner optimizer is built.
+      statistics: Moving statistics that are synchronized with the weights.
+    """
+    # A MultiOptimizer has its members from its build on.
+    self._let_update_alone(lookahead)
+    inner = lookahead.inner_optimizer
+    self._weights = keras_internals.built_variables(inner)
+    self._statistics = list(statistics)
+    self._slots = []
+    if self._averages_slots:
+      self._slots = [
+        slot for kind in inner_state.find_slots(inner) for _, slot in kind
+      ]
+    self._own = [*self._weights, *inner.variables]
+    if self._replicas > 1:
+      self.meeting_bytes = backend.replicas.count_bytes(
+        self._weights + self._statistics + self._slots
+      )
+    self._without_slow = [
+      variable
+      for variable, slow in zip(self._weights, lookahead.slow_weights)
+      if slow is None
+    ]
+
+  def gradients(self, gradients: list[Any]) -> list[Any]:
+    """Returns the gradients of this replica's own loss.
+
+    Args:
+      gradients: This replica's parts of a sum over replicas.
+    """
+    if self._replicas == 1:
+      return gradients
+    return [backend.replicas.scaled(g, self._replicas) for g in gradients]
+
+  def begin(self, is_to_start: Any) -> Any:
+    """Gives all replicas what the first one has where a period starts.
+
+    Args:
+      is_to_start: Boolean scalar: whether the period is to start by itself.
+
+    Returns:
+      Boolean scalar: whether a period is to start, maybe by `resumed`.
+    """
+    self._is_of_others = ops.logical_and(
+      ops.not_equal(self._count, self._replicas), ops.logical_not(is_to_start)
+    )
+    is_to_start = ops.logical_or(is_to_start, self._is_of_others)
+    backend.replicas.copy_first_if(
+      is_to_start, self._weights + self._statistics
+    )
+    return is_to_start
+
+  def resumed(self, pairs: Pairs) -> Iterator[tuple[Any, Any]]:
+    """Yields what puts the slow weights into the model, if need be.
+
+    That is in the middle of a period of another number of replicas, and of one
+    that a file has the first replica's weights of.
+    """
+    for fast, slow in pairs.all():
+      weights = ops.convert_to_tensor(fast)
+      start = ops.cast(ops.convert_to_tensor(slow), weights.dtype)
+      yield fast, ops.where(self._is_of_others, start, weights)
+    yield self._count, self._replicas
+
+  def meet(self, due: Any, is_trained: Any) -> None:
+    """Gives all replicas the mean of their weights at the end of a period.
+
+    Args:
+      due: Boolean scalar: whether the period is over.
+      is_trained: Takes the index of a variable and returns whether it had a
+        gradient: True, False or a boolean scalar.
+    """
+    trained = [is_trained(index) for index in range(len(self._weights))]
+    moved = [(v, t) for v, t in zip(self._weights, trained) if t is not False]
+    moved += [(other, True) for other in self._statistics + self._slots]
+    variables, conditions = zip(*moved)
+    backend.replicas.average_if(due, variables, conditions, self.drift)
+
+  def copies(self) -> list[list[Any]]:
+    """Returns what `Lookahead.replica_variables` does."""
+    if self._replicas == 1:
+      return []
+    return [*map(list, zip(*map(backend.replicas.copies, self._own)))]
+
+  def is_to_start_after_load(self, is_period_to_start: bool) -> bool:
+    """Whether a period of a file is one to leave for the slow weights.
+
+    It is if the file has the weights of one replica of several. Then the next
+    update starts a period from the slow weights.
+
+    Args:
+      is_period_to_start: Whether a period starts in any case.
+    """
+    saved = int(ops.convert_to_numpy(self._count))
+    if is_period_to_start or saved == self._replicas == 1:
+      return False
+    warnings.warn(
+      f"State was loaded from the middle of a period of {saved} replicas, of "
+      "which a file of Keras has the weights of the first alone: the next "
+      "update starts a period from the slow weights, which all had.",
+      stacklevel=4,
+    )
+    self._count.assign(_UNKNOWN)
+    return True
+
+  def finish_training(self) -> None:
+    """Gives all replicas the mean of the weights that have no slow ones."""
+    if self._replicas > 1 and self._without_slow:
+      backend.replicas.average_now(self._without_slow)
+
+
+def _is_float16():
+  return keras.config.dtype_policy().compute_dtype == "float16"
