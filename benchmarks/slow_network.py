@@ -60,19 +60,20 @@ _SECONDS = flags.DEFINE_float(
   "training, two or more.",
   lower_bound=0,
 )
+# Each takes minutes.
 flags.set_default(program.ROUNDS, 1)
+flags.register_validator(
+  "rates",
+  lambda rates: rates and all(map(network.is_rate, rates)),
+  "must be rates such as unlimited,1gbit,100mbit",
+)
+flags.register_validator(
+  "sync_periods",
+  lambda periods: all(k.isdecimal() and int(k) for k in periods),
+  "must be numbers from 1 on, such as 5,30,100",
+)
 
 _LEAST_UNITS = 2
-
-
-@flags.validator("rates", "must be rates such as unlimited,1gbit,100mbit")
-def _are_rates(rates):
-  return bool(rates) and all(map(network.is_rate, rates))
-
-
-@flags.validator("sync_periods", "must be numbers from 1 on, such as 5,30,100")
-def _are_periods(periods):
-  return all(period.isdecimal() and int(period) for period in periods)
 
 
 def _check(cores):

@@ -23,6 +23,19 @@ for step in range(2, 1000, 2):
     line = {"step": step, "cores": cores, "pid": os.getpid()}
     file.write(json.dumps(line) + "\\n")
 """
+_GOING_ON = """
+import os, pathlib, sys, time
+pathlib.Path(sys.argv[1]).write_text(f"{os.getpid()}\\n")
+time.sleep(60)
+"""
+_ENDING = """
+import pathlib, sys, time
+file = pathlib.Path(sys.argv[1])
+while not file.exists() or not file.read_text():
+  time.sleep(0.02)
+print("Error: no such field")
+sys.exit(3)
+"""
 
 
 def _lines(workdir):
@@ -70,19 +83,18 @@ class RunsTest(absltest.TestCase):
       self.assertFalse(os.path.exists(f"/proc/{line['pid']}"))
 
   def test_a_process_that_ends_is_told_with_what_it_printed(self):
-    ending = self._start("print('Error: no such field'); raise SystemExit(3)")
-    workdir = os.path.join(self._folder, "run")
-    going_on = self._start(_TRAINER, workdir, 0.02)
+    file = pathlib.Path(self._folder, "pid")
+    going_on = self._start(_GOING_ON, file)
+    ending = self._start(_ENDING, file)
     with (
       self.assertRaisesRegex(UserError, "(?s)status 3.*no such field"),
       training_processes.running(
-        [going_on, ending], [workdir], self._folder
+        [going_on, ending], [self._folder], self._folder
       ) as runs,
     ):
-      runs.wait_for_step(10**6)
-    lines = _lines(workdir) if os.path.exists(workdir) else []
-    for line in lines[-1:]:
-      self.assertFalse(os.path.exists(f"/proc/{line['pid']}"))
+      runs.wait_for_step(1)
+    pid = file.read_text().strip()
+    self.assertFalse(os.path.exists(f"/proc/{pid}"))
 
   def test_a_ctrl_c_of_the_terminal_does_not_reach_them(self):
     # The terminal sends it to the group of this process.
