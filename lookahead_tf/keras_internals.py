@@ -125,7 +125,9 @@ def count_on_each_replica(
     variable._initialize(count)
 
 
-def update_on_each_replica(optimizer: keras.optimizers.Optimizer) -> None:
+def update_on_each_replica(
+  optimizer: keras.optimizers.Optimizer, count: int = 0
+) -> None:
   """Lets each replica of a tf.distribute strategy make updates by itself.
 
   It is for an optimizer whose gradients are the same on all replicas, or that
@@ -136,12 +138,12 @@ def update_on_each_replica(optimizer: keras.optimizers.Optimizer) -> None:
 
   Args:
     optimizer: Any optimizer. It may be given more than once.
+    count: The updates that it has made.
   """
   if keras.backend.backend() != "tensorflow" or "_backend_update_step" in vars(
     optimizer
   ):
     return
-  count = int(keras.ops.convert_to_numpy(counter(optimizer)))
   count_on_each_replica(optimizer, count)
   for name, function in (
     ("_backend_update_step", _update_copies),

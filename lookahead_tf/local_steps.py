@@ -102,7 +102,8 @@ class Local(Together):
       return
     for inner in nesting.descendants(lookahead):
       if not isinstance(inner, OptimizerWrapper):
-        keras_internals.update_on_each_replica(inner)
+        made = backend.replicas.read_count(keras_internals.counter(inner))
+        keras_internals.update_on_each_replica(inner, made)
 
   def build(self, lookahead: Any, statistics: list[Any]) -> None:
     """Finds what differs from replica to replica.

@@ -496,9 +496,9 @@ class Lookahead(BetweenSteps):
     beside it, in each process, and restore them after it.
 
     Returns:
-      For each replica of this process: the weights of the model, then the
-      variables of the inner optimizer, variables of TensorFlow. [] on one
-      device, without `local_steps`, and before the build.
+      A list for each replica of this process, with the weights of the model and
+      then the variables of the inner optimizer, all variables of TensorFlow. []
+      on one device, without `local_steps`, and before the build.
     """
     return self._replicas.copies()
 

@@ -6,6 +6,7 @@ shows all of them. docs/outer_rules.md compares the methods.
 
 from typing import Any
 
+from lookahead_tf.backends import backend
 from lookahead_tf.every_step_rules import EmaNesterov, PrimalAveraging
 from lookahead_tf.lookahead import Lookahead
 
@@ -64,18 +65,20 @@ def diloco(
   slow_momentum: Any = 0.9,
   **arguments: Any,
 ) -> Lookahead:
-  """Returns DiLoCo of one worker: Nesterov momentum over long periods.
+  """Returns DiLoCo: Nesterov momentum over long periods of local steps.
 
-  The equation, and the memory of two copies, are those of `snoo`. Its long
-  periods are made for workers that seldom meet; of one worker, a run needs many
-  periods for the momentum to do anything.
+  The equation, and the memory of two copies, are those of `snoo`; theta is the
+  mean of the weights of all replicas, which make the steps of a period by
+  themselves (`local_steps=True`). Do not use it with one replica in a run of
+  few periods, where the momentum does nothing.
 
   Args:
     inner_optimizer: A Keras optimizer; the paper has AdamW.
     sync_period: Integer, the number of inner updates in a period.
     slow_step_size: Float in [0, 1] or a schedule over periods.
     slow_momentum: Float in [0, 1) or a schedule over periods.
-    **arguments: Further arguments of Lookahead.
+    **arguments: Further arguments of Lookahead. `local_steps=False` lets
+      replicas sum their gradients in each step.
 
   Raises:
     TypeError: as Lookahead does.
@@ -84,8 +87,8 @@ def diloco(
   Reference:
     arXiv 2311.08105.
   """
-  return snoo(
-    inner_optimizer, sync_period, slow_step_size, slow_momentum, **arguments
+  return _locally(
+    inner_optimizer, sync_period, slow_step_size, slow_momentum, arguments
   )
 
 
@@ -96,9 +99,7 @@ def muloco(
   slow_momentum: Any = 0.6,
   **arguments: Any,
 ) -> Lookahead:
-  """Returns MuLoCo of one worker: DiLoCo around Muon.
-
-  The equation, and the memory of two copies, are those of `snoo`.
+  """Returns MuLoCo: DiLoCo around Muon, with shorter periods.
 
   Args:
     inner_optimizer: A Keras optimizer, `keras.optimizers.Muon(...)`. Around
@@ -106,7 +107,7 @@ def muloco(
     sync_period: Integer, the number of inner updates in a period.
     slow_step_size: Float in [0, 1] or a schedule over periods.
     slow_momentum: Float in [0, 1) or a schedule over periods.
-    **arguments: Further arguments of Lookahead.
+    **arguments: As for `diloco`.
 
   Raises:
     TypeError: as Lookahead does.
@@ -115,8 +116,8 @@ def muloco(
   Reference:
     arXiv 2505.23725.
   """
-  return snoo(
-    inner_optimizer, sync_period, slow_step_size, slow_momentum, **arguments
+  return _locally(
+    inner_optimizer, sync_period, slow_step_size, slow_momentum, arguments
   )
 
 
@@ -245,6 +246,18 @@ def gpa(
     arguments,
     sync_period=1,
     outer_optimizer=rule,
+  )
+
+
+def _locally(inner_optimizer, sync_period, step_size, momentum, arguments):
+  """Returns SNOO with local steps where the backend has replicas."""
+  has_replicas = backend.replicas is not None
+  return snoo(
+    inner_optimizer,
+    sync_period,
+    step_size,
+    momentum,
+    **{"local_steps": has_replicas} | arguments,
   )
 
 

@@ -204,7 +204,16 @@ def read_optimizer(
 
 def check_optimizer(config: ml_collections.ConfigDict) -> None:
   """Raises a UserError for an optimizer or an argument that there is not."""
-  optimizers.check(_read_recipe(config))
+  recipe = _read_recipe(config)
+  optimizers.check(recipe)
+  if (recipe.lookahead or {}).get("local_steps") and config.model.get(
+    "synchronized_batch_norm"
+  ):
+    raise UserError(
+      "lookahead.local_steps=True needs model.synchronized_batch_norm=False: "
+      "synchronized batch normalization makes the replicas meet in each step. "
+      "Received: model.synchronized_batch_norm=True"
+    )
 
 
 def try_optimizer(config: ml_collections.ConfigDict) -> None:

@@ -125,6 +125,7 @@ class Task:
     jit_compile: Whether XLA compiles the step, for people.
     best_is_least: Whether the least value of `best` marks it instead.
     state: What checkpoints hold beside model, optimizer and step, if anything.
+    make_ready: Called in each process before weights are evaluated or saved.
     on_evaluation: Called with the metrics of each evaluation, before a
       checkpoint of that step is saved: so it may change `state`.
   """
@@ -145,6 +146,7 @@ class Task:
   jit_compile: bool = False
   best_is_least: bool = False
   state: tf.Module | None = None
+  make_ready: Callable[[], None] = lambda: None
   on_evaluation: Callable[[Mapping[str, float]], None] = lambda metrics: None
 
 
@@ -341,6 +343,7 @@ class _Host:
     """Makes the weights after `step` ready to be evaluated or saved."""
     self._check_weights(step)
     self._average_statistics()
+    self._task.make_ready()
     self._ready_step = step
 
   def _learning_rate(self):

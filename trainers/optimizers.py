@@ -325,6 +325,11 @@ class Clipping:
     return [tf.clip_by_value(g, -limit, limit) for g in gradients]
 
 
+def is_local(optimizer: keras.optimizers.Optimizer) -> bool:
+  """Whether replicas make the steps of a period by themselves."""
+  return isinstance(optimizer, Lookahead) and optimizer.local_steps
+
+
 def weights_to_evaluate(
   model: keras.Model, optimizer: keras.optimizers.Optimizer
 ) -> contextlib.AbstractContextManager:

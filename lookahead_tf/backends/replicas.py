@@ -29,6 +29,13 @@ def native(variable: Any) -> Any:
   return variable.value if isinstance(variable, keras.Variable) else variable
 
 
+def read_count(variable: Any) -> int:
+  """Returns what an integer scalar variable counts, 0 while a graph is made."""
+  if not tf.executing_eagerly():
+    return 0
+  return int(keras.ops.convert_to_numpy(variable))
+
+
 def scaled(gradient: Any, factor: float) -> Any:
   """Returns a gradient, which may be sparse or None, times a number."""
   if gradient is None:

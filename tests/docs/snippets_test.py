@@ -27,6 +27,7 @@ _HERE = {
   "README": 1,
   "evaluating": 3,
   "index": 1,
+  "local_steps": 3,
   "migration": 6,
   "optimizer": 1,
   "outer_rules": 1,

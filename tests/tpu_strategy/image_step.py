@@ -32,7 +32,8 @@ def trace(
 
   Args:
     inner: A key of INNER, or None for the gradients alone, without update.
-    lookahead: "fixed" or "adaptive" for Lookahead of that step size, or None.
+    lookahead: "fixed" or "adaptive" for Lookahead of that step size, "local"
+      for local steps, or None.
     hosts: Hosts of 8 cores.
     policy: Keras' dtype policy for the layers.
   """
@@ -74,4 +75,7 @@ def _config(inner, lookahead, hosts):
       config.lookahead.slow_step_size = keras.saving.serialize_keras_object(
         AdaptiveStepSize()
       )
+  elif lookahead == "local":
+    config.lookahead.local_steps = True
+    config.model.synchronized_batch_norm = False
   return config

@@ -1,5 +1,6 @@
 """The image trainer's step as a TPUStrategy takes it: not executed."""
 
+import collections
 import unittest
 
 import tensorflow as tf
@@ -44,6 +45,27 @@ class ImageStepTest(traced_step.StepTestCase, parameterized.TestCase):
     bare, step = trace(**case), trace(**case, lookahead="fixed")
     self.assertEqual(step.collectives(), bare.collectives())
 
+  @parameterized.parameters(*_CASES)
+  def test_local_steps_meet_in_a_loop_alone(self, **case):
+    """Once where a period starts anew, and once where one ends."""
+    step = trace(**case, lookahead="local")
+    sums = collections.defaultdict(list)
+    for operation in step.operations:
+      if operation.type == "CrossReplicaSum":
+        sums[operation.graph].append(operation.outputs[0].shape.as_list())
+    weights = [[*v.shape] for v in step.model.trainable_variables]
+    # That of a scalar is of the distance between replicas.
+    self.assertCountEqual(
+      map(sorted, sums.values()), map(sorted, [weights, [*weights, []]])
+    )
+    for graph in sums:
+      self.assertRegex(graph.name, "while.*body")
+    self.assertEqual(
+      step.collectives(),
+      dict.fromkeys(step.collectives(), 0)
+      | {"CrossReplicaSum": 2 * len(weights) + 1},
+    )
+
   def test_an_adaptive_step_size_adds_one_scalar(self):
     bare, step = trace("adam"), trace("adam", "adaptive")
     scalars = [
@@ -72,6 +94,7 @@ class ImageStepTest(traced_step.StepTestCase, parameterized.TestCase):
   @parameterized.parameters(
     *({**case, "lookahead": "fixed"} for case in _CASES),
     {"inner": "adam", "lookahead": "adaptive"},
+    {"inner": "adam", "lookahead": "local"},
   )
   def test_what_tpus_lack_is_absent(self, **case):
     self.assertLacksWhatTpusLack(trace(**case))
@@ -79,6 +102,7 @@ class ImageStepTest(traced_step.StepTestCase, parameterized.TestCase):
   @parameterized.parameters(
     *({**case, "lookahead": "fixed"} for case in _CASES),
     {"inner": "adam", "lookahead": "adaptive"},
+    {"inner": "adam", "lookahead": "local"},
   )
   def test_every_operation_has_a_tpu_kernel(self, **case):
     self.assertEveryOperationHasAKernel(trace(**case))

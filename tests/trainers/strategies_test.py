@@ -93,6 +93,7 @@ class StrategiesTest(tf.test.TestCase):
     arguments = (
       "--config.lookahead.local_steps=True",
       "--config.lookahead.sync_period=6",  # A checkpoint is within a period.
+      "--config.model.synchronized_batch_norm=False",
     )
     together, workdir = self._path("together"), self._path("apart")
     mirrored = ("--strategy=mirrored", "--logical_cpus=2")

@@ -1,9 +1,11 @@
 """The state of an LSTM between the segments of a text."""
 
+import functools
 from collections.abc import Sequence
 
 import tensorflow as tf
 
+from trainers import tracing
 from trainers.language_modeling.lstm import State
 from trainers.language_modeling.regularization import replica
 
@@ -13,11 +15,13 @@ class CarriedState(tf.Module):
 
   Every replica holds the states of all columns: so a checkpoint has them
   whichever process writes it, and a run can go on with any number of replicas.
+  Replicas that make steps by themselves hold their own, until `gather`.
 
   Args:
     widths: Of the layers' outputs.
     columns: Columns of the text, over all replicas.
     strategy: The strategy, by whose replicas the columns are divided.
+    is_local: Whether replicas do not meet in each step.
   """
 
   def __init__(
@@ -25,8 +29,10 @@ class CarriedState(tf.Module):
     widths: Sequence[int],
     columns: int,
     strategy: tf.distribute.Strategy,
+    is_local: bool = False,
   ):
     super().__init__()
+    self._strategy, self._is_local = strategy, is_local
     self._replicas = strategy.num_replicas_in_sync
     self._rows = columns // self._replicas
     with strategy.scope():
@@ -44,20 +50,49 @@ class CarriedState(tf.Module):
       dtype: Of h.
     """
     keep = tf.cast(~is_first, tf.float32)
-    values = []
-    for variable in self._states:
-      value = tf.convert_to_tensor(variable)
-      if self._replicas > 1:
-        # Not by strides, whose result has no static shape: TPUs need one.
-        value = tf.slice(
-          value, [replica() * self._rows, 0], [self._rows, variable.shape[1]]
-        )
-      values.append(value * keep)
+    values = [value * keep for value in self._own()]
     return [(tf.cast(h, dtype), c) for h, c in zip(values[::2], values[1::2])]
 
   def write(self, states: Sequence[State]) -> None:
     """Replaces the state of each layer for this replica's columns."""
     values = [tf.cast(v, tf.float32) for state in states for v in state]
+    self._assign(values, is_shared=not self._is_local)
+
+  def gather(self) -> None:
+    """Gives all replicas the states of all columns, before a checkpoint.
+
+    All processes have to call it, between steps.
+    """
+    if self._is_local and self._replicas > 1:
+      self._gather()
+
+  @functools.cached_property
+  def _gather(self):
+    @tracing.concrete
+    @tf.function
+    def gather():
+      self._strategy.run(lambda: self._assign(self._own(), is_shared=True))
+
+    return gather
+
+  def _own(self):
+    """Returns the values of the columns of this replica."""
+    values = [tf.convert_to_tensor(variable) for variable in self._states]
+    if self._replicas == 1:
+      return values
+    # Not by strides, whose result has no static shape: TPUs need one.
+    return [
+      tf.slice(value, [replica() * self._rows, 0], [self._rows, value.shape[1]])
+      for value in values
+    ]
+
+  def _assign(self, values, is_shared):
+    """Assigns the states of this replica's columns.
+
+    Args:
+      values: Their values.
+      is_shared: Whether all replicas get them.
+    """
     if self._replicas > 1:
       # Each replica's own columns, and 0 for those of others: their sum is
       # what all of them have.
@@ -69,7 +104,8 @@ class CarriedState(tf.Module):
         tf.reshape(tf.where(mine, v[tf.newaxis], 0.0), (-1, v.shape[1]))
         for v in values
       ]
-      context = tf.distribute.get_replica_context()
-      values = context.all_reduce(tf.distribute.ReduceOp.SUM, values)
+      if is_shared:
+        context = tf.distribute.get_replica_context()
+        values = context.all_reduce(tf.distribute.ReduceOp.SUM, values)
     for variable, value in zip(self._states, values):
       variable.assign(value)

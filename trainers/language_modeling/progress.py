@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from trainers import optimizers
 from trainers.language_modeling.carried_state import CarriedState
 from trainers.language_modeling.experiment import Experiment
 
@@ -21,6 +22,9 @@ class Progress(tf.Module):
   def __init__(self, experiment: Experiment, strategy: tf.distribute.Strategy):
     super().__init__()
     self.carried = CarriedState(
-      experiment.architecture.widths(), experiment.columns, strategy
+      experiment.architecture.widths(),
+      experiment.columns,
+      strategy,
+      is_local=optimizers.is_local(experiment.optimizer),
     )
     self.factors = experiment.factors

@@ -83,6 +83,7 @@ def train(experiment: Experiment, run: Runtime) -> None:
     best_is_least=True,
     counts=("words",),
     state=progress,
+    make_ready=progress.carried.gather,
     on_evaluation=_make_observer(experiment),
     guessing_loss=math.log(words.size),
     title="Language modeling",

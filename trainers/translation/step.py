@@ -38,6 +38,7 @@ def make_train_step(
     jit_compile_loss: Whether XLA compiles the loss, in a step that XLA does not
       compile.
   """
+  is_local = optimizers.is_local(optimizer)
   cross_entropy = smoothed_cross_entropy
   if jit_compile_loss:
     # XLA goes over the logits, the largest tensor of the step, in half the
@@ -52,7 +53,9 @@ def make_train_step(
     count = tf.reduce_sum(is_token)
     # Rows hold different numbers of tokens, and so do the replicas' parts.
     global_count = count
-    if replicas > 1:
+    if is_local:
+      global_count = replicas * count  # As if all had as many.
+    elif replicas > 1:
       context = tf.distribute.get_replica_context()
       global_count = context.all_reduce(tf.distribute.ReduceOp.SUM, count)
     share = is_token / tf.maximum(global_count, 1.0)

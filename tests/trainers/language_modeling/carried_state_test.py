@@ -54,6 +54,24 @@ class CarriedStateTest(tf.test.TestCase, parameterized.TestCase):
     _add_own_numbers(strategy, state, is_first=True)
     self.assertTimes(state, 1)
 
+  def test_replicas_that_make_steps_by_themselves_hold_their_own(self):
+    strategy = _strategy(2)
+    state = CarriedState(_WIDTHS, 4, strategy, is_local=True)
+    for times in (1, 2):
+      _add_own_numbers(strategy, state, is_first=False)
+      for replica, h in enumerate(state.variables[0].values):
+        expected = np.where(
+          np.arange(4) // 2 == replica, times * np.arange(1.0, 5.0), 0.0
+        )
+        self.assertAllEqual(h[:, 0], expected)
+    for times in (2, 3):
+      state.gather()
+      self.assertTimes(state, times)
+      for part in state.variables:
+        for local in strategy.experimental_local_results(part):
+          self.assertAllEqual(local, part)
+      _add_own_numbers(strategy, state, is_first=False)
+
   def test_goes_on_with_another_number_of_replicas(self):
     one, two = _strategy(1), _strategy(2)
     before = CarriedState(_WIDTHS, 4, two)

@@ -1,4 +1,6 @@
+import collections
 import json
+import re
 
 import numpy as np
 import tensorflow as tf
@@ -29,6 +31,21 @@ class ProgramTest(tf.test.TestCase):
       text[lookahead] = program.stablehlo(step, specs, strategy)
     self.assertNotIn("stablehlo.while", text[False])
     self.assertEqual(text[True].count("stablehlo.while"), 2)
+
+  def test_local_steps_reduce_within_loops_alone(self):
+    strategy = program.CompiledReplicas(4)
+    step, specs = small_step.maker(local_steps=True)(strategy)
+    text = program.stablehlo(step, specs, strategy)
+    _, main = text.split("func.func @main")
+    found = re.findall(r'^( +)%\d+ = "stablehlo.all_reduce"', main, re.M)
+    of_batch_norm = 3 + 2
+    # What is in a loop is indented. The first has the weights of one replica,
+    # where a period starts anew; the second, where one ends, the means and the
+    # distance between the replicas.
+    in_loops = small_step.TENSORS + small_step.TENSORS + 1
+    self.assertEqual(
+      collections.Counter(map(len, found)), {4: of_batch_norm, 6: in_loops}
+    )
 
   def test_mean_over_replicas(self):
     strategy = program.CompiledReplicas(4)

@@ -1,6 +1,7 @@
 """A training step of three small layers, to be compiled for TPUs."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -14,8 +15,16 @@ PARAMETERS = INPUTS * UNITS + UNITS * CLASSES + CLASSES + 2 * UNITS
 TENSORS = 5
 
 
-def maker(lookahead: bool = True, batch: int = 16) -> Callable:
-  """Returns a function that makes the step, as `compile_only` takes it."""
+def maker(
+  lookahead: bool = True, batch: int = 16, **arguments: Any
+) -> Callable:
+  """Returns a function that makes the step, as `compile_only` takes it.
+
+  Args:
+    lookahead: Whether there is a Lookahead.
+    batch: Examples of a replica.
+    **arguments: Of the Lookahead.
+  """
 
   def make(strategy):
     with strategy.scope():
@@ -29,7 +38,7 @@ def maker(lookahead: bool = True, batch: int = 16) -> Callable:
       )
       optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
       if lookahead:
-        optimizer = Lookahead(optimizer, sync_period=5)
+        optimizer = Lookahead(optimizer, sync_period=5, **arguments)
       optimizer.build(model.trainable_variables)
     replicas = strategy.num_replicas_in_sync
 
