@@ -9,11 +9,14 @@ from collections.abc import Iterable
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from lookahead_tf import models, nesting
 from lookahead_tf.backends import backend
 
+# The greatest float32 below 1, for what comes from a schedule.
+BELOW_1 = float(np.nextafter(np.float32(1), np.float32(0)))
 INNER_STATES = ("maintain", "interpolate", "reset", "average")
 SLOW_DTYPES = ("float32", "float64")
 

@@ -71,11 +71,14 @@ def check_together(
       "slow_momentum": has_momentum and slow_momentum,
       "slow_nesterov": slow_nesterov,
     }
+    rule = "`outer_optimizer`"
+    if isinstance(outer_optimizer, EveryStepRule):
+      rule = type(outer_optimizer).__name__
     for name, value in given.items():
       if value is not False:
         raise ValueError(
-          f"`{name}` must be left out with `outer_optimizer`, which has a "
-          f"step size and a momentum of its own. Received: {name}={value!r}, "
+          f"`{name}` must be left out with {rule}, which has a step size and a "
+          f"momentum of its own. Received: {name}={value!r}, "
           f"outer_optimizer={outer_optimizer!r}"
         )
     inside = [inner_optimizer, *nesting.descendants(inner_optimizer)]

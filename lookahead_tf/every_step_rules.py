@@ -80,7 +80,9 @@ class EmaNesterov(EveryStepRule):
 
   def _lead(self):
     lead = self._config["lead"]
-    return ops.clip(lead(self._periods_done), 0, 1) if callable(lead) else lead
+    if not callable(lead):
+      return lead
+    return ops.clip(lead(self._periods_done), 0.0, arguments.BELOW_1)
 
   def moved(
     self, index: int, phi: Any, theta: Any, s: Any, alpha: Any

@@ -28,12 +28,14 @@ class Interpolation:
   Attributes:
     can_fuse: Whether XLA may make a slow step a part of the update before it.
     has_state: Whether the rule carries anything from one period to the next.
+    takes_pseudo_gradient: Whether the rule makes use of s.
     nesterov: Whether the slow weights have momentum of Nesterov's form.
     optimizers: The Keras optimizer that makes the steps, in a list; often [].
   """
 
   can_fuse = True
   has_state = False
+  takes_pseudo_gradient = False
   nesterov = False
   optimizers: list[keras.optimizers.Optimizer] = []
 
@@ -58,7 +60,7 @@ class Interpolation:
       phi: Its slow weights, a variable.
       theta: The variable itself, after the updates of a period.
       s: Its pseudo-gradient, a tensor in at least float32; None if the rule
-        has no state.
+        makes no use of it.
       alpha: Scalar: the slow step size.
 
     Returns:
@@ -166,6 +168,7 @@ class SlowMomentum(Buffered):
 
   """
 
+  takes_pseudo_gradient = True
   buffer_name = "slow_momentum"
 
   def __init__(self, momentum: Setting, nesterov: bool):
@@ -214,6 +217,7 @@ class OuterOptimizer(Interpolation):
 
   can_fuse = False
   has_state = True
+  takes_pseudo_gradient = True
 
   def __init__(self, optimizer: keras.optimizers.Optimizer):
     self._optimizer = optimizer

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from lookahead_tf import synchronization
+from lookahead_tf import arguments, synchronization
 
 # What a config has for 0, which would make an optimizer without the variables
 # that a file of this one has. No weight tells the two apart.
@@ -35,7 +35,8 @@ class Setting:
     """Returns the number in the period under way, a scalar tensor."""
     if self._schedule is None:
       return ops.convert_to_tensor(self._variable)
-    return ops.clip(self._schedule(self._lookahead.periods_done), 0.0, 1.0)
+    number = self._schedule(self._lookahead.periods_done)
+    return ops.clip(number, 0.0, arguments.BELOW_1)
 
   def to_float(self) -> float:
     """Returns the number in the period under way."""

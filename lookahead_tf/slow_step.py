@@ -29,10 +29,10 @@ class SlowStep:
       alpha: Scalar: the slow step size.
     """
     rule = self._rule
-    s = self._pseudo_gradients() if rule.has_state else {}
+    s = self._pseudo_gradients() if rule.takes_pseudo_gradient else {}
     rule.move_all(s)
     for index, fast, slow in self._pairs.indexed():
-      if rule.has_state and index not in s:
+      if rule.has_state and self._is_frozen(index, fast):
         yield from rule.frozen(index, fast)
         yield slow, fast
         continue
@@ -43,15 +43,21 @@ class SlowStep:
     """Returns phi - theta by index, of the variables that are trained now."""
     found = {}
     for index, fast, slow in self._pairs.indexed():
-      is_trained = self._pairs.is_trained(index)
-      if is_trained is False or not getattr(fast, "trainable", True):
+      if self._is_frozen(index, fast):
         continue
+      is_trained = self._pairs.is_trained(index)
       dtype = synchronization.wide(slow.dtype)
       s = ops.cast(slow, dtype) - ops.cast(fast, dtype)
       if is_trained is not True:
         s = ops.where(is_trained, s, ops.zeros_like(s))
       found[index] = s
     return found
+
+  def _is_frozen(self, index, fast):
+    """Whether a variable is known not to be trained now."""
+    return self._pairs.is_trained(index) is False or not getattr(
+      fast, "trainable", True
+    )
 
   def _ends(self, index, fast, slow, phi, theta):
     """Yields the assignments of the slow weights phi and the fast ones theta.

@@ -8,6 +8,7 @@ import keras
 from absl.testing import absltest
 
 import lookahead_tf
+from lookahead_tf import hyperparameters
 
 _PAGE = (
   pathlib.Path(__file__).parents[2] / "docs" / "reference.md"
@@ -48,7 +49,8 @@ class ReferenceTest(absltest.TestCase):
     (options,) = (o for _, name, o in _DIRECTIVES if name == "Lookahead")
     added = {
       name
-      for name, value in vars(lookahead_tf.Lookahead).items()
+      for owner in (lookahead_tf.Lookahead, hyperparameters.Hyperparameters)
+      for name, value in vars(owner).items()
       if not name.startswith("_")
       and (inspect.isfunction(value) or isinstance(value, property))
       and not hasattr(keras.optimizers.Optimizer, name)

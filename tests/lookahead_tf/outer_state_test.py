@@ -276,6 +276,15 @@ class WhereTest(TestCase):
     )
 
 
+class SchedulesTest(TestCase):
+  def test_a_momentum_stays_below_1(self):
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.5, 2.0])
+    optimizer = lookahead_tf.snoo(_sgd(), 1, 0.5, schedule)
+    self.assertEqual(optimizer.slow_momentum, 0.5)
+    optimizer.periods_done.assign(5)
+    self.assertBetween(optimizer.slow_momentum, 0.999, 0.99999999)
+
+
 class ArgumentsTest(TestCase):
   @parameterized.parameters(
     ({"slow_momentum": 1.0}, ValueError, "`slow_momentum`.*1.0"),
