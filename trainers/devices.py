@@ -1,6 +1,7 @@
 """Devices: the strategy that the flags name, TPU nodes, precision, and XLA."""
 
 import dataclasses
+import functools
 import json
 import os
 import warnings
@@ -8,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 import keras
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 from lookahead_tf.backends import backend
 from trainers import cpu_support, gpu_support, tensorflow_log
@@ -19,6 +21,10 @@ _TF_CONFIG = (
   'TF_CONFIG=\'{"cluster": {"worker": ["host0:12345", "host1:12345"]}, '
   '"task": {"type": "worker", "index": 0}}\''
 )
+# How long a process may be silent before the others take it for lost. What a
+# process sends of its weights is ahead of its heartbeat: after TensorFlow's
+# own 10 seconds a run at 20 Mbit/s ended at the first 45 MB.
+_HEARTBEAT_TIMEOUT_MS = 300_000
 PRECISIONS = {
   "float32": "float32",
   "bfloat16": "mixed_bfloat16",
@@ -214,7 +220,7 @@ def _make_local_strategy(name, logical_cpus):
     name = _best_strategy()
   if name == "multi_worker":
     _check_tf_config()
-    return tf.distribute.MultiWorkerMirroredStrategy()
+    return _make_multi_worker()
   _split_cpu(logical_cpus)
   gpus = tf.config.list_logical_devices("GPU")
   devices = [d.name for d in gpus or tf.config.list_logical_devices("CPU")]
@@ -226,6 +232,20 @@ def _make_local_strategy(name, logical_cpus):
       f"{devices}. To try it on a CPU, add --logical_cpus=2."
     )
   return tf.distribute.MirroredStrategy(devices)
+
+
+def _make_multi_worker():
+  """Returns the strategy, whose processes wait long for a heartbeat."""
+  eager = context.context()
+  # The strategy calls it without a timeout.
+  eager.configure_coordination_service = functools.partial(
+    eager.configure_coordination_service,
+    heartbeat_timeout_in_ms=_HEARTBEAT_TIMEOUT_MS,
+  )
+  try:
+    return tf.distribute.MultiWorkerMirroredStrategy()
+  finally:
+    del eager.configure_coordination_service
 
 
 def describe(strategy: tf.distribute.Strategy) -> str:

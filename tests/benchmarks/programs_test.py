@@ -213,6 +213,14 @@ class ProgramsTest(tf.test.TestCase):
     self.assertEqual(results["rows"][0]["pairs"], 50)
     self.assertEqual(results["made_up"]["pairs"], 1000)
 
+  def test_slow_network_refuses_periods_that_loops_do_not_fit(self):
+    process = processes.Program(
+      "benchmarks.slow_network", ["--sync_periods=5,7"], {}
+    )
+    status, errors = process.wait()
+    self.assertEqual(status, 1)
+    self.assertRegex(errors, "--sync_periods.*--steps_per_loop=5.*7")
+
 
 if __name__ == "__main__":
   tf.test.main()

@@ -1,9 +1,11 @@
+import json
 import os
 from unittest import mock
 
 import keras
 import tensorflow as tf
 from absl.testing import parameterized
+from tensorflow.python.eager import context
 
 from tests import replicas, xla
 from trainers import devices
@@ -60,6 +62,33 @@ class StrategyTest(tf.test.TestCase, parameterized.TestCase):
       self.assertRaisesRegex(UserError, message),
     ):
       devices.make_strategy("multi_worker")
+
+  def test_processes_wait_for_a_heartbeat_behind_what_is_sent(self):
+    one = json.dumps(
+      {
+        "cluster": {"worker": ["a:1"]},
+        "task": {"type": "worker", "index": 0},
+      }
+    )
+    eager = context.context()
+
+    def strategy():  # As TensorFlow's own does.
+      eager.configure_coordination_service(service_type="standalone")
+
+    with (
+      mock.patch.dict(os.environ, {"TF_CONFIG": one}),
+      mock.patch.object(tf.distribute, "MultiWorkerMirroredStrategy", strategy),
+      mock.patch.object(
+        context.Context, "configure_coordination_service"
+      ) as configure,
+    ):
+      devices.make_strategy("multi_worker")
+      (call,) = configure.call_args_list
+      self.assertEqual(call.kwargs["service_type"], "standalone")
+      # 45 MB take 18 seconds at 20 Mbit/s.
+      self.assertGreater(call.kwargs["heartbeat_timeout_in_ms"], 60_000)
+      strategy()
+      self.assertNotIn("heartbeat_timeout_in_ms", configure.call_args.kwargs)
 
   def test_tpu_with_another_strategy(self):
     with self.assertRaisesRegex(UserError, "--tpu=local goes with"):
