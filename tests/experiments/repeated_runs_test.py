@@ -2,6 +2,7 @@ import math
 import os
 from unittest import mock
 
+import tensorflow as tf
 from absl.testing import absltest
 
 from experiments import repeated_runs
@@ -45,9 +46,10 @@ class ComparisonTest(absltest.TestCase):
     )
 
 
-class RunsTest(absltest.TestCase):
+class RunsTest(tf.test.TestCase):
   def test_a_run_is_made_once(self):
-    directory = self.create_tempdir().full_path
+    directory = os.path.join(self.get_temp_dir(), "runs")
+    os.makedirs(directory)
     train = mock.Mock(return_value=Evaluation(0.5, 90.0))
     for _ in range(2):
       runs = repeated_runs.Runs(directory, Evaluation)
