@@ -120,6 +120,14 @@ def define_flags(values: flags.FlagValues) -> None:
       lower_bound=least,
       flag_values=values,
     )
+  flags.DEFINE_multi_float(
+    "learning_rate",
+    None,
+    "A learning rate to begin with; may be given several times. By default "
+    "three for each inner optimizer.",
+    lower_bound=0.0,
+    flag_values=values,
+  )
   for name, default, text in (
     ("seeds", 3, "How many seeds, from --seed on."),
     ("updates", UPDATES, "Length of each run: whole periods."),
@@ -140,6 +148,12 @@ def main(values: flags.FlagValues) -> None:
       raise UserError(
         f"--replicas={count} must divide {BATCH_SIZE}, the size of a batch."
       )
+  inner_optimizers = {*values.inner_optimizer}
+  if values.learning_rate and len(inner_optimizers) > 1:
+    raise UserError(
+      f"--learning_rate={values.learning_rate[0]:g} goes with one "
+      f"--inner_optimizer. Received: {', '.join(sorted(inner_optimizers))}"
+    )
   task = small_images.from_flags(values)._replace(batch_size=BATCH_SIZE)
   with results.writing(values.workdir, _PROGRAM) as written:
     workdir.claim(
@@ -203,7 +217,7 @@ def _train(count, task, values):
           )
           for seed in range(values.seed, values.seed + values.seeds)
         ]
-        for rate in RATES[form.inner]
+        for rate in dict.fromkeys(values.learning_rate or RATES[form.inner])
       }
       for form in forms(values.inner_optimizer, values.sync_period, values.rule)
     }
@@ -283,8 +297,11 @@ def _report(found, task, values):
       "k": f"{form.sync_period}" if is_apart else "",
       "rule": form.rule if is_apart else _SYNCHRONOUS,
     }
-    for word, rate in zip(_RATE_NAMES, by_rate):
-      row[word] = repeated_runs.mean_and_deviation(
+    titles = _RATE_NAMES
+    if values.learning_rate:
+      titles = [f"learning rate {rate:g}" for rate in by_rate]
+    for title, rate in zip(titles, by_rate):
+      row[title] = repeated_runs.mean_and_deviation(
         [one.accuracy for one in by_rate[rate]]
       )
     row["best rate"] = f"{best:g}"
@@ -300,27 +317,31 @@ def _report(found, task, values):
     row["kB a step"] = f"{runs[0].bytes_sent / 1000:.2f}"
     rows.append(row)
   size, held_out = len(task.data.train_labels), len(task.data.held_out_labels)
-  rates = "; ".join(
-    f"{inner} {', '.join(f'{rate:g}' for rate in RATES[inner])}"
+  rates = "".join(
+    f"Low, middle and high learning rates of {inner}: "
+    f"{', '.join(f'{rate:g}' for rate in RATES[inner])}. "
     for inner in dict.fromkeys(values.inner_optimizer)
+    if not values.learning_rate
   )
   return (
     f"# Local steps: {values.data}",
-    f"{values.updates} updates of {task.batch_size} of {size:,} images, which "
-    "all replicas share out, and which the learning rate falls to 0 in, along "
-    f"a cosine; evaluated on the other {held_out:,} with the slow weights. "
-    f"Seeds {values.seed} to {values.seed + values.seeds - 1}. Low, middle and "
-    f"high learning rates: {rates}. SGD has momentum .9, AdamW a weight decay "
-    "of .004. The mean is that of the replicas (a slow step size of 1); the "
-    "rules with momentum have a slow step size of .7 and Nesterov's form.",
+    f"Each run has {values.updates} updates of {task.batch_size} of "
+    f"{size:,} images. The replicas share out each batch. The learning rate "
+    f"falls to 0 along a cosine. The other {held_out:,} images are held out, "
+    "and the slow weights are evaluated on them. Seeds "
+    f"{values.seed} to {values.seed + values.seeds - 1}. {rates}SGD has "
+    "momentum .9, AdamW a weight decay of .004. The rule mean is a slow step "
+    "size of 1; the rules with momentum have a slow step size of .7 and "
+    "Nesterov's form.",
     results.make_table(rows),
     "Accuracies are in percent; ± is the sample standard deviation over the "
-    "seeds. The column ahead is the difference to synchronous training, each "
-    "at its own best rate, seed by seed: the mean, and its standard error. "
-    "The best rates were chosen by the same held-out images. Drift is how far "
-    "replicas were from their mean at a meeting half way, and at the last one, "
-    "at the best rate: the root of the mean squared distance. The last column "
-    "is what a replica sends in a ring of all, on the average.",
+    "seeds. The column ahead is the difference to synchronous training on as "
+    "many replicas, each at its own best rate, seed by seed: the mean, and its "
+    "standard error. The best rates were chosen by the same held-out images. "
+    "Drift is how far replicas were from their mean at the last meeting of the "
+    "first half of the run and at that of the whole run, at the best rate: the "
+    "root of the mean squared distance. The last column is what a replica "
+    "sends in a ring of all, on the average over the steps.",
   )
 
 

@@ -129,14 +129,11 @@ class ProgramTest(tf.test.TestCase, parameterized.TestCase):
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
-    rates = {"SGD": (0.01, 0.02, 1e37)}
-    patch = mock.patch.object(local_steps, "RATES", rates)
-    patch.start()
-    cls.addClassCleanup(patch.stop)
     cls.workdir = os.path.join(cls.get_temp_dir(cls()), "local_steps")
     cls.arguments = [
       *("--updates=4", "--sync_period=2", "--replicas=2", "--seeds=2"),
       *("--inner_optimizer=SGD", "--rule=mean"),
+      *(f"--learning_rate={rate}" for rate in (0.01, 0.02, 1e37)),
     ]
     _run(cls.workdir, *cls.arguments)
 
@@ -187,6 +184,8 @@ class ProgramTest(tf.test.TestCase, parameterized.TestCase):
     (["--replicas=1"], "--replicas"),
     (["--data_dir=photos"], "--data_dir=photos"),
     (["--rule=median"], "--rule"),
+    (["--inner_optimizer=AdamW"], "--learning_rate=0.01"),
+    (["--learning_rate=-1"], "--learning_rate"),
   )
   def test_a_mistake_ends_with_one_sentence(self, arguments, message):
     status, text = command_line.last_words(
