@@ -139,7 +139,7 @@ class _Pool:
     process = context.Process(
       target=_work, args=(there, self._sweep, self._setup, threads), daemon=True
     )
-    with _environment(environment), _without_ctrl_c():
+    with _environment(environment), without_ctrl_c():
       process.start()
     there.close()
     return _Worker(process, here)
@@ -213,7 +213,7 @@ class _Pool:
 
 def _work(link, sweep, setup, threads):
   """Trains the trials that come, in a process of its own."""
-  threading.Thread(target=_end_with_parent, daemon=True).start()
+  threading.Thread(target=end_with_parent, daemon=True).start()
   # tqdm's own is a semaphore, which would be left behind where this process is
   # killed.
   tqdm.tqdm.set_lock(threading.RLock())
@@ -237,7 +237,7 @@ def _work(link, sweep, setup, threads):
   os._exit(0)  # All is written, and TensorFlow takes its time to end.
 
 
-def _end_with_parent():
+def end_with_parent():
   """Ends this process as soon as its parent has ended, however that was."""
   multiprocessing.parent_process().join()
   os._exit(1)
@@ -266,7 +266,7 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without_ctrl_c() -> Iterator[None]:
+def without_ctrl_c() -> Iterator[None]:
   """Returns a context manager whose new processes never see a Ctrl-C.
 
   A terminal sends Ctrl-C to all processes. The parent decides what is to stop,

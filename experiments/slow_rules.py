@@ -11,23 +11,24 @@ The work directory keeps each run; the same command goes on where it stopped.
 """
 
 import dataclasses
-import json
 import math
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 import keras
 import numpy as np
 from absl import flags
 
 import lookahead_tf
-from experiments import results, small_images, small_network, style
-from trainers import files, workdir
-from trainers import flags as flags_lib
-from trainers.errors import UserError
+from experiments import (
+  repeated_runs,
+  results,
+  small_images,
+  small_network,
+  style,
+)
+from trainers import workdir
 
 _PROGRAM = "slow_rules"
-_RUNS = "runs"
 # By inner optimizer. Without a rule the high rate is the best one for digits,
 # and the middle one for images of CIFAR-10.
 RATES = {"SGD": (0.01, 0.03, 0.1), "AdamW": (0.001, 0.003, 0.01)}
@@ -92,14 +93,7 @@ METHODS = {
 
 def define_flags(values: flags.FlagValues) -> None:
   """Defines the flags of this program."""
-  flags.DEFINE_enum(
-    "data",
-    "digits",
-    ["digits", "image_folder"],
-    "digits of scikit-learn, or a folder of small images.",
-    flag_values=values,
-  )
-  flags_lib.define_path("data_dir", "The folder of images.", values)
+  small_images.define_flags(values)
   flags.DEFINE_multi_enum(
     "inner_optimizer",
     [*RATES],
@@ -124,23 +118,14 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def main(values: flags.FlagValues) -> None:
   """Trains as the flags say, and draws what comes of it."""
-  if (values.data == "image_folder") != (values.data_dir is not None):
-    raise UserError(
-      "--data_dir=FOLDER goes with --data=image_folder. Received: --data="
-      f"{values.data}, --data_dir={values.data_dir}"
-    )
-  task = (
-    small_network.digits()
-    if values.data == "digits"
-    else small_images.load(values.data_dir)
-  )
+  task = small_images.from_flags(values)
   inner_optimizers = list(dict.fromkeys(values.inner_optimizer))
   with results.writing(values.workdir, _PROGRAM) as written:
     workdir.claim(
       values.workdir,
       setup={"data": values.data, "updates": values.updates},
     )
-    runs = Runs(values.workdir)
+    runs = repeated_runs.Runs(values.workdir, small_network.Evaluation)
     seeds = range(values.seed, values.seed + values.seeds)
     found = {
       (inner, name): _train(inner, name, task, values.updates, seeds, runs)
@@ -150,35 +135,6 @@ def main(values: flags.FlagValues) -> None:
     }
     written.save(_draw(found, inner_optimizers), values.data)
     written.write(*_report(found, task, values))
-
-
-class Runs:
-  """The runs of a work directory that are over, in a file.
-
-  Args:
-    directory: The work directory.
-
-  Raises:
-    UserError: if the file cannot be read.
-  """
-
-  def __init__(self, directory: str):
-    self._path = os.path.join(directory, f"{_RUNS}.json")
-    self._found = workdir.read(directory, _RUNS) or {}
-
-  def get(
-    self, name: str, train: Callable[[], small_network.Evaluation]
-  ) -> small_network.Evaluation:
-    """Returns what became of a run, which `train` makes if it is not there.
-
-    Raises:
-      UserError: if the file cannot be written.
-    """
-    if name not in self._found:
-      self._found[name] = [*train()]
-      with files.writing(self._path):
-        files.write_whole(self._path, json.dumps(self._found, indent=1))
-    return small_network.Evaluation(*self._found[name])
 
 
 def _train(inner, name, task, updates, seeds, runs):
@@ -254,29 +210,16 @@ def run(
   return found
 
 
-def best_rate(
-  by_rate: Mapping[float, Sequence[small_network.Evaluation]],
-) -> float:
-  """Returns the learning rate with the greatest mean accuracy.
-
-  Args:
-    by_rate: The runs of each seed. NaN, of a run that diverged, counts as 0.
-  """
-
-  def score(rate):
-    return np.mean(np.nan_to_num([run.accuracy for run in by_rate[rate]]))
-
-  return max(by_rate, key=score)
-
-
 def _draw(found, inner_optimizers):
   """Returns the figure: the accuracies of each method at each rate."""
   figure, axes = style.panels(1, len(inner_optimizers), 6.0, 4.4, sharey=True)
   names = list(dict.fromkeys(name for _, name in found))
-  best = max(_mean(by_rate[best_rate(by_rate)]) for by_rate in found.values())
-  least = min(
-    _mean(of) for by_rate in found.values() for of in by_rate.values()
-  )
+  means = [
+    repeated_runs.mean_accuracy(of)
+    for by_rate in found.values()
+    for of in by_rate.values()
+  ]
+  least, best = min(means), max(means)
   labels = [
     f"{name}: "
     + ", ".join(f"{inner} {RATES[inner][j]:g}" for inner in inner_optimizers)
@@ -285,7 +228,7 @@ def _draw(found, inner_optimizers):
   for axis, inner in zip(axes[0], inner_optimizers):
     alone = found[inner, _ALONE]
     axis.axvline(
-      _mean(alone[best_rate(alone)]),
+      max(map(repeated_runs.mean_accuracy, alone.values())),
       color=style.GRAY,
       ls="--",
       label="alone at its best",
@@ -308,15 +251,11 @@ def _draw(found, inner_optimizers):
   return figure
 
 
-def _mean(runs):
-  return float(np.mean(np.nan_to_num([one.accuracy for one in runs])))
-
-
 def _report(found, task, values):
   """Returns the paragraphs of results.md."""
   rows = []
   for (inner, name), by_rate in found.items():
-    best = best_rate(by_rate)
+    best = repeated_runs.best_rate(by_rate)
     row = {"inner": inner, "rule": name}
     for word, rate in zip(_RATE_NAMES, by_rate):
       accuracies = [one.accuracy for one in by_rate[rate]]
@@ -326,7 +265,7 @@ def _report(found, task, values):
     row["loss there"] = results.mean_and_deviation(losses, digits=3)
     alone = found[inner, _ALONE]
     row["ahead of alone"] = (
-      "" if name == _ALONE else _difference(by_rate[best], alone)
+      "" if name == _ALONE else repeated_runs.difference(by_rate, alone)
     )
     rows.append(row)
   size, held_out = len(task.data.train_labels), len(task.data.held_out_labels)
@@ -349,18 +288,6 @@ def _report(found, task, values):
     "each at its own best rate, seed by seed: the mean, and its standard "
     "error. The best rates were chosen by the same held-out images.",
   )
-
-
-def _difference(runs, alone):
-  """Returns how far runs are ahead of those without a rule at their best."""
-  pairs = zip(runs, alone[best_rate(alone)], strict=True)
-  ahead = np.array([one.accuracy - other.accuracy for one, other in pairs])
-  if not np.isfinite(ahead).all():
-    return "diverged"
-  text = f"{ahead.mean():+.2f}"
-  if len(ahead) > 1:
-    text += f" ± {ahead.std(ddof=1) / math.sqrt(len(ahead)):.2f}"
-  return text
 
 
 if __name__ == "__main__":

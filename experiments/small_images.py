@@ -10,13 +10,45 @@ import functools
 import keras
 import numpy as np
 import tensorflow as tf
+from absl import flags
 from keras import layers
 
 from experiments import small_network
+from trainers import flags as flags_lib
+from trainers.errors import UserError
 from trainers.image_classification import image_folder
 
 SIZE = 16
 BATCH_SIZE = 32
+
+
+def define_flags(values: flags.FlagValues) -> None:
+  """Defines --data and --data_dir, the digits or a folder."""
+  flags.DEFINE_enum(
+    "data",
+    "digits",
+    ["digits", "image_folder"],
+    "digits of scikit-learn, or a folder of small images.",
+    flag_values=values,
+  )
+  flags_lib.define_path("data_dir", "The folder of images.", values)
+
+
+def from_flags(values: flags.FlagValues) -> small_network.Task:
+  """Returns the images of the flags of `define_flags`, and their network.
+
+  Raises:
+    UserError: if the flags do not fit one another, or the folder is no such
+      folder.
+  """
+  if (values.data == "image_folder") != (values.data_dir is not None):
+    raise UserError(
+      "--data_dir=FOLDER goes with --data=image_folder. Received: --data="
+      f"{values.data}, --data_dir={values.data_dir}"
+    )
+  if values.data == "digits":
+    return small_network.digits()
+  return load(values.data_dir)
 
 
 def load(data_dir: str) -> small_network.Task:

@@ -12,7 +12,7 @@ as many images and augmentation do in the paper's networks.
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import keras
@@ -221,7 +221,7 @@ class Training:
     self._fresh = [variable.numpy() for variable in optimizer.variables]
     self._batches = _endless_batches(seed, self._task)
     self._step = _make_step(self.model, optimizer, self._task.data)
-    self._measure = _make_measure(self.model, self._task.data)
+    self._measure = make_measure(self.model, self._task.data)
 
   def restart(self, seed: int, learning_rate: float) -> None:
     """Begins anew, as with a new optimizer of that learning rate.
@@ -273,7 +273,7 @@ class Training:
 
   def weights(self) -> np.ndarray:
     """Returns the weights that the model has now, a vector of float64."""
-    return _flat(self.model.trainable_variables)
+    return flat(self.model.trainable_variables)
 
   def slow_weights(self) -> np.ndarray:
     """Returns the slow weights of a Lookahead; else the weights.
@@ -281,7 +281,7 @@ class Training:
     Before the first update a Lookahead has none.
     """
     if isinstance(self.optimizer, lookahead_tf.Lookahead):
-      return _flat(self.optimizer.slow_weights)
+      return flat(self.optimizer.slow_weights)
     return self.weights()
 
   def evaluate(self, weights: np.ndarray | None = None) -> Evaluation:
@@ -292,11 +292,11 @@ class Training:
     """
     if weights is None:
       weights = self.weights()
-    loss, accuracy = self._measure(tf.constant(weights, tf.float32))
-    return Evaluation(float(loss), 100 * float(accuracy))
+    return self._measure(weights)
 
 
-def _flat(variables):
+def flat(variables: Iterable[keras.Variable]) -> np.ndarray:
+  """Returns the values of variables, one behind the other, in float64."""
   parts = [variable.numpy().reshape(-1) for variable in variables]
   return np.concatenate(parts, dtype="float64")
 
@@ -319,7 +319,13 @@ def _endless_batches(seed, task):
     yield from np.array_split(order, size // task.batch_size)
 
 
-def _losses(labels, logits):
+def losses(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+  """Returns the cross entropy of each image in nats, of shape (batch,).
+
+  Args:
+    labels: int32 of shape (batch,).
+    logits: float32 of shape (batch, classes).
+  """
   return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
 
 
@@ -329,7 +335,7 @@ def _make_step(model, optimizer, data):
     images = tf.gather(data.train_images, batch)
     labels = tf.gather(data.train_labels, batch)
     with tf.GradientTape() as tape:
-      loss = tf.reduce_mean(_losses(labels, model(images, training=True)))
+      loss = tf.reduce_mean(losses(labels, model(images, training=True)))
     variables = model.trainable_variables
     optimizer.apply(tape.gradient(loss, variables), variables)
     return loss
@@ -337,8 +343,18 @@ def _make_step(model, optimizer, data):
   return tracing.concrete(step)
 
 
-def _make_measure(model, data):
-  """Returns a function of a vector of weights: loss and accuracy with them."""
+def make_measure(
+  model: keras.Model, data: Data
+) -> Callable[[np.ndarray], Evaluation]:
+  """Returns a function that evaluates a model on the held-out images.
+
+  Args:
+    model: A network without batch normalization.
+    data: The images.
+
+  Returns:
+    A function of the trainable weights, a vector like that of `flat`.
+  """
   shapes = [variable.shape for variable in model.trainable_variables]
   sizes = [math.prod(shape) for shape in shapes]
 
@@ -354,7 +370,13 @@ def _make_measure(model, data):
     )
     answers = tf.argmax(logits, axis=-1, output_type=tf.int32)
     is_right = tf.cast(answers == data.held_out_labels, tf.float32)
-    losses = _losses(data.held_out_labels, logits)
-    return tf.reduce_mean(losses), tf.reduce_mean(is_right)
+    loss = tf.reduce_mean(losses(data.held_out_labels, logits))
+    return loss, tf.reduce_mean(is_right)
 
-  return tracing.concrete(measure)
+  traced = tracing.concrete(measure)
+
+  def evaluate(weights):
+    loss, accuracy = traced(tf.constant(weights, tf.float32))
+    return Evaluation(float(loss), 100 * float(accuracy))
+
+  return evaluate

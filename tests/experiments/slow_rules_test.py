@@ -21,17 +21,6 @@ def _run(workdir, *arguments):
 
 
 class RunTest(tf.test.TestCase, parameterized.TestCase):
-  def test_the_best_rate_is_by_the_mean_accuracy(self):
-    by_rate = {
-      rate: [small_network.Evaluation(0.0, x) for x in accuracies]
-      for rate, accuracies in (
-        (0.1, (90.0, 92.0)),
-        (0.3, (91.0, 93.0)),
-        (1.0, (math.nan, 100.0)),
-      )
-    }
-    self.assertEqual(slow_rules.best_rate(by_rate), 0.3)
-
   @parameterized.parameters("SNOO, k 5", "EMA-Nesterov", "GPA, n 5")
   def test_a_run_after_another_is_as_the_first(self, name):
     after, first = (
