@@ -12,6 +12,7 @@ from absl.testing import parameterized
 
 import lookahead_tf
 from experiments import local, outcomes
+from tests import replicas
 from tests.docs import pages
 
 # Pages whose programs other tests run.
@@ -39,6 +40,8 @@ _FILLED_IN = (
   ("model.fit(...)", "model.fit(x, y, verbose=0)"),
   (", ...)", ', loss="mse", run_eagerly=True)'),
   ('"path/to/ckpt-1"', "checkpoint"),
+  # There is but one in a process: see tests/replicas.py.
+  ("tf.distribute.MirroredStrategy()", "mirrored()"),
 )
 _TFA = pages.ROOT / "tests" / "lookahead_tf" / "tfa_checkpoints"
 _SIGNATURE = "Lookahead(\n  inner_optimizer,"
@@ -126,6 +129,7 @@ class SnippetsTest(tf.test.TestCase, parameterized.TestCase):
       "__name__": "__main__",
       "Adam": keras.optimizers.Adam,
       "Lookahead": lookahead_tf.Lookahead,
+      "mirrored": replicas.mirrored,
       "checkpoint": str(_TFA / "adam" / "ckpt-1"),
       "data": data,
       "keras": keras,

@@ -33,12 +33,12 @@ class TwoProcessesTest(tf.test.TestCase):
     data_dir = os.path.join(root, "text")
     small_run.write_text(data_dir)
     one, two = (os.path.join(root, name) for name in ("one", "two"))
-    processes = [self._start(data_dir, one)]
-    processes += [
+    running = [self._start(data_dir, one)]
+    running += [
       self._start(data_dir, two, TF_CONFIG=text)
       for text in processes.tf_configs(2)
     ]
-    for process in processes:
+    for process in running:
       status, text = process.wait()
       self.assertEqual(status, 0, text)
     results, translations, lines = self._results(two)
