@@ -5,6 +5,7 @@ import os
 
 import tensorflow as tf
 
+from tests import processes
 from tests.trainers import trainer_process
 from tests.trainers.translation import small_run
 from trainers import metrics
