@@ -94,7 +94,6 @@ class ImageStepTest(traced_step.StepTestCase, parameterized.TestCase):
   @parameterized.parameters(
     *({**case, "lookahead": "fixed"} for case in _CASES),
     {"inner": "adam", "lookahead": "adaptive"},
-    {"inner": "adam", "lookahead": "local"},
   )
   def test_what_tpus_lack_is_absent(self, **case):
     self.assertLacksWhatTpusLack(trace(**case))

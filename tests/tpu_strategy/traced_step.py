@@ -127,10 +127,7 @@ class StepTestCase(tf.test.TestCase):
       [
         t
         for t in tensors
-        if t.dtype != tf.resource
-        and not t.shape.is_fully_defined()
-        # What a fused normalization hands to its gradient, which XLA leaves out.
-        and not t.op.type.startswith("FusedBatchNorm")
+        if t.dtype != tf.resource and not t.shape.is_fully_defined()
       ],
       "shapes that are known at run time only",
     )
