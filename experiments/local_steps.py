@@ -54,9 +54,6 @@ RULES = {
   },
 }
 _SYNCHRONOUS = "synchronous"
-_RATE_NAMES = ("low rate", "middle rate", "high rate")
-# Accuracies that are lower than the best by more are left out of the figure.
-_SPREAD = 20.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,7 +234,7 @@ def _draw(found, values):
       if key[1].inner == inner
     }
     every = np.nan_to_num([one.accuracy for of in best.values() for one in of])
-    top, low = max(every), max(min(every), max(every) - _SPREAD)
+    top, low = max(every), max(min(every), max(every) - slow_rules.SPREAD)
     margin = 0.05 * (top - low) + 0.1
     for axis, count in zip(row, counts):
       _draw_panel(axis, best, count, inner, values)
@@ -297,7 +294,7 @@ def _report(found, task, values):
       "k": f"{form.sync_period}" if is_apart else "",
       "rule": form.rule if is_apart else _SYNCHRONOUS,
     }
-    titles = _RATE_NAMES
+    titles = slow_rules.RATE_NAMES
     if values.learning_rate:
       titles = [f"learning rate {rate:g}" for rate in by_rate]
     for title, rate in zip(titles, by_rate):

@@ -36,9 +36,9 @@ RATES = {"SGD": (0.01, 0.03, 0.1), "AdamW": (0.001, 0.003, 0.01)}
 UPDATES = 280
 _MOMENTUM = 0.9
 _ALONE = "alone"
-_RATE_NAMES = ("low rate", "middle rate", "high rate")
+RATE_NAMES = ("low rate", "middle rate", "high rate")
 # Accuracies that are lower than the best by more are left out of the figure.
-_SPREAD = 20.0
+SPREAD = 20.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,7 +223,7 @@ def _draw(found, inner_optimizers):
   labels = [
     f"{name}: "
     + ", ".join(f"{inner} {RATES[inner][j]:g}" for inner in inner_optimizers)
-    for j, name in enumerate(_RATE_NAMES)
+    for j, name in enumerate(RATE_NAMES)
   ]
   for axis, inner in zip(axes[0], inner_optimizers):
     alone = found[inner, _ALONE]
@@ -243,7 +243,7 @@ def _draw(found, inner_optimizers):
     axis.set(
       title=f"around {inner}",
       xlabel="held-out accuracy, %",
-      xlim=(max(least - 3, best - _SPREAD), best + 0.1 * _SPREAD),
+      xlim=(max(least - 3, best - SPREAD), best + 0.1 * SPREAD),
     )
     axis.set_yticks(range(len(names)), names)
   axes[0, 0].invert_yaxis()
@@ -257,7 +257,7 @@ def _report(found, task, values):
   for (inner, name), by_rate in found.items():
     best = repeated_runs.best_rate(by_rate)
     row = {"inner": inner, "rule": name}
-    for word, rate in zip(_RATE_NAMES, by_rate):
+    for word, rate in zip(RATE_NAMES, by_rate):
       accuracies = [one.accuracy for one in by_rate[rate]]
       row[word] = results.mean_and_deviation(accuracies)
     row["best rate"] = f"{best:g}"

@@ -129,11 +129,14 @@ class LocalReplicas(SynchronousReplicas):
       self.meeting_bytes = backend.replicas.count_bytes(
         trained + self._statistics + self._slots
       )
-    self._without_slow = [
+    without_slow = [
       variable
       for variable, slow in zip(self._weights, lookahead.slow_weights)
       if slow is None
     ]
+    self._average_others = None
+    if self._replicas > 1 and without_slow:
+      self._average_others = backend.replicas.make_average(without_slow)
 
   def gradients(self, gradients: list[Any]) -> list[Any]:
     """Returns the gradients of this replica's own loss.
@@ -227,8 +230,8 @@ class LocalReplicas(SynchronousReplicas):
 
   def finish_training(self) -> None:
     """Gives all replicas the mean of the weights that have no slow ones."""
-    if self._replicas > 1 and self._without_slow:
-      backend.replicas.average_now(self._without_slow)
+    if self._average_others is not None:
+      self._average_others()
 
 
 def _is_float16():

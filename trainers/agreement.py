@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from lookahead_tf import batch_norm
+from lookahead_tf.backends import backend
 from trainers import tracing
 from trainers.errors import UserError
 
@@ -72,26 +73,13 @@ def make_average_statistics(
   if strategy.num_replicas_in_sync == 1 or not statistics:
     return lambda: None
 
-  @tracing.concrete
-  @tf.function
-  def average():
-    def one_replica():
-      context = tf.distribute.get_replica_context()
-      # Copies on this replica's device, where the reduction looks for them.
-      mine = [tf.identity(v.value) for v in statistics]
-      means = context.all_reduce(tf.distribute.ReduceOp.MEAN, mine)
-      for variable, mean in zip(statistics, means):
-        variable.assign(mean)
-
-    strategy.run(one_replica)
-
-  return average
+  return tracing.concrete(backend.replicas.make_average(statistics))
 
 
 def make_gather(
   strategy: tf.distribute.Strategy,
 ) -> Callable[[int], list[int]]:
-  """Returns a function from this process' number to those of all replicas.
+  """Returns a function from this process' number to those of all processes.
 
   All processes have to call it. With one process it returns the number alone.
   """
@@ -100,12 +88,7 @@ def make_gather(
 
   @tf.function
   def gather(number):
-    def one_replica():
-      context = tf.distribute.get_replica_context()
-      # A copy on this replica's device, where the collective looks for it.
-      return context.all_gather(tf.identity(number)[tf.newaxis], axis=0)
-
-    return strategy.experimental_local_results(strategy.run(one_replica))[0]
+    return gather_processes(number, strategy)
 
   return lambda number: gather(tf.constant(number)).numpy().tolist()
 

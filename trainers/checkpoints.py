@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from lookahead_tf import Lookahead
-from trainers import agreement
+from trainers import agreement, optimizers
 from trainers.errors import UserError, first_line
 from trainers.files import check_no_pattern, writing
 
@@ -76,11 +76,7 @@ class Checkpoints:
   ):
     check_no_pattern(workdir=workdir)
     self._replicas = None
-    if (
-      strategy is not None
-      and isinstance(optimizer, Lookahead)
-      and optimizer.local_steps
-    ):
+    if strategy is not None and optimizers.is_local(optimizer):
       self._replicas = _Replicas(optimizer, strategy)
     self._step = tf.Variable(0, dtype=tf.int64)
     self._best = tf.Variable(-float("inf"), dtype=tf.float64)

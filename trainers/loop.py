@@ -11,12 +11,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from lookahead_tf import Lookahead
 from trainers import (
   agreement,
   devices,
   errors,
   metrics,
+  optimizers,
   profiling,
   signals,
   summary,
@@ -360,7 +360,7 @@ class _Meetings:
   def __init__(self, optimizer):
     self._optimizer = optimizer
     self.are_seldom = (
-      isinstance(optimizer, Lookahead) and optimizer.meeting_bytes > 0
+      optimizers.is_local(optimizer) and optimizer.meeting_bytes > 0
     )
     self._before = self._count()
 

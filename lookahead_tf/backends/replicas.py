@@ -117,10 +117,11 @@ def copy_first_if(
   _together_if(condition, meet)
 
 
-def average_now(variables: list[Any]) -> None:
-  """Gives all replicas the mean of their variables.
+def make_average(variables: list[Any]) -> Callable[[], None]:
+  """Returns a function that gives all replicas the mean of their variables.
 
-  Call it on the host, in all processes, between steps.
+  The function, a `tf.function`, is for the host: all processes have to call it
+  between steps.
 
   Args:
     variables: What to average, floating-point variables of one strategy.
@@ -137,7 +138,7 @@ def average_now(variables: list[Any]) -> None:
     for variable, mean in zip(variables, means):
       variable.assign(tf.cast(mean, variable.dtype))
 
-  average()
+  return average
 
 
 def _wide(variable):

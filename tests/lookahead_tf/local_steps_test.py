@@ -45,6 +45,17 @@ def _gradient(weights, replica, step):
   return small_model.gradient_of(weights, *_rows(step, replica))
 
 
+def _train_alone(optimizer, steps):
+  """Returns a model that one device trained on the first half of each batch."""
+  model = make(hidden=3)
+  for step in range(steps):
+    gradients = small_model.gradient_of(
+      values(model.trainable_variables), *_rows(step, 0)
+    )
+    optimizer.apply(small_model.tensors(gradients), model.trainable_variables)
+  return model
+
+
 class Replicas:
   """A model on two replicas, each of which trains on half of each batch.
 
@@ -170,12 +181,7 @@ class AlgorithmTest(TestCase):
   def test_the_same_data_on_all_replicas_is_one_device(self, k):
     ours = Replicas(lambda: _local(keras.optimizers.Adam(0.1), k), True)
     ours.train(0, 7)
-    one, optimizer = make(hidden=3), Lookahead(keras.optimizers.Adam(0.1), k)
-    for step in range(7):
-      gradients = small_model.gradient_of(
-        values(one.trainable_variables), *_rows(step, 0)
-      )
-      optimizer.apply(small_model.tensors(gradients), one.trainable_variables)
+    one = _train_alone(Lookahead(keras.optimizers.Adam(0.1), k), 7)
     self.assertNear(ours.model.weights, one.weights)
     self.assertEqual(ours.optimizer.replica_drift, 0.0)
 
@@ -332,12 +338,7 @@ class StateTest(TestCase):
 
     ours = Replicas(lambda: _local(inner(2), 2), same_data=True)
     ours.train(0, 8)
-    one, optimizer = make(hidden=3), Lookahead(inner(2), 2)
-    for step in range(8):
-      gradients = small_model.gradient_of(
-        values(one.trainable_variables), *_rows(step, 0)
-      )
-      optimizer.apply(small_model.tensors(gradients), one.trainable_variables)
+    one = _train_alone(Lookahead(inner(2), 2), 8)
     self.assertNear(ours.model.weights, one.weights)
 
   def test_excluded_variables_meet_too(self):
@@ -436,12 +437,7 @@ class StateTest(TestCase):
 
     ours = Replicas(lambda: nested(local_steps=True), same_data=True)
     ours.train(0, 9)
-    one, optimizer = make(hidden=3), nested()
-    for step in range(9):
-      gradients = small_model.gradient_of(
-        values(one.trainable_variables), *_rows(step, 0)
-      )
-      optimizer.apply(small_model.tensors(gradients), one.trainable_variables)
+    one = _train_alone(nested(), 9)
     self.assertNear(ours.model.weights, one.weights)
 
 
