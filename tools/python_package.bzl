@@ -14,7 +14,7 @@ def python_package(deps = [], data = [], slow_tests = []):
     Args:
       deps: Labels of the packages and distributions that the files import.
       data: Labels and names of the files that the package opens.
-      slow_tests: Names of test files of half a minute and more. The tag "slow"
+      slow_tests: Names of test files of ten seconds and more. The tag "slow"
         keeps them out of tools/bazel_test.sh.
     """
     name = native.package_name().split("/")[-1]
