@@ -76,13 +76,24 @@ def write(
 
 
 def _label(runs):
-  """Returns what figures call each name: its optimizer, if that is enough."""
+  """Returns what figures call each name: its optimizer, and what else differs.
+
+  Of cifar_lookahead_speedrun and cifar_own_statistics_speedrun, both
+  "Lookahead (SGD)", the second is "Lookahead (SGD), own statistics".
+  """
   labels = {}
   for name, by_rate in runs.items():
     (first, *_), *_ = by_rate.values()
     config = first.trial.config
     kind = optimizers.find_class(config.optimizer.name).__name__
     labels[name] = f"Lookahead ({kind})" if config.lookahead else kind
+  for label in set(labels.values()):
+    alike = {name: name.split("_") for name in runs if labels[name] == label}
+    shared = set.intersection(*map(set, alike.values()))
+    for name, words in alike.items():
+      own = " ".join(word for word in words if word not in shared)
+      if own and own not in label.lower():
+        labels[name] = f"{label}, {own}"
   is_enough = len(set(labels.values())) == len(runs)
   return labels if is_enough else {name: name for name in runs}
 

@@ -163,27 +163,42 @@ class ReportTest(tf.test.TestCase):
     ) as curves:
       text = self._write(runs)
     (name,), (of,) = zip(*curves.call_args.args[0].items())
-    self.assertEqual((name, of), ("a, learning rate 0.1", [_lines([0.5])]))
+    self.assertEqual(name, "SGD, a, learning rate 0.1")
+    self.assertEqual(of, [_lines([0.5])])
     self.assertRegex(text, r"\| a +\| 0\.1 +\| 1 of 2 +\| 50\.00 % +\|")
     self.assertRegex(text, r"\| b +\| 3 +\| 0 of 1 +\| - +\|")
     self.assertEqual(text.count("- a_run: diverged. A reason."), 3)
     # Nor need there be any that did.
     self.assertIn("0 of 1", self._write({"b": runs["b"]}))
 
-  def test_figures_name_the_optimizer_where_that_is_enough(self):
-    def label(*words):
+  def test_figures_name_the_optimizer_and_what_else_differs(self):
+    def label(**words):
       runs = {
-        str(i): {0.1: [_run([0.5], config=digits.get_config(word))]}
-        for i, word in enumerate(words)
+        name: {0.1: [_run([0.5], config=digits.get_config(word))]}
+        for name, word in words.items()
       }
       with mock.patch.object(
         figures, "draw_curves", wraps=figures.draw_curves
       ) as curves:
         self._write(runs)
-      return [name.partition(", ")[0] for name in curves.call_args.args[0]]
+      return [
+        name.removesuffix(", learning rate 0.1")
+        for name in curves.call_args.args[0]
+      ]
 
-    self.assertEqual(label("sgd", "lookahead"), ["SGD", "Lookahead (SGD)"])
-    self.assertEqual(label("sgd", "sgd"), ["0", "1"])
+    self.assertEqual(
+      label(digits_sgd="sgd", digits_lookahead="lookahead"),
+      ["SGD", "Lookahead (SGD)"],
+    )
+    self.assertEqual(
+      label(
+        cifar_lookahead_speedrun="lookahead",
+        cifar_sgd_speedrun="sgd",
+        cifar_own_statistics_speedrun="lookahead",
+      ),
+      ["Lookahead (SGD)", "SGD", "Lookahead (SGD), own statistics"],
+    )
+    self.assertEqual(label(a="sgd", a_a="sgd"), ["a", "a_a"])
 
   def test_runs_on_different_examples(self):
     text = self._write(
