@@ -13,6 +13,7 @@ from tests.lookahead_tf import keras_optimizers
 
 _SHAPE = (512, 256)
 _WEIGHTS = re.compile(r"= \w+\[512,256\]\S* (fusion|copy|call)\(")
+_HANDED_OVER = re.compile(r"entry_computation_layout=\{\((.*?)\)->\((.*?)\)\}")
 _SGD = {"learning_rate": 0.1, "momentum": 0.9}
 _OPTIMIZERS = [
   name
@@ -43,6 +44,16 @@ def _kernels(program):
 
 def _copies(program):
   return _kernels(program).count("copy")
+
+
+def _handed_over(program):
+  """Returns how many weight matrices a step takes, and how many it returns.
+
+  TensorFlow takes time for each variable that a compiled step may change, in
+  each call of the step.
+  """
+  takes, returns = _HANDED_OVER.search(program).groups()
+  return takes.count("[512,256]"), returns.count("[512,256]")
 
 
 class FusionTest(tf.test.TestCase, parameterized.TestCase):
@@ -87,6 +98,14 @@ class FusionTest(tf.test.TestCase, parameterized.TestCase):
     self.assertEqual(
       _copies(_compiled_step(step, dtype)), _copies(_compiled_step(bare, dtype))
     )
+
+  @parameterized.parameters(({}, 1), ({"slow_momentum": 0.9}, 2))
+  def test_no_more_is_handed_over_than_the_state(self, lookahead, state):
+    bare = _compiled_step(keras.optimizers.SGD(**_SGD))
+    step = _compiled_step(Lookahead(keras.optimizers.SGD(**_SGD), **lookahead))
+    takes, returns = _handed_over(bare)
+    self.assertEqual((takes, returns), (3, 2))  # Gradient, weights, momentum.
+    self.assertEqual(_handed_over(step), (takes + state, returns + state))
 
   def test_no_copy_by_lookahead_of_lookahead(self):
     sgd = keras.optimizers.SGD(**_SGD)
