@@ -9,7 +9,7 @@ import keras
 import ml_collections
 import tensorflow as tf
 
-from trainers import devices, initialization, loop, optimizers
+from trainers import devices, initialization, optimizers
 from trainers.experiment import of_record as config_of_record
 from trainers.experiment import (
   plan_of_epochs,
@@ -27,6 +27,7 @@ from trainers.image_classification.pipelines import (
 from trainers.image_classification.pixels import Cut
 from trainers.image_classification.splits import Source, Split
 from trainers.image_classification.step import Objective
+from trainers.plan import Plan
 
 # Fields that came later, with the values that runs before them had.
 _NEWER = {
@@ -74,7 +75,7 @@ class Experiment:
   synchronize_statistics: bool
   clipping: optimizers.Clipping
   objective: Objective
-  plan: loop.Plan
+  plan: Plan
   jit_compile: bool
   whitening_images: int | None
   records: Mapping[str, Mapping[str, Any]]
@@ -126,7 +127,7 @@ def unpack(
     config: An experiment, as in configs/.
     source: The data set.
     strategy: The strategy to train with.
-    profile_steps: As in `loop.Plan`.
+    profile_steps: As in `Plan`.
 
   Raises:
     UserError: for a value that cannot be trained with.

@@ -9,7 +9,7 @@ import ml_collections
 import numpy as np
 import tensorflow as tf
 
-from trainers import devices, initialization, loop, optimizers
+from trainers import devices, initialization, optimizers
 from trainers import workdir as workdir_lib
 from trainers.errors import UserError
 from trainers.experiment import of_record as config_of_record
@@ -24,6 +24,7 @@ from trainers.language_modeling.plateau import RateFactors
 from trainers.language_modeling.regularization import Penalties, Rates
 from trainers.language_modeling.step import Objective
 from trainers.language_modeling.vocabulary import Vocabulary
+from trainers.plan import Plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Experiment:
   clipping: optimizers.Clipping
   factors: RateFactors
   objective: Objective
-  plan: loop.Plan | None
+  plan: Plan | None
   eval_columns: int
   eval_context: int
   final_weights: str
@@ -134,7 +135,7 @@ def unpack(
     config: An experiment, as in configs/.
     texts: The text; None for what a trained model needs.
     strategy: The strategy to train with.
-    profile_steps: As in `loop.Plan`.
+    profile_steps: As in `Plan`.
 
   Raises:
     UserError: for a value that cannot be trained with.

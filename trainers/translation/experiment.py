@@ -8,7 +8,7 @@ import keras
 import ml_collections
 import tensorflow as tf
 
-from trainers import devices, initialization, loop, optimizers
+from trainers import devices, initialization, optimizers
 from trainers.errors import UserError
 from trainers.experiment import of_record as config_of_record
 from trainers.experiment import (
@@ -16,6 +16,7 @@ from trainers.experiment import (
   read_optimizer,
   smaller_batch,
 )
+from trainers.plan import Plan
 from trainers.translation import checks, scoring, sources, vocabulary
 from trainers.translation.layers import Architecture
 from trainers.translation.model import Transformer, make_model
@@ -76,7 +77,7 @@ class Experiment:
   optimizer: keras.optimizers.Optimizer
   clipping: optimizers.Clipping
   label_smoothing: float
-  plan: loop.Plan
+  plan: Plan
   decoding: Decoding
   eval_decoding: Decoding
   final_weights: str
@@ -86,7 +87,7 @@ class Experiment:
   jit_compile_search: bool
   records: Mapping[str, Mapping[str, Any]]
 
-  def plan_on(self, rows: int) -> loop.Plan:
+  def plan_on(self, rows: int) -> Plan:
     """Returns the plan on so many rows to train on.
 
     Raises:
@@ -164,7 +165,7 @@ def unpack(
     config: An experiment, as in configs/.
     source: From `source_to_compile`: the text has no part in a step.
     strategy: The strategy to train with.
-    profile_steps: As in `loop.Plan`.
+    profile_steps: As in `Plan`.
 
   Raises:
     UserError: for a value that cannot be trained with.
@@ -203,7 +204,7 @@ def unpack(
     optimizer=optimizer,
     clipping=clipping,
     label_smoothing=config.label_smoothing,
-    plan=loop.Plan(
+    plan=Plan(
       total_steps=config.num_steps,
       steps_per_epoch=config.num_steps,
       steps_per_loop=config.steps_per_loop,
