@@ -33,6 +33,7 @@ from trainers import overrides as overrides_lib
 from trainers.errors import UserError
 from trainers.image_classification import __main__ as image_classification
 from trainers.language_modeling import __main__ as language_modeling
+from trainers.trainer import Trainer
 from trainers.translation import __main__ as translation
 
 # What the axis of several configs is called.
@@ -49,7 +50,7 @@ _UNSAFE = re.compile(r"[^\w.,+()=-]+")
 class Kind:
   """A trainer, and what its trials are compared by."""
 
-  trainer: flags_lib.Trainer
+  trainer: Trainer
   score: score.Score
 
 
