@@ -205,6 +205,36 @@ def _make_one(kind, reference, point, seed, overrides):
   return Trial(kind, name, config, values, seed)
 
 
+def check_data(trials: Sequence[Trial], data_dir: str | None) -> None:
+  """Raises a UserError if none of the trials finds its data.
+
+  A mistake of all trials is told once, before the first of them begins. Where
+  one finds its data, the others are left to say what they lack. Trials of
+  translation find their text themselves.
+
+  Args:
+    trials: To be trained.
+    data_dir: As for the trainer.
+  """
+  by_data = {}
+  for trial in trials:
+    data = json.dumps(trial.config.data.to_dict(), sort_keys=True)
+    by_data.setdefault((trial.kind, data), trial)
+  mistakes = []
+  for trial in by_data.values():
+    find = KINDS[trial.kind].trainer.source_to_compile
+    try:
+      with config_files.explaining_missing_fields():
+        find(trial.config, data_dir, False)
+    except UserError as error:
+      mistakes.append(error)
+    except Exception:  # What a trial fails by, and has in its log.
+      return
+    else:
+      return
+  raise mistakes[0]
+
+
 def parse_grid(texts: Sequence[str]) -> dict[str, list[str]]:
   """Returns the axes of a grid, with the texts of their values.
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 import tqdm
 
 from trainers.errors import UserError, first_line
+from trainers.files import tell_archives
 from trainers.image_classification import fingerprints
 from trainers.image_classification.splits import Source, of_files
 
@@ -61,6 +62,7 @@ def load(root: str | None, train_split: str, validation_split: str) -> Source:
         f"{path} is not a directory: --data_dir must hold {layout}. Where "
         f"{classes} holds CLASS/*.jpg alone, --data_dir={classes} "
         "--config.data.validation_fraction=0.2 holds out a fifth."
+        f"{tell_archives(root)}"
       )
     folders = find(path)
     files[split] = folders.files
@@ -69,7 +71,7 @@ def load(root: str | None, train_split: str, validation_split: str) -> Source:
     if not files[split]:
       raise UserError(
         f"{path} holds no images: --data_dir must hold {layout}, with names "
-        f"that end in one of {READABLE}."
+        f"that end in one of {READABLE}.{tell_archives(path)}"
       )
   for one, other in (
     (train_split, validation_split),
@@ -113,7 +115,9 @@ def load_and_split(
   """
   _check_given(root, "CLASS/*.jpg")
   if not tf.io.gfile.isdir(root):
-    raise UserError(f"--data_dir={root} is not a directory.")
+    raise UserError(
+      f"--data_dir={root} is not a directory.{tell_archives(root)}"
+    )
   folders = find(root)
   splits = sorted(folders.files.keys() & {*split_names})
   if splits:
@@ -127,7 +131,7 @@ def load_and_split(
     raise UserError(
       f"--data_dir={root} must hold CLASS/*.jpg, with names that end in one of "
       f"{READABLE}. It has no folder with images, and "
-      f"{folders.without_class:,} images without a folder."
+      f"{folders.without_class:,} images without a folder.{tell_archives(root)}"
     )
   train, validation = {}, {}
   for name, paths in folders.files.items():
