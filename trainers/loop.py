@@ -101,15 +101,7 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
   strategy = runtime.strategy
   # To go on from a checkpoint, four things come back. First weights, optimizer
   # and seeds:
-  checkpoints = Checkpoints(
-    runtime.workdir,
-    task.model,
-    task.optimizer,
-    plan.keep_checkpoints,
-    plan.is_checkpoint_due,
-    task.state,
-    strategy,
-  )
+  checkpoints = _checkpoints(task, plan, runtime)
   step = checkpoints.restore()
   gather = agreement.make_gather(strategy)
   agreement.check_same_step(gather, step)
@@ -157,6 +149,18 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
   with errors.interrupted_by_lost_hosts(strategy):
     gather(0)  # For the last checkpoint to be there.
     task.finish()
+
+
+def _checkpoints(task, plan, runtime):
+  return Checkpoints(
+    runtime.workdir,
+    task.model,
+    task.optimizer,
+    plan.keep_checkpoints,
+    plan.is_checkpoint_due,
+    task.state,
+    runtime.strategy,
+  )
 
 
 class _Host:

@@ -126,7 +126,6 @@ def load_and_split(
       "data.validation_fraction, or give the folder that holds CLASS/*.jpg as "
       "--data_dir."
     )
-  left_out = folders.describe_left_out()
   if not folders.files:
     raise UserError(
       f"--data_dir={root} must hold CLASS/*.jpg, with names that end in one of "
@@ -140,17 +139,10 @@ def load_and_split(
         f"Class {name!r} of {root} has one image, {paths[0]}, which cannot be "
         "both trained on and held out: add images, or move the class away."
       )
-    folder = os.path.join(root, name)
-    by_digest = sorted(
-      paths,
-      key=lambda path: hashlib.sha256(
-        f"{split_seed} {os.path.relpath(path, folder)}".encode()
-      ).digest(),
+    train[name], validation[name] = _hold_out(
+      paths, os.path.join(root, name), validation_fraction, split_seed
     )
-    count = round(validation_fraction * len(paths))
-    count = min(max(1, count), len(paths) - 1)
-    validation[name] = sorted(by_digest[:count])
-    train[name] = sorted(by_digest[count:])
+  left_out = folders.describe_left_out()
   return Source(
     _make_split(train, root),
     _make_split(validation, root),
@@ -158,6 +150,18 @@ def load_and_split(
     channels=3,
     notes=(left_out,) if left_out else (),
   )
+
+
+def _hold_out(paths, folder, fraction, seed):
+  """Returns the images of a class to train on, and those to validate on."""
+
+  def digest(path):
+    name = os.path.relpath(path, folder)
+    return hashlib.sha256(f"{seed} {name}".encode()).digest()
+
+  by_digest = sorted(paths, key=digest)
+  count = min(max(1, round(fraction * len(paths))), len(paths) - 1)
+  return sorted(by_digest[count:]), sorted(by_digest[:count])
 
 
 def _check_given(root, layout):

@@ -1,7 +1,6 @@
 """Training of a language model."""
 
 import functools
-import json
 import math
 import os
 from collections.abc import Callable
@@ -12,7 +11,6 @@ import tensorflow as tf
 
 from trainers import (
   averaging,
-  files,
   initialization,
   loop,
   optimizers,
@@ -225,10 +223,7 @@ def _finish(model, progress, experiment, run):
       "weights": chosen,
       **values,
     }
-    text = json.dumps(results, indent=2) + "\n"
-    path = os.path.join(run.workdir, "results.json")
-    with files.writing(path):
-      files.write_whole(path, text)
+    trained.save_results(results, run.workdir)
     told = f"{values['perplexity']:.2f} ({chosen})"
     print(_end_block(run.workdir, split, told))
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import json
 import math
 import os
 from collections.abc import Callable
@@ -207,8 +206,10 @@ def _finish(model, translator, experiment, run):
       "bleu": score,
       "signature": signature,
     }
-    _write(run.workdir, f"{scored.name}.translations", translations)
-    _write(run.workdir, "results.json", [json.dumps(results, indent=2)])
+    path = os.path.join(run.workdir, f"{scored.name}.translations")
+    with files.writing(path):
+      files.write_whole(path, "".join(f"{line}\n" for line in translations))
+    trained.save_results(results, run.workdir)
     told = f"{score:.2f} ({chosen}) {signature}"
     print(_end_block(run.workdir, scored.name, told))
 
@@ -256,9 +257,3 @@ def _end_block(workdir, split, score):
       summary.curves(workdir),
     ],
   )
-
-
-def _write(directory, name, lines):
-  path = os.path.join(directory, name)
-  with files.writing(path):
-    files.write_whole(path, "".join(f"{line}\n" for line in lines))
