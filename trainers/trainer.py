@@ -42,7 +42,8 @@ class Trainer:
       config that need no data.
     unpack: A function of a config, a source and a strategy; likewise.
     source_to_compile: A function of (config, data_dir, fake_data); returns the
-      source for `unpack` when the step is compiled only.
+      source for `unpack` when the step is compiled only. Sweeps look by it for
+      their data, before the first trial.
     train: A function of an experiment and a Runtime.
     make_step: A function of an experiment and a strategy; returns one replica's
       training step and the `tf.TensorSpec`s of its batch.
