@@ -118,7 +118,7 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
       # Where one finds its data, each tells what it lacks.
       self.workdir += "_of_two_data_sets"
       pool.return_value.run.side_effect = lambda todo, before: {
-        one.name: one for one in programs.fail_second(todo, self.workdir)
+        one.trial.name: one for one in programs.fail_second(todo, self.workdir)
       }
       text = self._last_words(
         "--grid=data.name=cifar10_binary,digits", *arguments[1:]
