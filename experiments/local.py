@@ -21,7 +21,7 @@ import tqdm
 from experiments import outcomes, results, stopping
 from experiments.outcomes import Outcome, Setup
 from experiments.progress import Progress
-from experiments.trials import Trial
+from experiments.trials import Trial, check_data
 from trainers import errors, signals
 
 _POLL = 0.2  # Seconds until a signal is noticed.
@@ -54,15 +54,18 @@ def run(
   Raises:
     Interrupted: after a SIGTERM, when the trials under way have a checkpoint.
     KeyboardInterrupt: after a Ctrl-C, likewise.
-    UserError: if the directory of a trial holds another run.
+    UserError: if the directory of a trial holds another run, or if no trial
+      finds its data.
   """
   over, waiting = stopping.split(trials, sweep, rule)
   if waiting:
+    setup = setup or Setup()
+    check_data(waiting, setup.data_dir)
     judge = stopping.Judge(rule, trials[0].kind, over.values())
     most = processes or len(_gpus()) or results.count_cores()
     with Progress(trials, over.values()) as progress:
       size = min(most, len(waiting))
-      pool = _Pool(size, sweep, setup or Setup(), judge, progress)
+      pool = _Pool(size, sweep, setup, judge, progress)
       over |= pool.run(waiting, len(over))
   return [over[trial.name] for trial in trials]
 

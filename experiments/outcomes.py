@@ -25,6 +25,7 @@ STOPPED = "stopped early"
 FAILED = "failed"
 
 _RECORD = "trial.json"
+_NAMED = 3  # Of the trials that ended for one reason.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +65,24 @@ def finals(found: Iterable[Outcome], column: str) -> list[float]:
   """Returns the last value of a metric of each trial that is FINISHED."""
   values = [one.final(column) for one in found]
   return [value for value in values if value is not None]
+
+
+def by_reason(
+  found: Iterable[Outcome],
+) -> dict[tuple[str, str], list[Outcome]]:
+  """Returns the trials that are not FINISHED, by their status and reason."""
+  groups = {}
+  for one in found:
+    if one.status != FINISHED:
+      groups.setdefault((one.status, one.reason), []).append(one)
+  return groups
+
+
+def names(of: Sequence[Outcome]) -> str:
+  """Returns the names of trials: of many the first, and how many more."""
+  told = [one.trial.name for one in of[:_NAMED]]
+  text = ", ".join(told)
+  return f"{text} and {len(of) - _NAMED} more" if len(of) > _NAMED else text
 
 
 @dataclasses.dataclass(frozen=True)

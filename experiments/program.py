@@ -88,7 +88,7 @@ def claim(directory: str, trainer: str, fields: Sequence[str]) -> None:
 
 
 def check_none_failed(found: Sequence[Outcome]) -> None:
-  """Raises a UserError that names each trial that failed, if any did."""
+  """Raises a UserError that tells each reason once, if any trial failed."""
   failed = [one for one in found if one.status == outcomes.FAILED]
   if failed:
     raise UserError(
@@ -96,7 +96,7 @@ def check_none_failed(found: Sequence[Outcome]) -> None:
         [
           f"{len(failed)} of {len(found)} trials failed. The same command "
           "tries them again.",
-          *map(progress.describe_failure, failed),
+          *map(progress.describe_failures, outcomes.by_reason(failed).values()),
         ]
       )
     )

@@ -22,6 +22,7 @@ class Progress:
     self._score = KINDS[trials[0].kind].score
     self._running = set()
     self._best = None
+    self._first_to_fail = {}  # The name of a trial, by its reason.
     over = [*over]
     self._bar = tqdm.tqdm(
       total=len(trials), initial=len(over), unit="trial", mininterval=0
@@ -45,13 +46,22 @@ class Progress:
     self._running.discard(outcome.trial.name)
     self._compare(outcome)
     if outcome.status == outcomes.FAILED:
-      self.tell(describe_failure(outcome))
+      self._tell_failure(outcome)
     self._show()
     self._bar.update()
 
   def tell(self, sentence: str) -> None:
     """Prints a sentence to stderr, above the bar."""
     self._bar.write(sentence, file=sys.stderr)
+
+  def _tell_failure(self, outcome):
+    """Prints the reason of a trial that failed, or the trial with the same."""
+    name = outcome.trial.name
+    first = self._first_to_fail.setdefault(outcome.reason, name)
+    if first == name:
+      self.tell(describe_failures([outcome]))
+    else:
+      self.tell(f"Failed: {name}: as {first}.")
 
   def _compare(self, outcome):
     value = outcome.final(self._score.column)
@@ -67,6 +77,6 @@ class Progress:
     self._bar.set_postfix_str(text)
 
 
-def describe_failure(outcome: Outcome) -> str:
-  """Returns a sentence on a trial that failed."""
-  return f"Failed: {outcome.trial.name}: {outcome.reason} Log: {outcome.log}"
+def describe_failures(of: Sequence[Outcome]) -> str:
+  """Returns a line on trials that failed for the same reason."""
+  return f"Failed: {outcomes.names(of)}: {of[0].reason} Log: {of[0].log}"

@@ -165,11 +165,13 @@ def bests(runs: Sequence[Outcome], score: Score) -> list[float]:
 
 
 def describe_endings(runs: Sequence[Outcome]) -> list[str]:
-  """Returns a paragraph on the runs that did not finish, if there are any."""
+  """Returns a paragraph on the runs that did not finish, if there are any.
+
+  Each reason stands there once, with the runs that it ended.
+  """
   endings = [
-    f"- {run.trial.name}: {run.status}. {run.reason}"
-    for run in runs
-    if run.status != outcomes.FINISHED
+    f"- {outcomes.names(of)}: {status}. {reason}"
+    for (status, reason), of in outcomes.by_reason(runs).items()
   ]
   if not endings:
     return []

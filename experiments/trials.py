@@ -33,6 +33,7 @@ from trainers import overrides as overrides_lib
 from trainers.errors import UserError
 from trainers.image_classification import __main__ as image_classification
 from trainers.language_modeling import __main__ as language_modeling
+from trainers.trainer import Trainer
 from trainers.translation import __main__ as translation
 
 # What the axis of several configs is called.
@@ -49,7 +50,7 @@ _UNSAFE = re.compile(r"[^\w.,+()=-]+")
 class Kind:
   """A trainer, and what its trials are compared by."""
 
-  trainer: flags_lib.Trainer
+  trainer: Trainer
   score: score.Score
 
 
@@ -202,6 +203,36 @@ def _make_one(kind, reference, point, seed, overrides):
   parts = [f"{field}={_text(values[field])}" for field in point]
   name = "/".join([values[CONFIG], *map(_safe, parts), f"seed_{seed}"])
   return Trial(kind, name, config, values, seed)
+
+
+def check_data(trials: Sequence[Trial], data_dir: str | None) -> None:
+  """Raises a UserError if none of the trials finds its data.
+
+  A mistake of all trials is told once, before the first of them begins. Where
+  one finds its data, the others are left to say what they lack. Trials of
+  translation find their text themselves.
+
+  Args:
+    trials: To be trained.
+    data_dir: As for the trainer.
+  """
+  by_data = {}
+  for trial in trials:
+    data = json.dumps(trial.config.data.to_dict(), sort_keys=True)
+    by_data.setdefault((trial.kind, data), trial)
+  mistakes = []
+  for trial in by_data.values():
+    find = KINDS[trial.kind].trainer.source_to_compile
+    try:
+      with config_files.explaining_missing_fields():
+        find(trial.config, data_dir, False)
+    except UserError as error:
+      mistakes.append(error)
+    except Exception:  # What a trial fails by, and has in its log.
+      return
+    else:
+      return
+  raise mistakes[0]
 
 
 def parse_grid(texts: Sequence[str]) -> dict[str, list[str]]:

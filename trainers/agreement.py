@@ -116,11 +116,6 @@ def gather_processes(
   return found[0][:: len(found)]
 
 
-def wait_for_all(strategy: tf.distribute.Strategy) -> None:
-  """Returns when all processes of the strategy have called this function."""
-  make_gather(strategy)(0)
-
-
 def check_same_records(
   gather: Callable[[int], list[int]], records: Mapping[str, Any]
 ) -> None:

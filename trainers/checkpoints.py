@@ -1,26 +1,17 @@
 """Checkpoints of a run: model, optimizer, step, best result, and replicas."""
 
 import os
-import re
 import warnings
 from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
-from lookahead_tf import Lookahead
-from trainers import agreement, optimizers
+from trainers import agreement, checkpoint_files, local_steps, optimizers
+from trainers.checkpoint_files import path_of, step_of
 from trainers.errors import UserError, first_line
 from trainers.files import check_no_pattern, writing
 
-_UNFINISHED = "unfinished"
-# What a checkpoint consists of, and what TensorFlow leaves of one that fails.
-_INDEX = r"\.index"
-_DATA = r"\.data-\d{5}-of-\d{5}"
-_PARTIAL = rf"({_INDEX}|{_DATA})(\.tempstate\d+)?"
-# The files of replicas, behind the name of their checkpoint.
-_REPLICAS = r"\.replicas-\d+-of-\d+x\d+"
-_NAME = r"(ckpt-(?:0|[1-9]\d*))"
 # Of a file system that is out of reach, which says nothing of a file.
 _TRANSIENT = (
   tf.errors.AbortedError,
@@ -77,7 +68,7 @@ class Checkpoints:
     check_no_pattern(workdir=workdir)
     self._replicas = None
     if strategy is not None and optimizers.is_local(optimizer):
-      self._replicas = _Replicas(optimizer, strategy)
+      self._replicas = local_steps.ReplicaFiles(optimizer, strategy)
     self._step = tf.Variable(0, dtype=tf.int64)
     self._best = tf.Variable(-float("inf"), dtype=tf.float64)
     self._checkpoint = tf.train.Checkpoint(
@@ -103,17 +94,17 @@ class Checkpoints:
   @property
   def latest_step(self) -> int:
     """The step of the last checkpoint that is whole, or 0."""
-    return _step(self.latest) if self.latest else 0
+    return step_of(self.latest) if self.latest else 0
 
   @property
   def paths(self) -> list[str]:
     """The paths of the last checkpoints that are whole, the oldest first."""
-    return [p for p in _paths(self._directory) if p not in self._unreadable]
+    return self._readable(self._directory)
 
   @property
   def best(self) -> str | None:
     """The path of the best checkpoint, or None."""
-    paths = _paths(self._best_directory)
+    paths = checkpoint_files.whole(self._best_directory)
     return paths[-1] if paths else None
 
   def read(self, path: str) -> int:
@@ -140,7 +131,7 @@ class Checkpoints:
       UserError: if there are checkpoints but none can be read, or if the file
         system is out of reach.
     """
-    for path in _without_index(self._directory):
+    for path in checkpoint_files.without_index(self._directory):
       warnings.warn(
         f"Checkpoint {path} has no index file and is left out: it was never "
         "finished, or the file was removed.",
@@ -181,11 +172,8 @@ class Checkpoints:
       UserError: if it cannot be written.
     """
     if self._replicas is not None:
-      path = os.path.join(self._directory, f"ckpt-{step}")
-      unfinished = self._replicas.unfinished
-      with writing(
-        path, on_error=lambda: _remove_unfinished(self._directory, unfinished)
-      ):
+      path = path_of(self._directory, step)
+      with _writing(path, self._replicas.unfinished):
         tf.io.gfile.makedirs(self._directory)
         self._replicas.write(path)
 
@@ -214,195 +202,57 @@ class Checkpoints:
       self._save(
         self._best_directory,
         step,
-        lambda paths: [path for path in paths if _step(path) == step],
+        lambda paths: [p for p in paths if step_of(p) == step],
       )
 
   def _kept(self, paths):
     """Returns which of `paths` to keep: those due, and the last in any case."""
-    due = [path for path in paths if self._is_due(_step(path))]
+    due = [path for path in paths if self._is_due(step_of(path))]
     return [*due[-self._keep :], paths[-1]]
 
   def _save(self, directory, step, choose):
     self._step.assign(step)
-    path = os.path.join(directory, f"ckpt-{step}")
-    with writing(
-      path, on_error=lambda: _remove_unfinished(directory, _UNFINISHED)
-    ):
+    path = path_of(directory, step)
+    with _writing(path):
       tf.io.gfile.makedirs(directory)
-      self._remove_other_replicas(directory, step)
-      _write(self._checkpoint, path, _UNFINISHED)
+      own = self._replicas.names(f"ckpt-{step}") if self._replicas else []
+      local_steps.remove_other_files(directory, step, own)
+      checkpoint_files.write(self._checkpoint, path)
       self._unreadable.discard(path)
       self._remove_old(directory, choose)
 
-  def _remove_other_replicas(self, directory, step):
-    """Removes files of replicas that belong to no checkpoint.
-
-    Those of this step that were saved by other replicas, and those of earlier
-    steps whose checkpoint was never written.
-    """
-    mine = self._replicas.names(f"ckpt-{step}") if self._replicas else []
-    whole = {os.path.basename(path) for path in _paths(directory)}
-    for match in _matches(directory, f"({_NAME}{_REPLICAS})({_INDEX}|{_DATA})"):
-      checkpoint = match[2]
-      is_other = checkpoint == f"ckpt-{step}" and match[1] not in mine
-      is_old = _step(checkpoint) < step and checkpoint not in whole
-      if is_other or is_old:
-        tf.io.gfile.remove(os.path.join(directory, match[0]))
-
   def _remove_old(self, directory, choose):
     """Removes what `choose` leaves out, and what cannot be read."""
-    whole = [p for p in _paths(directory) if p not in self._unreadable]
+    whole = self._readable(directory)
     kept = choose(whole)
     for path in [
       *(p for p in whole if p not in kept),
       *self._unreadable,
-      *_without_index(directory),
+      *checkpoint_files.without_index(directory),
     ]:
-      folder, name = os.path.split(path)
-      # Without an index it does not count.
-      for suffix in (_INDEX, _DATA, f"{_REPLICAS}({_INDEX}|{_DATA})"):
-        _remove(folder, name + suffix)
+      checkpoint_files.remove(path)
     self._unreadable.clear()
 
-
-class _Replicas:
-  """What the replicas of a process have of their own, beside checkpoints.
-
-  Args:
-    lookahead: A Lookahead with local steps.
-    strategy: The strategy of its variables.
-  """
-
-  def __init__(self, lookahead: Lookahead, strategy: tf.distribute.Strategy):
-    own = lookahead.replica_variables()
-    self._lookahead = lookahead
-    self._checkpoint = tf.train.Checkpoint(replicas=own)
-    self._count = strategy.num_replicas_in_sync
-    self._local = len(own)
-    self._process = 0
-    if 0 < self._local < self._count:
-      self._process = strategy.cluster_resolver.task_id
-    self.unfinished = f"{_UNFINISHED}-{self._process}"
-
-  def names(self, start: str) -> list[str]:
-    """Returns the names of the files of all processes, none of one replica.
-
-    Args:
-      start: The name of their checkpoint, or its path.
-    """
-    if not self._local:
-      return []
-    processes = self._count // self._local
-    return [
-      f"{start}.replicas-{process}-of-{processes}x{self._local}"
-      for process in range(processes)
-    ]
-
-  def write(self, path: str) -> None:
-    """Writes the file of this process for a checkpoint at `path`."""
-    if self._local:
-      _write(self._checkpoint, self.names(path)[self._process], self.unfinished)
-
-  def read(self, path: str) -> None:
-    """Reads the file of this process, or starts a period from the slow weights.
-
-    Args:
-      path: That of the checkpoint, which was read.
-    """
-    folder, name = os.path.split(path)
-    found = {
-      match[1]
-      for match in _matches(folder, f"({re.escape(name)}{_REPLICAS}){_INDEX}")
-    }
-    if found == set(self.names(name)):
-      if self._local:
-        mine = self.names(path)[self._process]
-        self._checkpoint.read(mine).assert_consumed()
-      return
-    warnings.warn(
-      f"Checkpoint {path} was not saved by {self._count} replicas, each with "
-      "weights of its own: training goes on from the slow weights, which all "
-      "of them had.",
-      stacklevel=3,
-    )
-    self._lookahead.finish_training()
-
-
-def _write(checkpoint, path, unfinished):
-  """Writes a checkpoint under another name, then moves it to `path`."""
-  directory = os.path.dirname(path)
-  start = os.path.join(directory, unfinished)
-  checkpoint.write(start)
-  for match in _matches(directory, f"{unfinished}({_DATA})"):
-    _move(start + match[1], path + match[1])
-  _move(f"{start}.index", f"{path}.index")
+  def _readable(self, directory):
+    """Returns the whole checkpoints but for those that could not be read."""
+    whole = checkpoint_files.whole(directory)
+    return [path for path in whole if path not in self._unreadable]
 
 
 def exist(workdir: str) -> bool:
   """Whether a run has a checkpoint to go on from."""
-  return bool(_paths(os.path.join(workdir, "checkpoints")))
+  return bool(checkpoint_files.whole(os.path.join(workdir, "checkpoints")))
 
 
-def _paths(directory):
-  """Returns the checkpoints with an index, in the order of their steps."""
-  return _find(directory, _INDEX)
-
-
-def _without_index(directory):
-  """Returns what is left of checkpoints that have none."""
-  whole = _paths(directory)
-  return [p for p in _find(directory, _DATA) if p not in whole]
-
-
-def _find(directory, suffix):
-  found = {match[1] for match in _matches(directory, _NAME + suffix)}
-  return sorted((os.path.join(directory, name) for name in found), key=_step)
-
-
-def _step(path):
-  return int(path.rpartition("-")[2])
-
-
-def _move(source, target):
-  tf.io.gfile.rename(source, target, overwrite=True)
-
-
-def _remove_unfinished(directory, name):
-  """Removes what TensorFlow leaves of a checkpoint that it could not write.
+def _writing(path, unfinished=checkpoint_files.UNFINISHED):
+  """Returns a context manager for writing a checkpoint; see `files.writing`.
 
   Args:
-    directory: Where it was to be.
-    name: What it was called until then.
+    path: Of the checkpoint.
+    unfinished: What its files are called until they are whole.
   """
-  _remove(directory, name + _PARTIAL)
-  temporary = os.path.join(directory, f"{name}_temp")
-  if tf.io.gfile.isdir(temporary):
-    tf.io.gfile.rmtree(temporary)
-
-
-def _remove(directory, pattern):
-  """Removes the files whose names are all of a regular expression."""
-  for match in _matches(directory, pattern):
-    tf.io.gfile.remove(os.path.join(directory, match[0]))
-
-
-def _matches(directory, pattern):
-  """Returns the names in a directory that are all of a regular expression.
-
-  They are listed and compared: to `tf.io.gfile.glob` the directory's own name
-  would be a part of the pattern, and find files of other runs.
-
-  Args:
-    directory: Where to look; one that is not there has none.
-    pattern: A regular expression.
-
-  Returns:
-    A match for each of them.
-  """
-  try:
-    names = tf.io.gfile.listdir(directory)
-  except tf.errors.NotFoundError:
-    return []
-  # Those of directories in a bucket end in a slash.
-  matches = [re.fullmatch(pattern, name.rstrip("/")) for name in names]
-  return [match for match in matches if match]
+  directory = os.path.dirname(path)
+  return writing(
+    path,
+    on_error=lambda: checkpoint_files.remove_unfinished(directory, unfinished),
+  )

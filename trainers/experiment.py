@@ -13,7 +13,7 @@ import keras
 import ml_collections
 import tensorflow as tf
 
-from trainers import loop, optimizers
+from trainers import optimizers
 from trainers.errors import UserError
 from trainers.learning_rates import (
   SCHEDULES,
@@ -21,6 +21,7 @@ from trainers.learning_rates import (
   LearningRate,
   Multiplied,
 )
+from trainers.plan import Plan, steps_in
 
 # A field such as "data.size", a condition on its value, and the condition in
 # words.
@@ -142,22 +143,22 @@ def plan_of_epochs(
   config: ml_collections.ConfigDict,
   steps_per_epoch: int,
   profile_steps: tuple[int, int] | None = None,
-) -> loop.Plan:
+) -> Plan:
   """Returns the plan of an experiment whose lengths are epochs.
 
   Args:
     config: An experiment with `num_epochs`, `eval_every_epochs` and
       `checkpoint_every_epochs`.
     steps_per_epoch: Training steps in an epoch.
-    profile_steps: As in `loop.Plan`.
+    profile_steps: As in `Plan`.
   """
-  steps_in = functools.partial(loop.steps_in, steps_per_epoch=steps_per_epoch)
-  return loop.Plan(
-    total_steps=steps_in(config.num_epochs),
+  steps = functools.partial(steps_in, steps_per_epoch=steps_per_epoch)
+  return Plan(
+    total_steps=steps(config.num_epochs),
     steps_per_epoch=steps_per_epoch,
     steps_per_loop=config.steps_per_loop,
-    eval_every_steps=steps_in(config.eval_every_epochs),
-    checkpoint_every_steps=steps_in(config.checkpoint_every_epochs),
+    eval_every_steps=steps(config.eval_every_epochs),
+    checkpoint_every_steps=steps(config.checkpoint_every_epochs),
     global_batch_size=config.global_batch_size,
     keep_checkpoints=config.keep_checkpoints,
     profile_steps=profile_steps,

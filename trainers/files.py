@@ -11,6 +11,11 @@ from trainers.errors import UserError, first_line
 
 # Characters that have a meaning of their own in a pattern of file names.
 _SPECIAL = re.compile(r"[][*?\\]")
+# Ends of the names of files that hold files.
+_ARCHIVES = (
+  *(".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst"),
+  *(".7z", ".rar"),
+)
 
 
 def expand(path: str) -> str:
@@ -40,6 +45,32 @@ def check_no_pattern(**paths: str | None) -> None:
         "TensorFlow takes the path of a checkpoint for a pattern of file "
         r"names, in which [ ] * ? \ mean something else."
       )
+
+
+def tell_archives(path: str | None) -> str:
+  """Returns a sentence on archives that stand where data is missing.
+
+  Args:
+    path: A directory that lacks data, or what was given in its place.
+
+  Returns:
+    The sentence, with a space in front; "" where there is no archive.
+  """
+  if not path:
+    return ""
+  if path.lower().endswith(_ARCHIVES):
+    return f" {path} is an archive: unpack it, and give the directory."
+  try:
+    names = sorted(tf.io.gfile.listdir(path))
+  except tf.errors.OpError:  # Whoever looks for the data tells that.
+    return ""
+  archives = [name for name in names if name.lower().endswith(_ARCHIVES)]
+  if not archives:
+    return ""
+  return (
+    f" {os.path.join(path, archives[0])} is an archive: if the data is in it, "
+    "unpack it first."
+  )
 
 
 @contextlib.contextmanager

@@ -5,68 +5,24 @@ flags that it uses and no others, and so that tests can parse command lines
 in-process.
 """
 
-import dataclasses
 import difflib
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import ml_collections
 import tensorflow as tf
 from absl import app, flags, logging
 
-from trainers import (
-  config_files,
-  devices,
-  errors,
-  experiment,
-  files,
-  initialization,
-  profiling,
-)
+from trainers import config_files, devices, errors, files
 from trainers import overrides as overrides_lib
 from trainers.devices import Runtime
 from trainers.errors import UserError
-from trainers.tpu import chips, compile_only
 
 Define = Callable[[flags.FlagValues], None]
 
 # --help lists the flags of the module that runs: those defined here are its.
 flags.disclaim_key_flags()
-
-
-@dataclasses.dataclass(frozen=True)
-class Trainer:
-  """What a trainer gives to the command line.
-
-  Attributes:
-    load: A function of a config and a Runtime; returns the experiment, after
-      all checks of the config.
-    check: A function of a config and a strategy; makes those checks of the
-      config that need no data.
-    unpack: A function of a config, a source and a strategy; likewise.
-    source_to_compile: A function of (config, data_dir, fake_data); returns the
-      source for `unpack` when the step is compiled only.
-    train: A function of an experiment and a Runtime.
-    make_step: A function of an experiment and a strategy; returns one replica's
-      training step and the `tf.TensorSpec`s of its batch.
-    batch_field: The field of a config with the size of a global batch.
-    unit: What that field counts.
-  """
-
-  load: Callable[[ml_collections.ConfigDict, Runtime], Any]
-  check: Callable[[ml_collections.ConfigDict, tf.distribute.Strategy], None]
-  unpack: Callable[
-    [ml_collections.ConfigDict, Any, tf.distribute.Strategy], Any
-  ]
-  source_to_compile: Callable[
-    [ml_collections.ConfigDict, str | None, bool], Any
-  ]
-  train: Callable[[Any, Runtime], None]
-  make_step: Callable[[Any, tf.distribute.Strategy], tuple[Callable, Any]]
-  batch_field: str = "global_batch_size"
-  unit: str = "examples"
 
 
 class PathParser(flags.ArgumentParser):
@@ -163,76 +119,6 @@ def define_devices(values: flags.FlagValues) -> None:
   )
 
 
-def define_training(values: flags.FlagValues) -> None:
-  """Defines the flags of a program that trains, beside `define_devices`."""
-  define_config(
-    "Experiment to run: a file and words, such as "
-    "configs/cifar.py:cifar100,sgd. The word help prints what there is. Fields "
-    "are overridden as in --config.num_epochs=3.",
-    values,
-  )
-  flags.register_validator(
-    "config",
-    lambda config: config is not None,
-    "--config must name an experiment, such as configs/digits.py:sgd",
-    flag_values=values,
-  )
-  define_path(
-    "data_dir",
-    "Where the data is: TFDS's data_dir, or the folder of images, TFRecords or "
-    "text files.",
-    values,
-  )
-  define_path(
-    "init_from",
-    "Directory of another run: start with the weights of its best evaluation.",
-    values,
-  )
-  flags.DEFINE_bool(
-    "fake_data",
-    False,
-    "Make up data of the size of the config's, for benchmarks and for "
-    "--tpu_compile_only: nothing is read, and nothing can be learned.",
-    flag_values=values,
-  )
-  flags.DEFINE_enum(
-    "precision",
-    "float32",
-    list(devices.PRECISIONS),
-    "What to compute in; weights are float32. bfloat16 is for TPUs, GPUs, and "
-    "CPUs with avx512_bf16 or amx_bf16; float16 for older GPUs, with a scaled "
-    "loss.",
-    flag_values=values,
-  )
-  flags.DEFINE_integer(
-    "seed",
-    None,
-    "Overrides the config's seed.",
-    lower_bound=0,
-    flag_values=values,
-  )
-  flags.DEFINE_string(
-    "profile_steps",
-    None,
-    "Write a trace of these steps for TensorBoard, such as 100-110.",
-    flag_values=values,
-  )
-  flags.DEFINE_list(
-    "tpu_compile_only",
-    None,
-    "Do not train, but compile the training step for these TPU slices, and say "
-    f"what it takes of them: one or more of {','.join(chips.SLICES)}. It needs "
-    "no TPU and no --workdir, but the extra tpu-compile.",
-    flag_values=values,
-  )
-  flags.register_multi_flags_validator(
-    ["workdir", "tpu_compile_only"],
-    lambda given: given["workdir"] or given["tpu_compile_only"],
-    "--workdir must name a directory",
-    flag_values=values,
-  )
-
-
 def run(main: Callable[[flags.FlagValues], None], *define: Define) -> None:
   """Parses the command line of a program and calls `main`.
 
@@ -307,50 +193,6 @@ def call(
     main(values)
 
 
-def train(trainer: Trainer, values: flags.FlagValues) -> None:
-  """Trains as the flags say, or compiles for --tpu_compile_only and exits.
-
-  Args:
-    trainer: What to train with.
-    values: Parsed flags of `define_devices` and `define_training`.
-
-  Raises:
-    UserError: for what the user can put right.
-    Interrupted: after a SIGTERM.
-    KeyboardInterrupt: after a Ctrl-C.
-  """
-  if values.fake_data and values.data_dir:
-    raise UserError(
-      f"--fake_data reads nothing: leave out --data_dir={values.data_dir}."
-    )
-  with config_files.explaining_missing_fields():
-    _train(trainer, values)
-
-
-def _train(trainer, values):
-  config = values.config
-  if values.seed is not None:
-    config.seed = values.seed
-  if values.tpu_compile_only is not None:
-    devices.set_precision(values.precision)
-    sys.exit(_compile(trainer, config, values))
-  profile_steps = profiling.parse_steps(values.profile_steps)
-  files.check_no_pattern(init_from=values.init_from)
-  devices.check_paths(values.tpu, init_from=values.init_from)
-  initialization.check(values.workdir, values.init_from)
-  runtime = dataclasses.replace(
-    make_runtime(values),
-    data_dir=values.data_dir,
-    profile_steps=profile_steps,
-    fake_data=values.fake_data,
-    init_from=values.init_from,
-  )
-  devices.set_precision(values.precision)
-  devices.warn_of_slow_precision(runtime.strategy)
-  with errors.saying_how_to_go_on():
-    trainer.train(trainer.load(config, runtime), runtime)
-
-
 def make_runtime(values: flags.FlagValues) -> Runtime:
   """Returns the Runtime that the flags of `define_devices` describe.
 
@@ -372,25 +214,6 @@ def make_runtime(values: flags.FlagValues) -> Runtime:
   if values.deterministic:
     tf.config.experimental.enable_op_determinism()
   return Runtime(strategy=strategy, workdir=values.workdir)
-
-
-def _compile(trainer, config, values):
-  """Compiles the training step for TPU slices; returns the exit status."""
-  source = trainer.source_to_compile(config, values.data_dir, values.fake_data)
-
-  def maker(config):
-    return lambda strategy: trainer.make_step(
-      trainer.unpack(config, source, strategy), strategy
-    )
-
-  has_lookahead = config.lookahead is not None
-  return compile_only.report(
-    maker(config),
-    maker(experiment.without_lookahead(config)) if has_lookahead else None,
-    values.tpu_compile_only,
-    config[trainer.batch_field],
-    trainer.unit,
-  )
 
 
 def _describe(error, values):

@@ -14,87 +14,18 @@ import tensorflow as tf
 from trainers import (
   agreement,
   devices,
+  divergence,
   errors,
+  local_steps,
   metrics,
-  optimizers,
   profiling,
   signals,
   summary,
 )
 from trainers.checkpoints import Checkpoints
 from trainers.devices import Runtime
-from trainers.errors import UserError
 from trainers.input import Input
-
-# How many times the loss before the first step a loss may be. A model that
-# learns stays far below: in float32 no probability but 0 is less than e**-104,
-# which is a loss of 104, and for two classes this limit is 6,931.
-_LOSS_LIMIT = 10_000
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-  """What happens at which step; steps are counted from 1.
-
-  Attributes:
-    total_steps: Training steps in all.
-    steps_per_epoch: Training steps in an epoch.
-    steps_per_loop: Steps in one call of the compiled loop, after which the
-      host writes training metrics.
-    eval_every_steps: Evaluate after every so many steps, and after the last.
-    checkpoint_every_steps: Likewise for checkpoints.
-    global_batch_size: Examples in a step, over all replicas.
-    keep_checkpoints: How many of the last checkpoints to keep.
-    profile_steps: The first and the last step of a trace, or None.
-
-  Raises:
-    UserError: if the trace would begin after the last step.
-  """
-
-  total_steps: int
-  steps_per_epoch: int
-  steps_per_loop: int
-  eval_every_steps: int
-  checkpoint_every_steps: int
-  global_batch_size: int
-  keep_checkpoints: int = 2
-  profile_steps: tuple[int, int] | None = None
-
-  def __post_init__(self):
-    if self.profile_steps and self.profile_steps[0] > self.total_steps:
-      raise UserError(
-        f"--profile_steps={self.profile_steps[0]}-{self.profile_steps[1]} "
-        f"begins after the last step, which is {self.total_steps}."
-      )
-
-  def next_stop(self, step: int) -> int:
-    """Returns the first step after `step` at which the host has work."""
-    periods = (
-      self.steps_per_loop,
-      self.eval_every_steps,
-      self.checkpoint_every_steps,
-    )
-    stops = [period * (step // period + 1) for period in periods]
-    if self.profile_steps:
-      first, last = self.profile_steps
-      stops += [stop for stop in (first - 1, last) if stop > step]
-    return min(self.total_steps, *stops)
-
-  def is_evaluation_due(self, step: int) -> bool:
-    """Whether to evaluate after `step`."""
-    return self._is_due(self.eval_every_steps, step)
-
-  def is_checkpoint_due(self, step: int) -> bool:
-    """Whether to save a checkpoint after `step`."""
-    return self._is_due(self.checkpoint_every_steps, step)
-
-  def _is_due(self, period, step):
-    return step % period == 0 or step == self.total_steps
-
-
-def steps_in(epochs: float, steps_per_epoch: int) -> int:
-  """Returns the steps in so many epochs, at least one."""
-  return max(1, math.ceil(epochs * steps_per_epoch))
+from trainers.plan import Plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +59,8 @@ class Task:
     make_ready: Called in each process before weights are evaluated or saved.
     on_evaluation: Called with the metrics of each evaluation, before a
       checkpoint of that step is saved: so it may change `state`.
+    finish: Called in each process after the last step, when its checkpoint is
+      there for all of them.
   """
 
   model: keras.Model
@@ -148,6 +81,7 @@ class Task:
   state: tf.Module | None = None
   make_ready: Callable[[], None] = lambda: None
   on_evaluation: Callable[[Mapping[str, float]], None] = lambda metrics: None
+  finish: Callable[[], None] = lambda: None
 
 
 def train(task: Task, plan: Plan, runtime: Runtime) -> None:
@@ -167,15 +101,7 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
   strategy = runtime.strategy
   # To go on from a checkpoint, four things come back. First weights, optimizer
   # and seeds:
-  checkpoints = Checkpoints(
-    runtime.workdir,
-    task.model,
-    task.optimizer,
-    plan.keep_checkpoints,
-    plan.is_checkpoint_due,
-    task.state,
-    strategy,
-  )
+  checkpoints = _checkpoints(task, plan, runtime)
   step = checkpoints.restore()
   gather = agreement.make_gather(strategy)
   agreement.check_same_step(gather, step)
@@ -184,9 +110,13 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
   # Third, the metrics up to that step; fourth, the input from that step on.
   writer = metrics.open_writer(runtime.workdir, step, runtime.is_chief)
   batches = iter(task.input.batches(step))
-  limit = _LOSS_LIMIT * (task.guessing_loss or math.inf)
-  run_steps = make_loop(task.train_step, task.metrics, strategy, limit)
-  host = _Host(task, plan, runtime, checkpoints, writer, step, limit, gather)
+  guard = divergence.Guard(
+    task.model, task.optimizer, checkpoints, task.guessing_loss
+  )
+  run_steps = make_loop(
+    task.train_step, task.metrics, strategy, guard.loss_limit
+  )
+  host = _Host(task, plan, runtime, checkpoints, writer, guard, step, gather)
   if runtime.is_chief:
     _tell_start(task, plan, runtime, step)
   with contextlib.ExitStack() as stack:
@@ -205,7 +135,7 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
         means, sane = run_steps(batches, tf.constant(count))
       values = {f"train/{name}": float(v) for name, v in means.items()}
       seconds = time.perf_counter() - started
-      host.check_sane(values, step, count, int(sane))
+      guard.check_means(values, step, count, int(sane))
       step += count
       profiler.after(step)
       progress.training(step, values)
@@ -216,71 +146,38 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
       # Of all processes the same, if any of them has received a signal.
       if number := max(gather(watch.number)):
         host.stop(step, number)
+  with errors.interrupted_by_lost_hosts(strategy):
+    gather(0)  # For the last checkpoint to be there.
+    task.finish()
+
+
+def _checkpoints(task, plan, runtime):
+  return Checkpoints(
+    runtime.workdir,
+    task.model,
+    task.optimizer,
+    plan.keep_checkpoints,
+    plan.is_checkpoint_due,
+    task.state,
+    runtime.strategy,
+  )
 
 
 class _Host:
   """What is done between calls of the compiled loop."""
 
   def __init__(
-    self, task, plan, runtime, checkpoints, writer, step, limit, gather
+    self, task, plan, runtime, checkpoints, writer, guard, step, gather
   ):
-    self._task, self._plan, self._limit = task, plan, limit
+    self._task, self._plan, self._guard = task, plan, guard
     self._gather = gather
-    self._meetings = _Meetings(task.optimizer)
+    self._meetings = local_steps.Meetings(task.optimizer)
     self._is_chief = runtime.is_chief
     self._checkpoints, self._writer = checkpoints, writer
     self._average_statistics = agreement.make_average_statistics(
       task.model, runtime.strategy
     )
     self._ready_step = step  # The last after which weights were looked at.
-
-  def check_sane(self, values, step, count, sane):
-    """Raises a UserError if the means over `count` steps make no sense.
-
-    Args:
-      values: Means over these steps, by name.
-      step: The last step before them.
-      count: How many they are.
-      sane: How many of them precede the first that makes no sense.
-    """
-    if sane == count:
-      return
-    wrong = [n for n, value in values.items() if not math.isfinite(value)]
-    remark = ""
-    if not wrong:
-      # A mean within the limit, of steps of which some are not, is no reason.
-      if values["train/loss"] <= self._limit:
-        return
-      wrong = ["train/loss"]
-      remark = (
-        f". A loss of more than {_LOSS_LIMIT:,} times that of guessing, which "
-        f"is {self._task.guessing_loss:.4g}, makes no sense"
-      )
-    symptom = " and ".join(f"{n} is {_figure(values[n])}" for n in wrong)
-    if count > 1:
-      symptom += f" (mean of steps {step + 1} to {step + count})"
-    self._diverged(f"step {step + sane + 1}", symptom, remark)
-
-  def _check_weights(self, step):
-    """Raises a UserError if a weight is not finite, before it is saved."""
-    for variable in self._task.model.trainable_variables:
-      is_finite = tf.math.is_finite(variable.value)
-      if not tf.reduce_all(is_finite):
-        wrong = tf.boolean_mask(variable.value, ~is_finite).numpy()
-        first = self._ready_step + 1
-        self._diverged(
-          f"step {step}" if first == step else f"steps {first} to {step}",
-          f"weight {variable.path} is {wrong[0]} in {wrong.size:,} of its "
-          f"{tf.size(is_finite):,} values",
-        )
-
-  def _diverged(self, steps, symptom, remark=""):
-    raise errors.Diverged(
-      f"Training diverged in {steps}: {symptom}, at learning rate "
-      f"{self._learning_rate():g}{remark}. The last good checkpoint is "
-      f"{self._checkpoints.latest or 'none'}. Try a lower learning rate "
-      "or a longer warmup, in another --workdir."
-    )
 
   def finish(self, step, count, values):
     """Evaluates, writes and saves what is due; returns what was evaluated.
@@ -341,45 +238,13 @@ class _Host:
 
   def _make_ready(self, step):
     """Makes the weights after `step` ready to be evaluated or saved."""
-    self._check_weights(step)
+    self._guard.check_weights(self._ready_step + 1, step)
     self._average_statistics()
     self._task.make_ready()
     self._ready_step = step
 
   def _learning_rate(self):
     return float(keras.ops.convert_to_numpy(self._task.optimizer.learning_rate))
-
-
-class _Meetings:
-  """What is told of replicas that meet at the end of a period alone.
-
-  Attributes:
-    are_seldom: Whether there are such replicas.
-  """
-
-  def __init__(self, optimizer):
-    self._optimizer = optimizer
-    self.are_seldom = (
-      optimizers.is_local(optimizer) and optimizer.meeting_bytes > 0
-    )
-    self._before = self._count()
-
-  def _count(self):
-    if not self.are_seldom:
-      return 0
-    return int(keras.ops.convert_to_numpy(self._optimizer.periods_done))
-
-  def metrics(self, steps):
-    """Returns what is told after some steps."""
-    if not self.are_seldom:
-      return {}
-    count = self._count()
-    sent = (count - self._before) * self._optimizer.meeting_bytes / steps
-    self._before = count
-    return {
-      "train/replica_drift": self._optimizer.replica_drift,
-      "train/bytes_sent_per_step": sent,
-    }
 
 
 def make_loop(
@@ -445,11 +310,6 @@ def _speeds(task, plan, values, steps_per_second):
     f"{name}_per_second": per_step * steps_per_second
     for name, per_step in speeds.items()
   }
-
-
-def _figure(value):
-  """Returns a metric that makes no sense: a great one in a few digits."""
-  return f"{value:.3g}" if math.isfinite(value) else str(value)
 
 
 def _tell_start(task, plan, runtime, step):

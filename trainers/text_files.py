@@ -1,12 +1,14 @@
 """Lines of text files, plain or gzip."""
 
 import gzip
+import os
 import zlib
 from collections.abc import Iterator
 
 import tensorflow as tf
 
 from trainers.errors import UserError, first_line
+from trainers.files import tell_archives
 
 _GZIP = b"\x1f\x8b"
 _CHUNK = 1 << 20  # Bytes read at once.
@@ -38,7 +40,8 @@ def read_lines(path: str) -> Iterator[str]:
 def _read_bytes(path):
   """Yields what is between the line feeds of a file, as bytes."""
   if not tf.io.gfile.exists(path) or tf.io.gfile.isdir(path):
-    raise UserError(f"{path} is not a file.")
+    archives = tell_archives(os.path.dirname(path))
+    raise UserError(f"{path} is not a file.{archives}")
   try:
     with tf.io.gfile.GFile(path, "rb") as file:
       is_compressed = file.read(len(_GZIP)) == _GZIP

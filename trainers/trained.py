@@ -1,6 +1,7 @@
 """What is there after training, of any task: records, weights, saved models."""
 
 import functools
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -219,3 +220,18 @@ def save_keras_model(model: keras.Model, path: str) -> None:
   ):
     model.save(partial)
     tf.io.gfile.rename(partial, path, overwrite=True)
+
+
+def save_results(results: Mapping[str, Any], workdir: str) -> None:
+  """Writes results.json, the scores of a run's final weights.
+
+  Args:
+    results: JSON-like.
+    workdir: Directory of the run.
+
+  Raises:
+    UserError: if the file cannot be written.
+  """
+  path = os.path.join(workdir, "results.json")
+  with files.writing(path):
+    files.write_whole(path, json.dumps(results, indent=2) + "\n")

@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainers import files
+from trainers import agreement, devices, files
 from trainers.errors import UserError
 
 # Fields of records that may grow: a run can always go on for longer.
@@ -57,6 +57,32 @@ def locked(workdir: str) -> Iterator[None]:
         "other process trains in it.",
         stacklevel=2,
       )
+    yield
+
+
+@contextlib.contextmanager
+def owned(
+  run: devices.Runtime, records: Mapping[str, Mapping[str, Any]]
+) -> Iterator[None]:
+  """Returns a context manager in which `run.workdir` belongs to one run.
+
+  Enter the context manager in all processes, when all is ready to be trained:
+  from then on other runs have to take another directory. One process holds the
+  lock.
+
+  Args:
+    run: The processes, and the directory.
+    records: As for `claim`, the same in all processes.
+
+  Raises:
+    UserError: if processes have different records, and as `locked` and `claim`
+      do.
+  """
+  agreement.check_same_records(agreement.make_gather(run.strategy), records)
+  with contextlib.ExitStack() as stack:
+    if run.is_chief:
+      stack.enter_context(locked(run.workdir))
+      claim(run.workdir, **records)
     yield
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from benchmarks import slow_network_cases as cases
 from tests.trainers import command_line
-from trainers import flags
+from trainers import trainer
 
 
 def _record(way, rate, *windows):
@@ -45,7 +45,7 @@ class ArgumentsTest(absltest.TestCase):
   def _parse(self, way):
     """Returns the flags that the trainer makes of a way's command line."""
     arguments = cases.trainer_arguments(way, "/data", "/run", 16, 8, 5)
-    values, rest = command_line.parse(arguments, flags.define_training)
+    values, rest = command_line.parse(arguments, trainer.define_flags)
     self.assertLen(rest, 1)
     self.assertEqual((values.data_dir, values.workdir), ("/data", "/run"))
     return values

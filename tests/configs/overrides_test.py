@@ -5,7 +5,7 @@ from ml_collections import config_dict
 
 from tests.configs import experiments
 from tests.trainers import command_line
-from trainers import flags
+from trainers import trainer
 
 
 def _fields(config, prefix=""):
@@ -20,7 +20,7 @@ def _fields(config, prefix=""):
 def _parse(path, *arguments):
   """Returns the config that a command line describes."""
   values, _ = command_line.parse(
-    [f"--config={path}", "--workdir=run", *arguments], flags.define_training
+    [f"--config={path}", "--workdir=run", *arguments], trainer.define_flags
   )
   return values.config
 

@@ -10,7 +10,7 @@ from configs import words
 from tests import processes
 from tests.configs import experiments
 from tests.trainers import command_line
-from trainers import flags
+from trainers import trainer
 
 _FOODS = words.Words(
   "Bread and what goes on it.\n",
@@ -74,7 +74,7 @@ def _parse(*arguments):
   out = io.StringIO()
   with contextlib.redirect_stdout(out):
     try:
-      command_line.parse(arguments, flags.define_training)
+      command_line.parse(arguments, trainer.define_flags)
     except SystemExit as end:
       return end.code, out.getvalue()
   raise AssertionError(f"{arguments} did not end the program")

@@ -7,7 +7,7 @@ import re
 import tensorflow as tf
 
 from tests.trainers import command_line
-from trainers import flags
+from trainers import trainer
 
 _PAGE = (command_line.ROOT / "docs" / "your_own_config.md").read_text()
 
@@ -21,7 +21,7 @@ class YourOwnConfigTest(tf.test.TestCase):
 
   def _parse(self, *arguments):
     values, _ = command_line.parse(
-      ["--workdir=runs/mine", *arguments], flags.define_training
+      ["--workdir=runs/mine", *arguments], trainer.define_flags
     )
     return values.config
 

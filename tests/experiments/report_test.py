@@ -167,9 +167,29 @@ class ReportTest(tf.test.TestCase):
     self.assertEqual(of, [_lines([0.5])])
     self.assertRegex(text, r"\| a +\| 0\.1 +\| 1 of 2 +\| 50\.00 % +\|")
     self.assertRegex(text, r"\| b +\| 3 +\| 0 of 1 +\| - +\|")
-    self.assertEqual(text.count("- a_run: diverged. A reason."), 3)
+    # Each reason stands there once, with the runs that it ended.
+    self.assertEqual(text.count("A reason."), 1)
+    self.assertIn("- a_run, a_run, a_run: diverged. A reason.", text)
     # Nor need there be any that did.
     self.assertIn("0 of 1", self._write({"b": runs["b"]}))
+
+  def test_of_many_runs_with_one_reason_some_are_named(self):
+    run = _run([], outcomes.FAILED)
+    failed = [
+      dataclasses.replace(
+        run, trial=dataclasses.replace(run.trial, name=f"run_{i}")
+      )
+      for i in range(12)
+    ]
+    other = dataclasses.replace(failed[0], reason="Another.")
+    (text,) = report.describe_endings([*failed[:5], other, *failed[5:]])
+    self.assertEqual(
+      text.splitlines()[2:],
+      [
+        "- run_0, run_1, run_2 and 9 more: failed. A reason.",
+        "- run_0: failed. Another.",
+      ],
+    )
 
   def test_figures_name_the_optimizer_and_what_else_differs(self):
     def label(**words):

@@ -1,3 +1,5 @@
+import contextlib
+import io
 import os
 import unittest
 from unittest import mock
@@ -5,9 +7,10 @@ from unittest import mock
 import tensorflow as tf
 from absl.testing import parameterized
 
-from experiments import local, sweep
+from experiments import local, outcomes, program, progress, sweep, trials
 from tests.experiments import programs
 from tests.trainers import command_line
+from trainers.errors import UserError
 
 try:
   import ray
@@ -97,6 +100,58 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
       self.assertIn("sweep.fields", text)
       text = self._last_words("--grid=learning_rate.peak=0.1,0.3,1")
       self.assertIn("1 of 3 trials failed", text)
+
+  def test_data_that_no_trial_finds(self):
+    data_dir = os.path.join(self.get_temp_dir(), "empty")
+    os.makedirs(data_dir, exist_ok=True)
+    arguments = [
+      "--override=data.name=cifar10_binary",
+      "--override=data.validation_split=test",
+      f"--data_dir={data_dir}",
+      "--processes=1",
+    ]
+    with mock.patch.object(local, "_Pool") as pool:
+      text = self._last_words(_RATES, *arguments)
+      self.assertLen(text.splitlines(), 1)
+      self.assertIn(f"{data_dir}{os.sep}data_batch_1.bin cannot be", text)
+      pool.assert_not_called()
+      # Where one finds its data, each tells what it lacks.
+      self.workdir += "_of_two_data_sets"
+      pool.return_value.run.side_effect = lambda todo, before: {
+        one.trial.name: one for one in programs.fail_second(todo, self.workdir)
+      }
+      text = self._last_words(
+        "--grid=data.name=cifar10_binary,digits", *arguments[1:]
+      )
+      self.assertIn("1 of 2 trials failed", text)
+
+  def test_what_is_told_of_trials_that_fail(self):
+    todo = trials.make(
+      "image_classification",
+      [_SGD.removeprefix("--config=")],
+      {"learning_rate.peak": ["0.1", "0.2", "0.3"]},
+      seeds=2,
+    )
+    for i, trial in enumerate(todo):
+      reason = "No data." if i != 1 else "Another reason."
+      outcomes.write(trial, self.workdir, outcomes.FAILED, reason)
+    found = [outcomes.read(trial, self.workdir) for trial in todo]
+    with (
+      contextlib.redirect_stderr(io.StringIO()) as told,
+      progress.Progress(todo, []) as bar,
+    ):
+      for one in found:
+        bar.finished(one)
+    with self.assertRaises(UserError) as raised:
+      program.check_none_failed(found)
+    lines = [one for one in told.getvalue().split("\n") if "Failed: " in one]
+    self.assertLen(lines, 6)
+    for text in ("".join(lines), str(raised.exception)):
+      self.assertEqual(text.count("No data."), 1)
+      self.assertEqual(text.count("Another reason."), 1)
+    self.assertIn(todo[0].name, lines[-1])
+    self.assertIn("and 2 more: No data. Log: ", str(raised.exception))
+    self.assertIn("6 of 6 trials failed", str(raised.exception))
 
   def test_the_directory_of_a_run(self):
     os.makedirs(self.workdir)

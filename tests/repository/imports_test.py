@@ -88,6 +88,7 @@ class ImportsTest(parameterized.TestCase):
       "trainers/config_files.py",
       "trainers/flags.py",
       "trainers/overrides.py",
+      "trainers/trainer.py",
       "trainers/experiment.py",
       *(
         f"{task.replace('.', '/')}/{name}.py"

@@ -18,6 +18,8 @@ import keras
 from absl import flags as absl_flags
 
 from trainers import flags
+from trainers import trainer as trainer_lib
+from trainers.trainer import Trainer
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -76,10 +78,10 @@ def run(
     keras.config.set_dtype_policy(policy)
 
 
-def run_trainer(trainer: flags.Trainer, *arguments: str) -> None:
+def run_trainer(trainer: Trainer, *arguments: str) -> None:
   """Runs the program of a trainer that trains."""
-  main = functools.partial(flags.train, trainer)
-  run(main, arguments, flags.define_training)
+  main = functools.partial(trainer_lib.train, trainer)
+  run(main, arguments, trainer_lib.define_flags)
 
 
 def last_words(program: Callable[[], None]) -> tuple[int, str]:

@@ -29,7 +29,8 @@ import numpy as np
 import tensorflow as tf
 
 from tests import replicas
-from trainers import devices, flags, metrics
+from trainers import devices, metrics
+from trainers import trainer as trainer_lib
 from trainers import workdir as workdir_lib
 from trainers.devices import Runtime
 from trainers.errors import UserError
@@ -69,7 +70,7 @@ class TrainerContract:
     loss_rtol: Between training losses of a run and of a run that was resumed.
   """
 
-  trainer: flags.Trainer
+  trainer: trainer_lib.Trainer
   files: Sequence[str]
   final_file: str
   steps: Sequence[int]
@@ -301,7 +302,7 @@ class TrainerContract:
       mock.patch.object(compile_only, "report", return_value=7) as report,
       self.assertRaises(SystemExit) as end,
     ):
-      flags.train(self.trainer, values)
+      trainer_lib.train(self.trainer, values)
     self.assertEqual(end.exception.code, 7)
     make_step, make_inner_step, *rest = report.call_args.args
     size = config[self.trainer.batch_field]

@@ -1,4 +1,6 @@
 import os
+import re
+import tempfile
 from unittest import mock
 
 import tensorflow as tf
@@ -24,6 +26,22 @@ class PathsTest(tf.test.TestCase, parameterized.TestCase):
       str(raised.exception),
       f"--workdir={path} must be a path without {characters}: ",
     )
+
+  def test_archives_are_told(self):
+    folder = tempfile.mkdtemp(dir=self.get_temp_dir())
+    self.assertEqual(files.tell_archives(folder), "")
+    for name in ("Photos.ZIP", "a.tar.gz"):
+      path = os.path.join(folder, name)
+      for given in (folder, path):
+        self.assertEqual(files.tell_archives(given).count(path), given == path)
+      with open(path, "w"):
+        pass
+      for given in (folder, path):
+        text = files.tell_archives(given)
+        self.assertRegex(text, f"^ {re.escape(path)} is an archive.* unpack it")
+      os.remove(path)
+    for given in (None, "", "nowhere", "train.gz"):
+      self.assertEqual(files.tell_archives(given), "")
 
   @parameterized.parameters(None, "", "runs/a b/", "{a,b}", "~", "../a", "a=1")
   def test_others_are_not(self, path):

@@ -15,10 +15,11 @@ from trainers import errors, loop, metrics
 from trainers.devices import Runtime
 from trainers.errors import UserError
 from trainers.input import Input, Pipeline
+from trainers.plan import Plan
 
 
 def _plan(**fields):
-  return loop.Plan(
+  return Plan(
     **{
       "total_steps": 11,
       "steps_per_epoch": 4,
@@ -29,44 +30,6 @@ def _plan(**fields):
       **fields,
     }
   )
-
-
-def _stops(steps):
-  step, stops = 0, []
-  while step < steps.total_steps:
-    step = steps.next_stop(step)
-    stops.append(step)
-  return stops
-
-
-class PlanTest(tf.test.TestCase):
-  def test_stops_wherever_the_host_has_work(self):
-    self.assertEqual(_stops(_plan()), [3, 4, 5, 6, 8, 9, 10, 11])
-
-  def test_stops_around_a_profile(self):
-    for steps, stops in (
-      ((1, 1), [1, 3, 4, 5, 6, 8, 9, 10, 11]),
-      ((3, 7), [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]),
-      ((10, 90), [3, 4, 5, 6, 8, 9, 10, 11]),
-    ):
-      self.assertEqual(_stops(_plan(profile_steps=steps)), stops)
-
-  def test_profile_after_the_end(self):
-    with self.assertRaisesRegex(UserError, "12-15 begins after.* is 11"):
-      _plan(profile_steps=(12, 15))
-
-  def test_due_every_period_and_at_the_end(self):
-    for is_due, expected in (
-      (_plan().is_evaluation_due, [4, 8, 11]),
-      (_plan().is_checkpoint_due, [5, 10, 11]),
-    ):
-      due = [step for step in range(1, 12) if is_due(step)]
-      self.assertEqual(due, expected)
-
-  def test_steps_in_epochs(self):
-    self.assertEqual(loop.steps_in(2.0, 10), 20)
-    self.assertEqual(loop.steps_in(0.25, 10), 3)
-    self.assertEqual(loop.steps_in(0.0, 10), 1)
 
 
 class _Numbers(Pipeline):

@@ -7,12 +7,10 @@ python -m trainers.image_classification \
 and `trainers.image_classification.export` makes a saved model of it.
 """
 
-import functools
-
-from trainers import flags
+from trainers import trainer
 from trainers.image_classification import checks, experiment, train
 
-TRAINER = flags.Trainer(
+TRAINER = trainer.Trainer(
   load=experiment.load,
   check=checks.check,
   unpack=experiment.unpack,
@@ -22,4 +20,4 @@ TRAINER = flags.Trainer(
 )
 
 if __name__ == "__main__":
-  flags.run(functools.partial(flags.train, TRAINER), flags.define_training)
+  trainer.run(TRAINER)

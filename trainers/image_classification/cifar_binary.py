@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainers.errors import UserError
+from trainers.files import tell_archives
 from trainers.image_classification import splits
 from trainers.image_classification.splits import Source
 
@@ -75,7 +76,10 @@ def _read(path):
     with tf.io.gfile.GFile(path, "rb") as file:
       contents = np.frombuffer(file.read(), "uint8")
   except tf.errors.OpError as error:
-    raise UserError(f"{path} cannot be read: {error.message}") from error
+    archives = tell_archives(os.path.dirname(path))
+    raise UserError(
+      f"{path} cannot be read: {error.message}{archives}"
+    ) from error
   if not len(contents) or len(contents) % _RECORD_BYTES:
     raise UserError(
       f"{path} must hold records of {_RECORD_BYTES:,} bytes each. Its size is "

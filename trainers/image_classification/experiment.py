@@ -9,7 +9,7 @@ import keras
 import ml_collections
 import tensorflow as tf
 
-from trainers import devices, initialization, loop, optimizers
+from trainers import devices, initialization, optimizers
 from trainers.experiment import of_record as config_of_record
 from trainers.experiment import (
   plan_of_epochs,
@@ -27,6 +27,7 @@ from trainers.image_classification.pipelines import (
 from trainers.image_classification.pixels import Cut
 from trainers.image_classification.splits import Source, Split
 from trainers.image_classification.step import Objective
+from trainers.plan import Plan
 
 # Fields that came later, with the values that runs before them had.
 _NEWER = {
@@ -74,7 +75,7 @@ class Experiment:
   synchronize_statistics: bool
   clipping: optimizers.Clipping
   objective: Objective
-  plan: loop.Plan
+  plan: Plan
   jit_compile: bool
   whitening_images: int | None
   records: Mapping[str, Mapping[str, Any]]
@@ -126,15 +127,14 @@ def unpack(
     config: An experiment, as in configs/.
     source: The data set.
     strategy: The strategy to train with.
-    profile_steps: As in `loop.Plan`.
+    profile_steps: As in `Plan`.
 
   Raises:
     UserError: for a value that cannot be trained with.
   """
   # Again, for callers that have not called `load`.
   checks.check(config, strategy)
-  replicas = strategy.num_replicas_in_sync
-  checks.check_source(config, source, replicas)
+  checks.check_source(config, source, strategy.num_replicas_in_sync)
   plan = plan_of_epochs(
     config, source.train.size // config.global_batch_size, profile_steps
   )
@@ -143,29 +143,17 @@ def unpack(
     read_learning_rate(config, plan.steps_per_epoch, plan.total_steps),
     strategy,
   )
-  data = config.data
-  make_pipeline = _pipeline_maker(data.pipeline, source)
+  make_pipeline = _pipeline_maker(config.data.pipeline, source)
   batching = read_batching(config)
   return Experiment(
     seed=config.seed,
     source=source,
-    pipeline=data.pipeline,
+    pipeline=config.data.pipeline,
     batching=batching,
     make_pipeline=lambda split, context: make_pipeline(
       split, batching, context
     ),
-    architecture=Architecture(
-      name=config.model.name,
-      width=config.model.width,
-      blocks_per_stage=tuple(config.model.blocks_per_stage),
-      image_shape=(data.image_size, data.image_size, source.channels),
-      num_classes=len(source.class_names),
-      synchronized=config.model.synchronized_batch_norm and replicas > 1,
-      batch_norm_momentum=config.model.batch_norm_momentum,
-      batch_norm_bias_rate=config.model.batch_norm_bias_rate,
-      logit_scale=config.model.logit_scale,
-      uses_xla_within=devices.uses_xla_within(config.jit_compile, strategy),
-    ),
+    architecture=_read_architecture(config, source, strategy),
     optimizer=optimizer,
     synchronize_statistics=optimizers.synchronizes_statistics(config.lookahead),
     clipping=clipping,
@@ -178,6 +166,24 @@ def unpack(
       "source": source.describe(),
       "runtime": {"precision": devices.precision()},
     },
+  )
+
+
+def _read_architecture(config, source, strategy):
+  """Returns the sizes of the model, which the data has a part in."""
+  model, size = config.model, config.data.image_size
+  has_replicas = strategy.num_replicas_in_sync > 1
+  return Architecture(
+    name=model.name,
+    width=model.width,
+    blocks_per_stage=tuple(model.blocks_per_stage),
+    image_shape=(size, size, source.channels),
+    num_classes=len(source.class_names),
+    synchronized=model.synchronized_batch_norm and has_replicas,
+    batch_norm_momentum=model.batch_norm_momentum,
+    batch_norm_bias_rate=model.batch_norm_bias_rate,
+    logit_scale=model.logit_scale,
+    uses_xla_within=devices.uses_xla_within(config.jit_compile, strategy),
   )
 
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 import tqdm
 
 from trainers.errors import UserError, first_line
+from trainers.files import tell_archives
 from trainers.image_classification import fingerprints
 from trainers.image_classification.splits import Source, of_files
 
@@ -61,6 +62,7 @@ def load(root: str | None, train_split: str, validation_split: str) -> Source:
         f"{path} is not a directory: --data_dir must hold {layout}. Where "
         f"{classes} holds CLASS/*.jpg alone, --data_dir={classes} "
         "--config.data.validation_fraction=0.2 holds out a fifth."
+        f"{tell_archives(root)}"
       )
     folders = find(path)
     files[split] = folders.files
@@ -69,7 +71,7 @@ def load(root: str | None, train_split: str, validation_split: str) -> Source:
     if not files[split]:
       raise UserError(
         f"{path} holds no images: --data_dir must hold {layout}, with names "
-        f"that end in one of {READABLE}."
+        f"that end in one of {READABLE}.{tell_archives(path)}"
       )
   for one, other in (
     (train_split, validation_split),
@@ -113,7 +115,9 @@ def load_and_split(
   """
   _check_given(root, "CLASS/*.jpg")
   if not tf.io.gfile.isdir(root):
-    raise UserError(f"--data_dir={root} is not a directory.")
+    raise UserError(
+      f"--data_dir={root} is not a directory.{tell_archives(root)}"
+    )
   folders = find(root)
   splits = sorted(folders.files.keys() & {*split_names})
   if splits:
@@ -122,12 +126,11 @@ def load_and_split(
       "data.validation_fraction, or give the folder that holds CLASS/*.jpg as "
       "--data_dir."
     )
-  left_out = folders.describe_left_out()
   if not folders.files:
     raise UserError(
       f"--data_dir={root} must hold CLASS/*.jpg, with names that end in one of "
       f"{READABLE}. It has no folder with images, and "
-      f"{folders.without_class:,} images without a folder."
+      f"{folders.without_class:,} images without a folder.{tell_archives(root)}"
     )
   train, validation = {}, {}
   for name, paths in folders.files.items():
@@ -136,17 +139,10 @@ def load_and_split(
         f"Class {name!r} of {root} has one image, {paths[0]}, which cannot be "
         "both trained on and held out: add images, or move the class away."
       )
-    folder = os.path.join(root, name)
-    by_digest = sorted(
-      paths,
-      key=lambda path: hashlib.sha256(
-        f"{split_seed} {os.path.relpath(path, folder)}".encode()
-      ).digest(),
+    train[name], validation[name] = _hold_out(
+      paths, os.path.join(root, name), validation_fraction, split_seed
     )
-    count = round(validation_fraction * len(paths))
-    count = min(max(1, count), len(paths) - 1)
-    validation[name] = sorted(by_digest[:count])
-    train[name] = sorted(by_digest[count:])
+  left_out = folders.describe_left_out()
   return Source(
     _make_split(train, root),
     _make_split(validation, root),
@@ -154,6 +150,18 @@ def load_and_split(
     channels=3,
     notes=(left_out,) if left_out else (),
   )
+
+
+def _hold_out(paths, folder, fraction, seed):
+  """Returns the images of a class to train on, and those to validate on."""
+
+  def digest(path):
+    name = os.path.relpath(path, folder)
+    return hashlib.sha256(f"{seed} {name}".encode()).digest()
+
+  by_digest = sorted(paths, key=digest)
+  count = min(max(1, round(fraction * len(paths))), len(paths) - 1)
+  return sorted(by_digest[count:]), sorted(by_digest[:count])
 
 
 def _check_given(root, layout):

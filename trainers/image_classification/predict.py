@@ -107,6 +107,7 @@ def _find(path):
     raise UserError(
       f"--input={path} holds no images among its {len(others):,} files: their "
       f"names end in {', '.join(image_folder.READABLE)}."
+      f"{files.tell_archives(path)}"
     )
   return photos
 

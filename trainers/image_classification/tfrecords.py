@@ -18,6 +18,7 @@ import tensorflow as tf
 import tqdm
 
 from trainers.errors import UserError, reason
+from trainers.files import tell_archives
 from trainers.image_classification import fingerprints
 from trainers.image_classification.splits import Example, Source, Split
 
@@ -78,12 +79,14 @@ def _find_files(directory, name):
   """Returns the sorted paths of a split's files, all of which are there."""
   pattern = re.compile(re.escape(name) + r"-(\d{5})-of-(\d{5})")
   if not tf.io.gfile.isdir(directory):
-    raise UserError(f"--data_dir={directory} is not a directory.")
+    raise UserError(
+      f"--data_dir={directory} is not a directory.{tell_archives(directory)}"
+    )
   files = sorted(filter(pattern.fullmatch, tf.io.gfile.listdir(directory)))
   if not files:
     raise UserError(
       f"--data_dir={directory} has no files {name}-00000-of-..., which "
-      "data.name='tfrecords' reads."
+      f"data.name='tfrecords' reads.{tell_archives(directory)}"
     )
   number = int(pattern.fullmatch(files[-1])[2])
   wanted = {f"{name}-{i:05}-of-{number:05}" for i in range(number)}

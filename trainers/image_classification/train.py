@@ -1,6 +1,5 @@
 """Training of an image classifier."""
 
-import contextlib
 import dataclasses
 import functools
 import math
@@ -10,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainers import agreement, errors, initialization, loop, summary, trained
+from trainers import initialization, loop, summary, trained
 from trainers import workdir as workdir_lib
 from trainers.checkpoints import Checkpoints
 from trainers.devices import Runtime, set_seed
@@ -74,21 +73,10 @@ def train(experiment: Experiment, run: Runtime) -> None:
     notes=[("left out", note) for note in experiment.source.notes],
     unit="image",
     jit_compile=experiment.jit_compile,
+    finish=functools.partial(_finish, model, experiment, run),
   )
-  agreement.check_same_records(
-    agreement.make_gather(strategy), experiment.records
-  )
-  with contextlib.ExitStack() as stack:
-    if run.is_chief:
-      stack.enter_context(workdir_lib.locked(run.workdir))
-      # Not before all processes agree: the workdir is this run's from now on.
-      workdir_lib.claim(run.workdir, **experiment.records)
+  with workdir_lib.owned(run, experiment.records):
     loop.train(task, experiment.plan, run)
-    with errors.interrupted_by_lost_hosts(strategy):
-      agreement.wait_for_all(strategy)  # For the checkpoints to be there.
-      _save_models(model, experiment, run)
-  if run.is_chief:
-    print(_end_block(run.workdir))
 
 
 def make_step(
@@ -151,8 +139,8 @@ def _make_input(split, experiment, strategy):
   )
 
 
-def _save_models(model, experiment, run):
-  """Writes a file of the last weights, and one of the best."""
+def _finish(model, experiment, run):
+  """Writes a file of the last weights and one of the best; tells the end."""
   checkpoints = Checkpoints(run.workdir, model, experiment.optimizer)
   for which, name in (("last", "model.keras"), ("best", "best.keras")):
     trained.restore_weights(
@@ -161,6 +149,8 @@ def _save_models(model, experiment, run):
     if run.is_chief:
       path = os.path.join(run.workdir, name)
       trained.save_keras_model(export.make_keras_model(model, experiment), path)
+  if run.is_chief:
+    print(_end_block(run.workdir))
 
 
 def _facts(experiment, model):

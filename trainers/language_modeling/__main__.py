@@ -7,12 +7,10 @@ python -m trainers.language_modeling --config=configs/pydoc.py \
 `trainers.language_modeling.evaluate` gives the perplexity of a text file.
 """
 
-import functools
-
-from trainers import flags
+from trainers import trainer
 from trainers.language_modeling import checks, experiment, train
 
-TRAINER = flags.Trainer(
+TRAINER = trainer.Trainer(
   load=experiment.load,
   check=checks.check,
   unpack=experiment.unpack,
@@ -23,4 +21,4 @@ TRAINER = flags.Trainer(
 )
 
 if __name__ == "__main__":
-  flags.run(functools.partial(flags.train, TRAINER), flags.define_training)
+  trainer.run(TRAINER)

@@ -9,7 +9,7 @@ import ml_collections
 import numpy as np
 import tensorflow as tf
 
-from trainers import devices, initialization, loop, optimizers
+from trainers import devices, initialization, optimizers
 from trainers import workdir as workdir_lib
 from trainers.errors import UserError
 from trainers.experiment import of_record as config_of_record
@@ -24,6 +24,7 @@ from trainers.language_modeling.plateau import RateFactors
 from trainers.language_modeling.regularization import Penalties, Rates
 from trainers.language_modeling.step import Objective
 from trainers.language_modeling.vocabulary import Vocabulary
+from trainers.plan import Plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Experiment:
   clipping: optimizers.Clipping
   factors: RateFactors
   objective: Objective
-  plan: loop.Plan | None
+  plan: Plan | None
   eval_columns: int
   eval_context: int
   final_weights: str
@@ -134,7 +135,7 @@ def unpack(
     config: An experiment, as in configs/.
     texts: The text; None for what a trained model needs.
     strategy: The strategy to train with.
-    profile_steps: As in `loop.Plan`.
+    profile_steps: As in `Plan`.
 
   Raises:
     UserError: for a value that cannot be trained with.
@@ -144,9 +145,7 @@ def unpack(
   lengths = segments.Lengths(config.bptt, tuple(config.bptt_lengths))
   made, plan, steps_per_epoch = None, None, 1
   if texts:
-    checks.check_text(config, texts.source, texts.tokens)
-    length = len(texts.tokens["train"]) // config.global_batch_size
-    made = segments.Segments(length, lengths, config.seed)
+    made = _cut(config, texts, lengths)
     steps_per_epoch = made.steps_per_epoch
     plan = plan_of_epochs(config, steps_per_epoch, profile_steps)
   factors = RateFactors(
@@ -160,13 +159,6 @@ def unpack(
     strategy,
     (factors.plateau, factors.length),
   )
-  records = {
-    "config": config.to_dict(),
-    "runtime": {"precision": devices.precision()},
-  }
-  if texts:
-    records["source"] = texts.source.describe()
-    records["vocabulary"] = texts.words.describe()
   model = config.model
   return Experiment(
     seed=config.seed,
@@ -180,26 +172,50 @@ def unpack(
     optimizer=optimizer,
     clipping=clipping,
     factors=factors,
-    objective=Objective(
-      bptt=config.bptt,
-      rates=Rates(
-        words=model.word_dropout,
-        inputs=model.input_dropout,
-        hidden=model.hidden_dropout,
-        outputs=model.output_dropout,
-        weights=model.weight_dropout,
-      ),
-      penalties=Penalties(config.activation_penalty, config.temporal_penalty),
-      seed=config.seed,
-    ),
+    objective=_read_objective(config),
     plan=plan,
     eval_columns=config.eval_batch_size,
     eval_context=config.eval_context,
     final_weights=config.final_weights,
     jit_compile=devices.uses_xla(config.jit_compile, strategy, on_cpu=False),
     jit_compile_loss=devices.uses_xla_within(config.jit_compile, strategy),
-    records=records,
+    records=_make_records(config, texts),
   )
+
+
+def _cut(config, texts, lengths):
+  """Returns the segments of the training text, after its checks."""
+  checks.check_text(config, texts.source, texts.tokens)
+  length = len(texts.tokens["train"]) // config.global_batch_size
+  return segments.Segments(length, lengths, config.seed)
+
+
+def _read_objective(config):
+  model = config.model
+  return Objective(
+    bptt=config.bptt,
+    rates=Rates(
+      words=model.word_dropout,
+      inputs=model.input_dropout,
+      hidden=model.hidden_dropout,
+      outputs=model.output_dropout,
+      weights=model.weight_dropout,
+    ),
+    penalties=Penalties(config.activation_penalty, config.temporal_penalty),
+    seed=config.seed,
+  )
+
+
+def _make_records(config, texts):
+  """Returns all that decides the result of a run."""
+  records = {
+    "config": config.to_dict(),
+    "runtime": {"precision": devices.precision()},
+  }
+  if texts:
+    records["source"] = texts.source.describe()
+    records["vocabulary"] = texts.words.describe()
+  return records
 
 
 def of_record(

@@ -162,7 +162,8 @@ def _text_files(paths, data_dir):
       "data.name='text_files' needs --data_dir=DIRECTORY with the text files."
     )
   if data_dir and not tf.io.gfile.isdir(data_dir):
-    raise UserError(f"--data_dir={data_dir} is not a directory.")
+    archives = files.tell_archives(data_dir)
+    raise UserError(f"--data_dir={data_dir} is not a directory.{archives}")
 
   def split(name):
     given = paths[name]
@@ -190,10 +191,11 @@ def _find(name, data_dir):
       f"--config.data.{name}_file={found[0]}"
     )
   if not found and name != "test":
+    archives = files.tell_archives(data_dir)
     raise UserError(
       f"--data_dir={data_dir} has no file for the {name} split, such as "
       f"{candidates[0]} or {candidates[2]}: name one by "
-      f"--config.data.{name}_file=FILE"
+      f"--config.data.{name}_file=FILE{'.' * bool(archives)}{archives}"
     )
   return os.path.join(data_dir, found[0]) if found else None
 

@@ -72,31 +72,13 @@ def make_train_step(
     jit_compile_loss: Whether XLA compiles the cross entropy, in a step that it
       does not compile.
   """
-  cross_entropy = _make_cross_entropy(jit_compile_loss)
-
-  def differentiate(batch, before, length):
-    """Returns loss, right answers, the state behind, and the gradients."""
-    tokens = tf.transpose(batch["tokens"][:, : length + 1])
-    rows, size = tokens.shape[1], batch["size"]
-    is_word = tf.cast(tf.range(length) < size, tf.float32)
-    weights = tf.repeat(is_word, rows)
-    words = tf.cast(size * rows * replicas, tf.float32)
-    masks = Masks(objective.rates, objective.seed, batch["step"], replicas)
-    with tf.GradientTape() as tape:
-      made = model.run(tokens[:-1], before, masks)
-      targets = tf.reshape(tokens[1:], [-1])
-      losses = cross_entropy(targets, made.logits)
-      # The optimizer sums gradients over replicas.
-      loss = tf.reduce_sum(losses * weights) / words
-      penalty = objective.penalties(made.outputs, made.dropped, size)
-      scaled = optimizer.scale_loss(loss + penalty / replicas)
-    correct = metrics.is_correct(made.logits, targets) * weights
-    return (
-      loss,
-      tf.reduce_sum(correct) / words,
-      made.state,
-      tape.gradient(scaled, model.trainable_variables),
-    )
+  differentiate = _make_differentiate(
+    model,
+    optimizer,
+    objective,
+    _make_cross_entropy(jit_compile_loss),
+    replicas,
+  )
 
   @tf.function(jit_compile=jit_compile)
   def train_step(batch):
@@ -123,6 +105,40 @@ def make_train_step(
     }
 
   return train_step
+
+
+def _make_differentiate(model, optimizer, objective, cross_entropy, replicas):
+  """Returns a function that differentiates the loss of a segment.
+
+  The function takes a batch, the state before the batch, and the length of its
+  program, a constant. It returns the replica's shares of loss and accuracy, the
+  state behind the batch, and the gradients.
+  """
+
+  def differentiate(batch, before, length):
+    tokens = tf.transpose(batch["tokens"][:, : length + 1])
+    rows, size = tokens.shape[1], batch["size"]
+    is_word = tf.cast(tf.range(length) < size, tf.float32)
+    weights = tf.repeat(is_word, rows)
+    words = tf.cast(size * rows * replicas, tf.float32)
+    masks = Masks(objective.rates, objective.seed, batch["step"], replicas)
+    with tf.GradientTape() as tape:
+      made = model.run(tokens[:-1], before, masks)
+      targets = tf.reshape(tokens[1:], [-1])
+      losses = cross_entropy(targets, made.logits)
+      # The optimizer sums gradients over replicas.
+      loss = tf.reduce_sum(losses * weights) / words
+      penalty = objective.penalties(made.outputs, made.dropped, size)
+      scaled = optimizer.scale_loss(loss + penalty / replicas)
+    correct = metrics.is_correct(made.logits, targets) * weights
+    return (
+      loss,
+      tf.reduce_sum(correct) / words,
+      made.state,
+      tape.gradient(scaled, model.trainable_variables),
+    )
+
+  return differentiate
 
 
 def make_perplexity(

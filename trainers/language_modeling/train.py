@@ -1,8 +1,6 @@
 """Training of a language model."""
 
-import contextlib
 import functools
-import json
 import math
 import os
 from collections.abc import Callable
@@ -12,10 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainers import (
-  agreement,
   averaging,
-  errors,
-  files,
   initialization,
   loop,
   optimizers,
@@ -85,25 +80,17 @@ def train(experiment: Experiment, run: Runtime) -> None:
     state=progress,
     make_ready=progress.carried.gather,
     on_evaluation=_make_observer(experiment),
+    finish=functools.partial(_finish, model, progress, experiment, run),
     guessing_loss=math.log(words.size),
     title="Language modeling",
     facts=_facts(experiment, model),
     unit="column",
     jit_compile=experiment.jit_compile,
   )
-  agreement.check_same_records(
-    agreement.make_gather(strategy), experiment.records
-  )
-  with contextlib.ExitStack() as stack:
+  with workdir_lib.owned(run, experiment.records):
     if run.is_chief:
-      stack.enter_context(workdir_lib.locked(run.workdir))
-      # Not before all processes agree: the workdir is this run's from now on.
-      workdir_lib.claim(run.workdir, **experiment.records)
       vocabulary.save(words, run.workdir)
     loop.train(task, experiment.plan, run)
-    with errors.interrupted_by_lost_hosts(strategy):
-      agreement.wait_for_all(strategy)  # The last checkpoint is there.
-      _finish(model, progress, experiment, run)
 
 
 def make_step(
@@ -236,10 +223,7 @@ def _finish(model, progress, experiment, run):
       "weights": chosen,
       **values,
     }
-    text = json.dumps(results, indent=2) + "\n"
-    path = os.path.join(run.workdir, "results.json")
-    with files.writing(path):
-      files.write_whole(path, text)
+    trained.save_results(results, run.workdir)
     told = f"{values['perplexity']:.2f} ({chosen})"
     print(_end_block(run.workdir, split, told))
 

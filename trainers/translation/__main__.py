@@ -7,12 +7,10 @@ python -m trainers.translation --config=configs/phrases.py \
 `trainers.translation.export` makes a saved model of it.
 """
 
-import functools
-
-from trainers import flags
+from trainers import trainer
 from trainers.translation import checks, experiment, train
 
-TRAINER = flags.Trainer(
+TRAINER = trainer.Trainer(
   load=experiment.load,
   check=checks.check,
   unpack=experiment.unpack,
@@ -24,4 +22,4 @@ TRAINER = flags.Trainer(
 )
 
 if __name__ == "__main__":
-  flags.run(functools.partial(flags.train, TRAINER), flags.define_training)
+  trainer.run(TRAINER)

@@ -8,7 +8,7 @@ import keras
 import ml_collections
 import tensorflow as tf
 
-from trainers import devices, initialization, loop, optimizers
+from trainers import devices, initialization, optimizers
 from trainers.errors import UserError
 from trainers.experiment import of_record as config_of_record
 from trainers.experiment import (
@@ -16,6 +16,7 @@ from trainers.experiment import (
   read_optimizer,
   smaller_batch,
 )
+from trainers.plan import Plan
 from trainers.translation import checks, scoring, sources, vocabulary
 from trainers.translation.layers import Architecture
 from trainers.translation.model import Transformer, make_model
@@ -76,7 +77,7 @@ class Experiment:
   optimizer: keras.optimizers.Optimizer
   clipping: optimizers.Clipping
   label_smoothing: float
-  plan: loop.Plan
+  plan: Plan
   decoding: Decoding
   eval_decoding: Decoding
   final_weights: str
@@ -86,7 +87,7 @@ class Experiment:
   jit_compile_search: bool
   records: Mapping[str, Mapping[str, Any]]
 
-  def plan_on(self, rows: int) -> loop.Plan:
+  def plan_on(self, rows: int) -> Plan:
     """Returns the plan on so many rows to train on.
 
     Raises:
@@ -164,21 +165,14 @@ def unpack(
     config: An experiment, as in configs/.
     source: From `source_to_compile`: the text has no part in a step.
     strategy: The strategy to train with.
-    profile_steps: As in `loop.Plan`.
+    profile_steps: As in `Plan`.
 
   Raises:
     UserError: for a value that cannot be trained with.
   """
   del source
   checks.check(config, strategy)
-  # XLA's products of bfloat16 are no faster on CPUs than those of float32, and
-  # oneDNN's are.
-  jit_compile = devices.uses_xla(
-    config.jit_compile, strategy, on_cpu=devices.precision() != "bfloat16"
-  )
-  jit_compile_parts = not jit_compile and devices.uses_xla_within(
-    config.jit_compile, strategy
-  )
+  jit_compile, jit_compile_parts = _what_xla_compiles(config, strategy)
   rows_per_batch = checks.count_rows(
     config.global_batch_tokens,
     config.data.max_length,
@@ -203,16 +197,7 @@ def unpack(
     optimizer=optimizer,
     clipping=clipping,
     label_smoothing=config.label_smoothing,
-    plan=loop.Plan(
-      total_steps=config.num_steps,
-      steps_per_epoch=config.num_steps,
-      steps_per_loop=config.steps_per_loop,
-      eval_every_steps=config.eval_every_steps,
-      checkpoint_every_steps=config.checkpoint_every_steps,
-      global_batch_size=rows_per_batch,
-      keep_checkpoints=config.keep_checkpoints,
-      profile_steps=profile_steps,
-    ),
+    plan=_read_plan(config, rows_per_batch, profile_steps),
     decoding=decoding,
     eval_decoding=dataclasses.replace(
       decoding, beam_size=config.eval_beam_size or decoding.beam_size
@@ -228,6 +213,31 @@ def unpack(
       "config": config.to_dict(),
       "runtime": {"precision": devices.precision()},
     },
+  )
+
+
+def _what_xla_compiles(config, strategy):
+  """Returns whether XLA compiles the step, and whether parts of it instead."""
+  # XLA's products of bfloat16 are no faster on CPUs than those of float32, and
+  # oneDNN's are.
+  step = devices.uses_xla(
+    config.jit_compile, strategy, on_cpu=devices.precision() != "bfloat16"
+  )
+  parts = not step and devices.uses_xla_within(config.jit_compile, strategy)
+  return step, parts
+
+
+def _read_plan(config, rows_per_batch, profile_steps):
+  """Returns the plan of a run whose epochs have no length yet."""
+  return Plan(
+    total_steps=config.num_steps,
+    steps_per_epoch=config.num_steps,
+    steps_per_loop=config.steps_per_loop,
+    eval_every_steps=config.eval_every_steps,
+    checkpoint_every_steps=config.checkpoint_every_steps,
+    global_batch_size=rows_per_batch,
+    keep_checkpoints=config.keep_checkpoints,
+    profile_steps=profile_steps,
   )
 
 

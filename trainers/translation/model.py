@@ -6,12 +6,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from trainers.translation.attention import KeysValues, bias_of
 from trainers.translation.layers import (
   Architecture,
   Block,
   Embedding,
-  KeysValues,
-  bias_of,
   make_dropout,
   norm,
   position_signal,

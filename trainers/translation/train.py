@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import json
 import math
 import os
 from collections.abc import Callable
@@ -12,7 +11,6 @@ import tensorflow as tf
 
 from trainers import (
   agreement,
-  errors,
   files,
   initialization,
   loop,
@@ -51,8 +49,7 @@ def train(experiment: Experiment, run: Runtime) -> None:
     Interrupted: after a SIGTERM.
     KeyboardInterrupt: after a Ctrl-C, with a checkpoint if training had begun.
   """
-  strategy, texts = run.strategy, experiment.texts
-  notes = dict.fromkeys(texts.validation.notes + texts.final.notes)
+  source = experiment.texts.source
   with contextlib.ExitStack() as stack:
     if run.is_chief:
       stack.enter_context(workdir_lib.locked(run.workdir))
@@ -66,51 +63,51 @@ def train(experiment: Experiment, run: Runtime) -> None:
       words = fine_tuning.load_vocabulary(run, start)
     else:
       words = vocabulary.load_or_train(
-        texts.source.train, experiment.vocabulary, run.workdir, run.is_chief
+        source.train, experiment.vocabulary, run.workdir, run.is_chief
       )
     records = {**experiment.records, "vocabulary": words.describe()}
     workdir_lib.check(run.workdir, vocabulary=records["vocabulary"])
-    agreement.check_same_records(agreement.make_gather(strategy), records)
+    agreement.check_same_records(agreement.make_gather(run.strategy), records)
     rows = rows_lib.training_rows(
-      texts.source.train,
-      words,
-      experiment.row_length,
-      run.workdir,
-      run.is_chief,
+      source.train, words, experiment.row_length, run.workdir, run.is_chief
     )
     plan = experiment.plan_on(len(rows.tokens))
     model = make_model_and_slots(
       experiment,
       words.size,
-      strategy,
+      run.strategy,
       initialization.make_prepare(start, experiment, run),
     )
     # Not before all processes agree: the workdir is this run's from now on.
     if run.is_chief:
       workdir_lib.claim(run.workdir, **records)
-    translator = _make_translator(
-      model, words, experiment.decoding, experiment, run
-    )
-    task = loop.Task(
-      model=model,
-      optimizer=experiment.optimizer,
-      input=_make_input(rows, experiment, strategy),
-      train_step=_make_train_step(model, experiment, strategy),
-      metrics=("loss", "accuracy", "target_tokens"),
-      evaluate=_make_evaluation(model, words, translator, experiment, run),
-      best="bleu",
-      counts=("target_tokens",),
-      guessing_loss=math.log(words.size),
-      title="Translation",
-      facts=_facts(experiment, rows, words, model),
-      notes=[("scores", note) for note in notes],
-      unit="row",
-      jit_compile=experiment.jit_compile,
-    )
-    loop.train(task, plan, run)
-    with errors.interrupted_by_lost_hosts(strategy):
-      agreement.wait_for_all(strategy)  # For the last checkpoint to be there.
-      _score(model, translator, experiment, run)
+    loop.train(_make_task(model, words, rows, experiment, run), plan, run)
+
+
+def _make_task(model, words, rows, experiment, run):
+  """Returns what the loop trains, evaluates and ends with."""
+  texts = experiment.texts
+  notes = dict.fromkeys(texts.validation.notes + texts.final.notes)
+  translator = _make_translator(
+    model, words, experiment.decoding, experiment, run
+  )
+  return loop.Task(
+    model=model,
+    optimizer=experiment.optimizer,
+    input=_make_input(rows, experiment, run.strategy),
+    train_step=_make_train_step(model, experiment, run.strategy),
+    metrics=("loss", "accuracy", "target_tokens"),
+    evaluate=_make_evaluation(model, words, translator, experiment, run),
+    best="bleu",
+    counts=("target_tokens",),
+    guessing_loss=math.log(words.size),
+    title="Translation",
+    facts=_facts(experiment, rows, words, model),
+    notes=[("scores", note) for note in notes],
+    unit="row",
+    jit_compile=experiment.jit_compile,
+    finish=functools.partial(_finish, model, translator, experiment, run),
+  )
 
 
 def make_step(
@@ -188,7 +185,7 @@ def _make_evaluation(model, words, translator, experiment, run):
   return evaluate
 
 
-def _score(model, translator, experiment, run):
+def _finish(model, translator, experiment, run):
   """Scores the final weights, and writes the scores and the translations."""
   scored = experiment.texts.final
   chosen = trained.restore_weights(
@@ -209,8 +206,10 @@ def _score(model, translator, experiment, run):
       "bleu": score,
       "signature": signature,
     }
-    _write(run.workdir, f"{scored.name}.translations", translations)
-    _write(run.workdir, "results.json", [json.dumps(results, indent=2)])
+    path = os.path.join(run.workdir, f"{scored.name}.translations")
+    with files.writing(path):
+      files.write_whole(path, "".join(f"{line}\n" for line in translations))
+    trained.save_results(results, run.workdir)
     told = f"{score:.2f} ({chosen}) {signature}"
     print(_end_block(run.workdir, scored.name, told))
 
@@ -258,9 +257,3 @@ def _end_block(workdir, split, score):
       summary.curves(workdir),
     ],
   )
-
-
-def _write(directory, name, lines):
-  path = os.path.join(directory, name)
-  with files.writing(path):
-    files.write_whole(path, "".join(f"{line}\n" for line in lines))

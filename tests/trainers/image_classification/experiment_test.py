@@ -5,7 +5,7 @@ from absl.testing import parameterized
 from lookahead_tf import Lookahead
 from tests import replicas
 from tests.trainers.image_classification import small_run
-from trainers import devices, loop
+from trainers import devices
 from trainers.devices import Runtime
 from trainers.errors import UserError
 from trainers.image_classification import experiment, sources, splits
@@ -19,6 +19,7 @@ from trainers.image_classification.pipelines import (
 from trainers.image_classification.pixels import Cut
 from trainers.image_classification.splits import Source
 from trainers.image_classification.step import Objective
+from trainers.plan import Plan
 
 _LARGE = {"data.pipeline": "large_images", "data.crop_padding": 0}
 
@@ -76,7 +77,7 @@ class LoadTest(tf.test.TestCase):
     )
     self.assertEqual(
       loaded.plan,
-      loop.Plan(
+      Plan(
         total_steps=22,
         steps_per_epoch=22,
         steps_per_loop=5,

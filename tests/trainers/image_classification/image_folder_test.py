@@ -92,6 +92,17 @@ class LoadTest(tf.test.TestCase):
     os.makedirs(os.path.join(self.root, "train", "cat"))
     self.assertMistake("train holds no images", ".jpeg")
 
+  def test_an_archive_that_is_not_unpacked(self):
+    self.root = tempfile.mkdtemp(dir=self.get_temp_dir())
+    archive = os.path.join(self.root, "photos.zip")
+    with open(archive, "wb") as file:
+      file.write(b"PK")
+    for given in (self.root, archive):
+      with self.assertRaisesRegex(UserError, f"{archive} is an archive"):
+        image_folder.load(given, "train", "validation")
+      with self.assertRaisesRegex(UserError, f"{archive} is an archive"):
+        image_folder.load_and_split(given, 0.2, 0, ("train", "validation"))
+
   def test_class_in_one_split_only(self):
     self._write("train/owl/0.png")
     self.assertMistake("['owl'] have images in", "train but none in")

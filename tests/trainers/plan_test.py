@@ -1,0 +1,60 @@
+import tensorflow as tf
+
+from trainers.errors import UserError
+from trainers.plan import Plan, steps_in
+
+
+def _plan(**fields):
+  return Plan(
+    **{
+      "total_steps": 11,
+      "steps_per_epoch": 4,
+      "steps_per_loop": 3,
+      "eval_every_steps": 4,
+      "checkpoint_every_steps": 5,
+      "global_batch_size": 2,
+      **fields,
+    }
+  )
+
+
+def _stops(steps):
+  step, stops = 0, []
+  while step < steps.total_steps:
+    step = steps.next_stop(step)
+    stops.append(step)
+  return stops
+
+
+class PlanTest(tf.test.TestCase):
+  def test_stops_wherever_the_host_has_work(self):
+    self.assertEqual(_stops(_plan()), [3, 4, 5, 6, 8, 9, 10, 11])
+
+  def test_stops_around_a_profile(self):
+    for steps, stops in (
+      ((1, 1), [1, 3, 4, 5, 6, 8, 9, 10, 11]),
+      ((3, 7), [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]),
+      ((10, 90), [3, 4, 5, 6, 8, 9, 10, 11]),
+    ):
+      self.assertEqual(_stops(_plan(profile_steps=steps)), stops)
+
+  def test_profile_after_the_end(self):
+    with self.assertRaisesRegex(UserError, "12-15 begins after.* is 11"):
+      _plan(profile_steps=(12, 15))
+
+  def test_due_every_period_and_at_the_end(self):
+    for is_due, expected in (
+      (_plan().is_evaluation_due, [4, 8, 11]),
+      (_plan().is_checkpoint_due, [5, 10, 11]),
+    ):
+      due = [step for step in range(1, 12) if is_due(step)]
+      self.assertEqual(due, expected)
+
+  def test_steps_in_epochs(self):
+    self.assertEqual(steps_in(2.0, 10), 20)
+    self.assertEqual(steps_in(0.25, 10), 3)
+    self.assertEqual(steps_in(0.0, 10), 1)
+
+
+if __name__ == "__main__":
+  tf.test.main()
