@@ -2,6 +2,7 @@
 
 import gc
 import importlib.util
+import os
 
 
 def pytest_configure(config):
@@ -17,3 +18,8 @@ def pytest_configure(config):
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+
+
+def pytest_xdist_auto_num_workers(config):
+  """Returns one process more than cores: tests wait for processes of theirs."""
+  return (os.cpu_count() or 1) + 1
