@@ -2,7 +2,7 @@
 
 With `slow_step_size=1` Lookahead does what its inner optimizer does. So the
 tests that Keras has for its optimizers, for `fit`, callbacks and files have to
-pass. Keras' wheel brings them. The environment needs Keras, its backend, pytest,
+pass. Keras' wheel brings them. The environment needs Keras, a backend, pytest,
 and what the tests use: TensorFlow, JAX, grain, orbax-checkpoint, scikit-learn,
 tensorboard. From the root of the repository:
 
