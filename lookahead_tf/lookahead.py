@@ -329,6 +329,10 @@ class Lookahead(Hyperparameters):
       backend.refuse_to_run(_NO_VALUES.format(name=self.name))
       return
 
+    with backend.after(grads):
+      self._update(grads, variables)
+
+  def _update(self, grads, variables):
     last_update = list(zip(grads, variables))
     self._mark_trained(last_update)
 

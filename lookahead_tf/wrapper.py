@@ -276,6 +276,8 @@ class OptimizerWrapper(
       ValueError: if the optimizer is not built, or if their number or shapes
         are other than those of `variables`.
     """
+    if not self.built:
+      super().set_weights(weights)  # The error of Keras, which says so.
     if len(weights) != len(self.variables):
       raise ValueError(
         f"`weights` must hold {len(self.variables)} arrays, one for each of "

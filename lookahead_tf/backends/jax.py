@@ -9,6 +9,7 @@ from lookahead_tf import keras_internals
 from lookahead_tf.backends import loops
 
 run_now = contextlib.nullcontext
+after = contextlib.nullcontext  # Takes the gradients.
 CAN_ASSIGN_STATISTICS = False
 HAS_HOST_MEMORY = False
 replicas = None

@@ -25,6 +25,16 @@ HAS_HOST_MEMORY = True
 _NO_STRATEGY = tf.distribute.get_strategy()
 
 
+def after(gradients):
+  """Returns a context manager whose operations wait for `gradients`.
+
+  In `fit` the end of a data set whose size is unknown is an error of a step in
+  the middle: without this, the step would count an update that it does not
+  make, because counting needs no data.
+  """
+  return tf.control_dependencies([g for g in gradients if g is not None])
+
+
 def run_untraced(function: Callable[[], None]) -> None:
   """Calls `function` where it can create variables, while a trace goes on.
 

@@ -199,6 +199,26 @@ class VariablesTest(TestCase):
     self.assertAllClose(seen, [1, 1, 0.9, 0.9, 0.9, 0.9, 0.9])
     self.assertEqual(int(optimizer.iterations), 2)
 
+  def test_the_end_of_data_of_unknown_size_is_no_update(self):
+    # It is an error in the middle of a step, at the end of each epoch.
+    def examples():
+      for _ in range(7):
+        yield np.ones(2, "float32"), np.ones(1, "float32")
+
+    specs = (tf.TensorSpec((2,)), tf.TensorSpec((1,)))
+    data = tf.data.Dataset.from_generator(examples, output_signature=specs)
+    results = []
+    for wrap in (lambda inner: inner, lambda inner: Lookahead(inner, 3, 1.0)):
+      dense = keras.layers.Dense(1, kernel_initializer="ones")
+      model = keras.Sequential([keras.Input((2,)), dense])
+      optimizer = wrap(keras.optimizers.SGD(0.01))
+      model.compile(optimizer, "mse", jit_compile=False)
+      model.fit(data.batch(1), epochs=3, verbose=0)
+      results.append(dense.kernel.numpy())
+    self.assertAllClose(*results, rtol=1e-6)
+    self.assertEqual(int(optimizer.periods_done), 7)
+    self.assertEqual(int(optimizer.iterations), 21)
+
   def test_constraint_holds_after_a_synchronization(self):
     layer = keras.layers.Dense(
       3, use_bias=False, kernel_constraint=keras.constraints.UnitNorm(axis=0)

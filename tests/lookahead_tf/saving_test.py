@@ -198,6 +198,12 @@ class SavingTest(TestCase):
     with self.assertRaisesRegex(ValueError, rf"`weights`.*{len(weights)}.*3"):
       optimizer.set_weights(weights[:3])
 
+  def test_weights_of_an_optimizer_that_is_not_built(self):
+    optimizer = Lookahead(keras.optimizers.Adam())
+    for weights in ([], values(optimizer.variables), [np.zeros(3)]):
+      with self.assertRaisesRegex(ValueError, "not yet been built"):
+        optimizer.set_weights(weights)
+
 
 if __name__ == "__main__":
   tf.test.main()

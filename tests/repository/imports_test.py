@@ -104,6 +104,10 @@ class ImportsTest(parameterized.TestCase):
     }
     self.assertEqual(users, doors)
 
+  def test_keras_own_tests_need_the_optimizer_alone(self):
+    for path in _files("tools"):
+      self.assertImportsOnly(path, "keras", "pytest", "lookahead_tf")
+
   def test_no_private_keras(self):
     for path in _files("."):
       if ".venv" not in path.parts:
