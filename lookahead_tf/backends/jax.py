@@ -9,7 +9,8 @@ from lookahead_tf import keras_internals
 from lookahead_tf.backends import loops
 
 run_now = contextlib.nullcontext
-after = contextlib.nullcontext  # Takes the gradients.
+# The end of the data is no error of a step: TensorFlow's `after` says of which.
+after = contextlib.nullcontext
 CAN_ASSIGN_STATISTICS = False
 HAS_HOST_MEMORY = False
 replicas = None

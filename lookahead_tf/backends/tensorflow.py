@@ -25,14 +25,19 @@ HAS_HOST_MEMORY = True
 _NO_STRATEGY = tf.distribute.get_strategy()
 
 
-def after(gradients):
-  """Returns a context manager whose operations wait for `gradients`.
+def after(gradients: list[Any]) -> contextlib.AbstractContextManager:
+  """Returns a context manager whose operations wait for a gradient.
 
   In `fit` the end of a data set whose size is unknown is an error of a step in
   the middle: without this, the step would count an update that it does not
-  make, because counting needs no data.
+  make, because counting needs no data. One gradient is enough, that of the last
+  variable, which backpropagation has first: if updates waited for all, all
+  gradients would be in memory at a time.
+
+  Args:
+    gradients: Those of the step, None where a variable has none.
   """
-  return tf.control_dependencies([g for g in gradients if g is not None])
+  return tf.control_dependencies([g for g in gradients if g is not None][-1:])
 
 
 def run_untraced(function: Callable[[], None]) -> None:

@@ -6,7 +6,8 @@ import keras
 import torch
 
 run_now = contextlib.nullcontext
-after = contextlib.nullcontext  # Takes the gradients.
+# The end of the data is no error of a step: TensorFlow's `after` says of which.
+after = contextlib.nullcontext
 CAN_ASSIGN_STATISTICS = True
 HAS_HOST_MEMORY = False
 replicas = None
