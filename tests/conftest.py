@@ -2,7 +2,6 @@
 
 import gc
 import importlib.util
-import os
 
 
 def pytest_configure(config):
@@ -18,8 +17,3 @@ def pytest_configure(config):
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-
-
-def pytest_xdist_auto_num_workers(config):
-  """Returns one process more than cores: tests wait for processes of theirs."""
-  return (os.cpu_count() or 1) + 1
