@@ -30,6 +30,9 @@ _ROOT = pathlib.Path(__file__).resolve().parents[1]
 # How often a trial is started again whose process or machine is lost.
 _RESTARTS = 10
 _TIMEOUT = 10  # Seconds for a cluster to answer.
+# Seconds that a process has for ending a trial that was stopped, before the
+# process takes the next trial. By default Ray has 2, and else fails the next.
+_END = 600
 _RECORDS = "ray"  # Directory below that of the sweep, while Ray trains.
 _NUMBER = "number"  # Of a trial.
 # What a trial reports.
@@ -317,6 +320,8 @@ def _train(config, trials, sweep, setup, cpus):
   """Trains one trial in a process of Ray's."""
   from ray import tune
 
+  # Read when the trial is over: a file that is written may take its time.
+  os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = str(_END)
   trial = trials[config[_NUMBER]]
   if workdir.read(sweep, "sweep") is None:
     raise UserError(
