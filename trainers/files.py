@@ -47,6 +47,14 @@ def check_no_pattern(**paths: str | None) -> None:
       )
 
 
+def check_data_dir(path: str) -> None:
+  """Raises a UserError unless `path`, of --data_dir, is a directory."""
+  if not tf.io.gfile.isdir(path):
+    raise UserError(
+      f"--data_dir={path} is not a directory.{tell_archives(path)}"
+    )
+
+
 def tell_archives(path: str | None) -> str:
   """Returns a sentence on archives that stand where data is missing.
 

@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 import tqdm
 
 from trainers.errors import UserError, first_line
+from trainers.files import check_data_dir
 
 _FORMATS = tfds.core.FileFormat
 # Which package TFDS reads a format with, besides TensorFlow.
@@ -35,8 +36,8 @@ def load(
     UserError: if there is no such data set, or no data of it, or none in files
       that can be read here.
   """
-  if data_dir and not tf.io.gfile.isdir(data_dir):
-    raise UserError(f"--data_dir={data_dir} is not a directory.")
+  if data_dir:
+    check_data_dir(data_dir)
   try:
     builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
   except tfds.core.DatasetNotFoundError:

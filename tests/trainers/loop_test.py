@@ -11,25 +11,11 @@ from absl.testing import parameterized
 
 from lookahead_tf import Lookahead
 from tests import replicas
+from tests.trainers.plan_test import make_plan
 from trainers import errors, loop, metrics
 from trainers.devices import Runtime
 from trainers.errors import UserError
 from trainers.input import Input, Pipeline
-from trainers.plan import Plan
-
-
-def _plan(**fields):
-  return Plan(
-    **{
-      "total_steps": 11,
-      "steps_per_epoch": 4,
-      "steps_per_loop": 3,
-      "eval_every_steps": 4,
-      "checkpoint_every_steps": 5,
-      "global_batch_size": 2,
-      **fields,
-    }
-  )
 
 
 class _Numbers(Pipeline):
@@ -106,7 +92,7 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
   def _train(self, strategy=None, task=None, **plan):
     strategy = strategy or _one_device()
     task = task or _task(strategy)
-    loop.train(task, _plan(**plan), Runtime(strategy, self.workdir))
+    loop.train(task, make_plan(**plan), Runtime(strategy, self.workdir))
     return metrics.read(self.workdir)
 
   @parameterized.parameters(1, 2)
@@ -262,7 +248,7 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
       contextlib.redirect_stdout(io.StringIO()) as out,
       contextlib.redirect_stderr(io.StringIO()) as err,
     ):
-      loop.train(task, _plan(), Runtime(strategy, self.workdir))
+      loop.train(task, make_plan(), Runtime(strategy, self.workdir))
     out, err = out.getvalue(), err.getvalue()
     title, *lines = out.splitlines()
     self.assertEqual(title, "Numbers")
@@ -402,7 +388,7 @@ class ReplicaStateTest(tf.test.TestCase):
       best="weight",
     )
     workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
-    plan = _plan(total_steps=4, steps_per_loop=1)
+    plan = make_plan(total_steps=4, steps_per_loop=1)
     loop.train(task, plan, Runtime(strategy, workdir))
     for line in metrics.read(workdir):
       self.assertGreater(line["train/difference"], 0.1)

@@ -4,7 +4,8 @@ from trainers.errors import UserError
 from trainers.plan import Plan, steps_in
 
 
-def _plan(**fields):
+def make_plan(**fields) -> Plan:
+  """Returns a plan of 11 steps, in epochs of 4, with `fields` in it."""
   return Plan(
     **{
       "total_steps": 11,
@@ -28,7 +29,7 @@ def _stops(steps):
 
 class PlanTest(tf.test.TestCase):
   def test_stops_wherever_the_host_has_work(self):
-    self.assertEqual(_stops(_plan()), [3, 4, 5, 6, 8, 9, 10, 11])
+    self.assertEqual(_stops(make_plan()), [3, 4, 5, 6, 8, 9, 10, 11])
 
   def test_stops_around_a_profile(self):
     for steps, stops in (
@@ -36,16 +37,16 @@ class PlanTest(tf.test.TestCase):
       ((3, 7), [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]),
       ((10, 90), [3, 4, 5, 6, 8, 9, 10, 11]),
     ):
-      self.assertEqual(_stops(_plan(profile_steps=steps)), stops)
+      self.assertEqual(_stops(make_plan(profile_steps=steps)), stops)
 
   def test_profile_after_the_end(self):
     with self.assertRaisesRegex(UserError, "12-15 begins after.* is 11"):
-      _plan(profile_steps=(12, 15))
+      make_plan(profile_steps=(12, 15))
 
   def test_due_every_period_and_at_the_end(self):
     for is_due, expected in (
-      (_plan().is_evaluation_due, [4, 8, 11]),
-      (_plan().is_checkpoint_due, [5, 10, 11]),
+      (make_plan().is_evaluation_due, [4, 8, 11]),
+      (make_plan().is_checkpoint_due, [5, 10, 11]),
     ):
       due = [step for step in range(1, 12) if is_due(step)]
       self.assertEqual(due, expected)

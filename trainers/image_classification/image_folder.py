@@ -15,7 +15,7 @@ import tensorflow as tf
 import tqdm
 
 from trainers.errors import UserError, first_line
-from trainers.files import tell_archives
+from trainers.files import check_data_dir, tell_archives
 from trainers.image_classification import fingerprints
 from trainers.image_classification.splits import Source, of_files
 
@@ -114,10 +114,7 @@ def load_and_split(
     UserError: if a class has fewer than two images, and as `load` does.
   """
   _check_given(root, "CLASS/*.jpg")
-  if not tf.io.gfile.isdir(root):
-    raise UserError(
-      f"--data_dir={root} is not a directory.{tell_archives(root)}"
-    )
+  check_data_dir(root)
   folders = find(root)
   splits = sorted(folders.files.keys() & {*split_names})
   if splits:

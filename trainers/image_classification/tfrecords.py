@@ -18,7 +18,7 @@ import tensorflow as tf
 import tqdm
 
 from trainers.errors import UserError, reason
-from trainers.files import tell_archives
+from trainers.files import check_data_dir, tell_archives
 from trainers.image_classification import fingerprints
 from trainers.image_classification.splits import Example, Source, Split
 
@@ -78,10 +78,7 @@ def _split(directory, name):
 def _find_files(directory, name):
   """Returns the sorted paths of a split's files, all of which are there."""
   pattern = re.compile(re.escape(name) + r"-(\d{5})-of-(\d{5})")
-  if not tf.io.gfile.isdir(directory):
-    raise UserError(
-      f"--data_dir={directory} is not a directory.{tell_archives(directory)}"
-    )
+  check_data_dir(directory)
   files = sorted(filter(pattern.fullmatch, tf.io.gfile.listdir(directory)))
   if not files:
     raise UserError(

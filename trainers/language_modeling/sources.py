@@ -161,9 +161,8 @@ def _text_files(paths, data_dir):
     raise UserError(
       "data.name='text_files' needs --data_dir=DIRECTORY with the text files."
     )
-  if data_dir and not tf.io.gfile.isdir(data_dir):
-    archives = files.tell_archives(data_dir)
-    raise UserError(f"--data_dir={data_dir} is not a directory.{archives}")
+  if data_dir:
+    files.check_data_dir(data_dir)
 
   def split(name):
     given = paths[name]
