@@ -67,32 +67,11 @@ def check_together(
   has_momentum = callable(slow_momentum) or slow_momentum > 0
   if outer_optimizer is not None:
     given = {
-      "slow_step_size": is_step_size_given and slow_step_size,
-      "slow_momentum": has_momentum and slow_momentum,
-      "slow_nesterov": slow_nesterov,
+      "slow_step_size": slow_step_size if is_step_size_given else None,
+      "slow_momentum": slow_momentum if has_momentum else None,
+      "slow_nesterov": slow_nesterov or None,
     }
-    rule = "`outer_optimizer`"
-    if isinstance(outer_optimizer, EveryStepRule):
-      rule = type(outer_optimizer).__name__
-    for name, value in given.items():
-      if value is not False:
-        raise ValueError(
-          f"`{name}` must be left out with {rule}, which has a step size and a "
-          f"momentum of its own. Received: {name}={value!r}, "
-          f"outer_optimizer={outer_optimizer!r}"
-        )
-    inside = [inner_optimizer, *nesting.descendants(inner_optimizer)]
-    if any(outer_optimizer is each for each in inside):
-      raise ValueError(
-        "`outer_optimizer` must be another object than the inner optimizer: "
-        "each has state for variables of its own. Received: "
-        f"outer_optimizer={outer_optimizer!r}"
-      )
-    if statistics is not None:
-      raise ValueError(
-        "`statistics` must be None with `outer_optimizer`: they move by a step "
-        f"size, and it has none. Received: statistics={statistics!r}"
-      )
+    _check_outer_optimizer(outer_optimizer, given, inner_optimizer, statistics)
   if isinstance(outer_optimizer, EveryStepRule):
     check_every_step(outer_optimizer, sync_period)
     if pull_back != 1:
@@ -116,6 +95,34 @@ def check_together(
       "outer_optimizer and pull_back=1: take 'maintain' or 'reset'. Received: "
       f"slow_momentum={slow_momentum!r}, outer_optimizer={outer_optimizer!r}, "
       f"pull_back={pull_back!r}"
+    )
+
+
+def _check_outer_optimizer(outer_optimizer, given, inner_optimizer, statistics):
+  """Raises a ValueError for what excludes an outer optimizer.
+
+  `given` are the arguments that it takes the place of, None if left out.
+  """
+  received = f"outer_optimizer={outer_optimizer!r}"
+  rule = "`outer_optimizer`"
+  if isinstance(outer_optimizer, EveryStepRule):
+    rule = type(outer_optimizer).__name__
+  for name, value in given.items():
+    if value is not None:
+      raise ValueError(
+        f"`{name}` must be left out with {rule}, which has a step size and a "
+        f"momentum of its own. Received: {name}={value!r}, {received}"
+      )
+  inside = [inner_optimizer, *nesting.descendants(inner_optimizer)]
+  if any(outer_optimizer is each for each in inside):
+    raise ValueError(
+      "`outer_optimizer` must be another object than the inner optimizer: "
+      f"each has state for variables of its own. Received: {received}"
+    )
+  if statistics is not None:
+    raise ValueError(
+      "`statistics` must be None with `outer_optimizer`: they move by a step "
+      f"size, and it has none. Received: statistics={statistics!r}"
     )
 
 

@@ -72,7 +72,9 @@ def keras_on_jax(shapes, inner, sync_period):
   """Returns runners of this checkout's Lookahead, and of its inner optimizer.
 
   `stateless_apply` is compiled, and the buffers of the parameters and of the
-  state are donated, as the training step of Keras' `fit` on JAX donates them.
+  state are donated, as the training step of Keras' `fit` on JAX donates them:
+  in the order of the results, since JAX reuses buffers of one shape in that
+  order (findings/keras_stateless_apply_copies_what_is_donated.sh).
   """
   os.environ.update(KERAS_BACKEND="jax", JAX_PLATFORMS="cpu")
   sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
@@ -91,14 +93,18 @@ def keras_on_jax(shapes, inner, sync_period):
   def make(optimizer):
     variables = [keras.Variable(gradient) for gradient in gradients]
     optimizer.build(variables)
-    update = jax.jit(optimizer.stateless_apply, donate_argnums=(0, 2))
+
+    def update(parameters, state, gradients):
+      return optimizer.stateless_apply(state, gradients, parameters)
+
+    update = jax.jit(update, donate_argnums=(0, 1))
     carry = [
       [variable.value.copy() for variable in each]
       for each in (variables, optimizer.variables)
     ]
 
     def step():
-      carry[:] = update(carry[1], gradients, carry[0])
+      carry[:] = update(*carry, gradients)
 
     return lambda steps: _run(step, lambda: jax.block_until_ready(carry), steps)
 
