@@ -24,24 +24,46 @@ def run_untraced(function):
 def assign_if(condition, assignments, assign, variables, can_fuse, is_frequent):
   """Makes assignments if `condition` holds.
 
-  In a function that is being traced this is a loop of zero or one iterations
-  over the values of `variables`, which outlive it as the loop's result:
-  docs/design.md says why.
+  In a function that is being traced their values are the result of a loop of
+  zero or one iterations or, compiled for CPUs and if they can fuse, a selection
+  between the new value and the old: docs/design.md says why.
   """
-  del can_fuse, is_frequent
+  del is_frequent
   if not isinstance(condition, jax.core.Tracer):
     if condition:
       for variable, value in assignments():
         assign(variable, value)
     return
 
-  def body(state):
-    with keras.StatelessScope(list(zip(variables, state[1]))) as scope:
-      loops.assign_all(assignments(), assign, condition)
-    return False, [scope.get_current_value(v) for v in variables]
+  def after(values, assign_all):
+    """Returns the values of all variables after assignments to them."""
+    with keras.StatelessScope(list(zip(variables, values))) as scope:
+      assign_all()
+    return [scope.get_current_value(v) for v in variables]
 
-  state = (condition, [v.value for v in variables])
-  _, values = jax.lax.while_loop(lambda state: state[0], body, state)
+  def loop(*values):
+    def body(state):
+      return False, after(
+        state[1], lambda: loops.assign_all(assignments(), assign, condition)
+      )
+
+    state = (condition, list(values))
+    return jax.lax.while_loop(lambda state: state[0], body, state)[1]
+
+  def assign_selected():
+    for variable, value in assignments():
+      value = keras.ops.cast(value, variable.dtype)
+      assign(variable, jax.numpy.where(condition, value, variable.value))
+
+  def selection(*values):
+    return after(values, assign_selected)
+
+  values = [v.value for v in variables]
+  if can_fuse:
+    # What a step is compiled for need not be the devices at hand.
+    values = jax.lax.platform_dependent(*values, cpu=selection, default=loop)
+  else:
+    values = loop(*values)
   for variable, value in zip(variables, values):
     variable.assign(value)
 

@@ -1,4 +1,4 @@
-"""A step on JAX makes no copy of what is donated to it.
+"""What XLA makes of a step on JAX: no copy of what is donated, no loop on CPUs.
 
 KERAS_BACKEND=jax JAX_PLATFORMS=cpu python -m pytest FILE
 
@@ -11,21 +11,19 @@ import keras
 from absl.testing import absltest, parameterized
 
 from lookahead_tf import Lookahead
+from tests.lookahead_tf import keras_optimizers
 
 IS_JAX = keras.backend.backend() == "jax"
 if IS_JAX:
   import jax
+  from jax import export
 
 _SHAPES = [(512, 256), (256,)]
 _BYTES = 4 * (512 * 256 + 256)
-_INNERS = {
-  "sgd": lambda: keras.optimizers.SGD(0.1, momentum=0.9),
-  "adam": lambda: keras.optimizers.Adam(0.1),
-}
 
 
-def _memory(optimizer):
-  """Returns what XLA says of the memory of a step that is given all buffers.
+def _step(optimizer):
+  """Returns a step that is given all buffers, and its arguments.
 
   Weights and state stand in the order in which `stateless_apply` returns them:
   findings/keras_stateless_apply_copies_what_is_donated.sh says why.
@@ -40,27 +38,49 @@ def _memory(optimizer):
     [variable.value for variable in each]
     for each in (variables, optimizer.variables)
   )
-  compiled = jax.jit(step, donate_argnums=(0, 1)).lower(weights, state, weights)
-  return compiled.compile().memory_analysis()
+  return jax.jit(step, donate_argnums=(0, 1)), (weights, state, weights)
+
+
+def _compile(optimizer):
+  """Returns the optimized program of a step, as text, and its memory."""
+  step, arguments = _step(optimizer)
+  compiled = step.lower(*arguments).compile()
+  return compiled.as_text(), compiled.memory_analysis()
+
+
+def _lower(optimizer, platform):
+  """Returns the program of a step before XLA, for a platform, as text."""
+  step, arguments = _step(optimizer)
+  return export.export(step, platforms=[platform])(*arguments).mlir_module()
 
 
 @unittest.skipUnless(IS_JAX, "XLA for TensorFlow: fusion_test")
 class DonationTest(parameterized.TestCase):
-  @parameterized.product(
-    inner=[*_INNERS],
-    # With `slow_momentum` a step that is due holds its pseudo-gradient.
-    arguments=({}, {"inner_state": "interpolate"}, {"pull_back": 0.5}),
+  @parameterized.parameters(*keras_optimizers.CLASSES)
+  def test_neither_loop_nor_copy(self, inner):
+    make = keras_optimizers.CLASSES[inner]
+    _, bare = _compile(make(0.1))
+    text, memory = _compile(Lookahead(make(0.1)))
+    self.assertNotIn(" while(", text)
+    self.assertNotIn(" conditional(", text)
+    temporary = memory.temp_size_in_bytes - bare.temp_size_in_bytes
+    self.assertLess(temporary, 0.01 * _BYTES)
+
+  # With `slow_momentum` a step that is due holds its pseudo-gradient.
+  @parameterized.parameters(
+    {"inner_state": "interpolate"}, {"inner_state": "reset"}, {"pull_back": 0.5}
   )
-  def test_no_weights_are_set_aside(self, inner, arguments):
-    memory = _memory(Lookahead(_INNERS[inner](), **arguments))
+  def test_loops_copy_nothing(self, **arguments):
+    text, memory = _compile(Lookahead(keras.optimizers.Adam(0.1), **arguments))
+    self.assertIn(" while(", text)
     self.assertLess(memory.temp_size_in_bytes, 0.01 * _BYTES)
 
-  @parameterized.parameters(*_INNERS)
-  def test_one_copy_of_the_weights_more(self, inner):
-    bare = _memory(_INNERS[inner]())
-    more = _memory(Lookahead(_INNERS[inner]()))
-    added = more.alias_size_in_bytes - bare.alias_size_in_bytes
-    self.assertBetween(added, _BYTES, 1.01 * _BYTES)
+  @parameterized.parameters("tpu", "cuda")
+  def test_accelerators_have_loops(self, platform):
+    text = _lower(Lookahead(keras.optimizers.SGD(0.1)), platform)
+    self.assertEqual(text.count("stablehlo.while"), 2)
+    cpu = _lower(Lookahead(keras.optimizers.SGD(0.1)), "cpu")
+    self.assertNotIn("stablehlo.while", cpu)
 
 
 if __name__ == "__main__":
