@@ -79,8 +79,6 @@ class DonationTest(parameterized.TestCase):
   def test_accelerators_have_loops(self, platform):
     text = _lower(Lookahead(keras.optimizers.SGD(0.1)), platform)
     self.assertEqual(text.count("stablehlo.while"), 2)
-    cpu = _lower(Lookahead(keras.optimizers.SGD(0.1)), "cpu")
-    self.assertNotIn("stablehlo.while", cpu)
 
 
 if __name__ == "__main__":
