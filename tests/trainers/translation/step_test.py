@@ -3,6 +3,7 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 
+from lookahead_tf import Lookahead
 from tests import replicas, xla
 from tests.trainers.translation import tiny
 from tests.trainers.translation.numpy_transformer import NumpyTransformer
@@ -18,6 +19,13 @@ _PAIRS = (
 _BATCH = tiny.rows(_PAIRS, [_PAIRS[2]])
 
 
+def _parts():
+  return [
+    {name: tf.constant(rows[i : i + 1]) for name, rows in _BATCH.items()}
+    for i in (0, 1)
+  ]
+
+
 def _smoothed(log_probabilities, targets, smoothing):
   """Returns cross entropies with smoothed one-hot targets, less the least."""
   size = log_probabilities.shape[-1]
@@ -25,6 +33,14 @@ def _smoothed(log_probabilities, targets, smoothing):
   np.put_along_axis(wanted, np.array(targets)[:, np.newaxis], 1 - smoothing, -1)
   least = -(wanted * np.log(np.maximum(wanted, 1e-30))).sum(-1)
   return -(wanted * log_probabilities).sum(-1) - least
+
+
+def _sgd():
+  return keras.optimizers.SGD(0.5)
+
+
+def _local_sgd():
+  return Lookahead(_sgd(), 1, slow_step_size=1.0, local_steps=True)
 
 
 class StepTest(tf.test.TestCase, parameterized.TestCase):
@@ -49,11 +65,11 @@ class StepTest(tf.test.TestCase, parameterized.TestCase):
     )
     self.assertAllClose(losses, [0.0], atol=1e-6)
 
-  def _step(self, strategy, batches, jit_compile=False):
+  def _step(self, strategy, batches, jit_compile=False, make=_sgd):
     """Returns summed metrics and the weights after a step of each batch."""
     with strategy.scope():
       model = tiny.model(num_layers=1)
-      optimizer = keras.optimizers.SGD(0.5)
+      optimizer = make()
       optimizer.build(model.trainable_variables)
     count = strategy.num_replicas_in_sync
     step = step_lib.make_train_step(
@@ -100,12 +116,23 @@ class StepTest(tf.test.TestCase, parameterized.TestCase):
   def test_two_replicas_equal_one(self):
     one = tf.distribute.OneDeviceStrategy("CPU:0")
     _, metrics, weights = self._step(one, [_BATCH])
-    parts = [
-      {k: tf.constant(v[i : i + 1]) for k, v in _BATCH.items()} for i in (0, 1)
-    ]
-    _, two_metrics, two_weights = self._step(replicas.mirrored(), parts)
+    _, two_metrics, two_weights = self._step(replicas.mirrored(), _parts())
     self.assertAllClose(metrics, two_metrics, rtol=1e-5)
     self.assertAllClose(weights, two_weights, atol=1e-5)
+
+  def test_local_steps_are_of_the_mean_loss_of_each_replica(self):
+    """A row of 2 tokens moves its replica as far as one of 10 tokens does."""
+    one = tf.distribute.OneDeviceStrategy("CPU:0")
+    alone = [self._step(one, [part]) for part in _parts()]
+    _, metrics, weights = self._step(
+      replicas.mirrored(), _parts(), make=_local_sgd
+    )
+    for weight, *each in zip(weights, *(weights for _, _, weights in alone)):
+      self.assertAllClose(weight, np.mean(each, axis=0), atol=1e-5)
+    for name in ("loss", "accuracy"):
+      each = [metrics_alone[name] for _, metrics_alone, _ in alone]
+      self.assertAllClose(metrics[name], np.mean(each), rtol=1e-5)
+    self.assertEqual(float(metrics["target_tokens"]), 12)
 
   def test_xla_changes_nothing(self):
     xla.require(self)
