@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# keras 3.15.1 on jax 0.10.2: `jax.jit(optimizer.stateless_apply, donate_argnums=(0, 2))`
-# copies each weight and each slot in every step, although all their buffers are donated.
-# JAX gives donated buffers to results of the same shape and dtype in the order in which
-# they stand. `stateless_apply` takes (optimizer variables, gradients, weights) and
-# returns (weights, optimizer variables). So the first momentum of a shape gets the place
-# of a new weight, and the weight that of a new momentum: XLA has to keep the old values
-# aside. Nothing warns, since each donated buffer is used. A function that takes weights
-# and state in the order in which it returns them needs no memory and no copy.
+# keras 3.15.1 on jax 0.10.2, on a CPU: with an optimizer that has slots of the shape and
+# dtype of the weights, such as SGD with momentum, `jax.jit(optimizer.stateless_apply,
+# donate_argnums=(0, 2))` copies each weight and each slot in every step, although all their
+# buffers are donated. JAX matches donated arguments, in order, with results of the same
+# shape and dtype, in order. `stateless_apply` takes (optimizer variables, gradients,
+# weights) and returns (weights, optimizer variables). So the buffer of the old momentum is
+# given to the new weight, and that of the old weight to the new momentum: XLA has to keep
+# the old values aside. The values are right, and nothing warns, since each donated buffer
+# is used. A function that takes weights and state in the order in which it returns them
+# needs no temporary memory and no copy.
 #
 # Seen on 2026-11-29 (CPU, Python 3.11), one weight of a million elements; SGD with
 # momentum, bytes of temporary memory and copies of a million elements in the program:

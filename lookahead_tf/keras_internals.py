@@ -230,6 +230,22 @@ def has_value(variable: Any) -> bool:
   return getattr(variable, "_value", variable) is not None
 
 
+class InnerScope(keras.StatelessScope):
+  """A StatelessScope within another one, whose variables it sees too.
+
+  In Keras' own such a variable has the value that it has outside of both. So
+  has it here where the scope does not know the one around it.
+  """
+
+  def get_current_value(self, variable: Any) -> Any:
+    """Returns the value in this scope, or in the one around it, or None."""
+    value = super().get_current_value(variable)
+    around = getattr(self, "original_scope", None)
+    if value is None and around is not None:
+      return around.get_current_value(variable)
+    return value
+
+
 def is_set_by_gradient(variable: Any) -> bool:
   """Whether Keras overwrites a variable with its gradient (float8 scales).
 

@@ -37,7 +37,7 @@ def assign_if(condition, assignments, assign, variables, can_fuse, is_frequent):
 
   def after(values, assign_all):
     """Returns the values of all variables after assignments to them."""
-    with keras.StatelessScope(list(zip(variables, values))) as scope:
+    with keras_internals.InnerScope(list(zip(variables, values))) as scope:
       assign_all()
     return [scope.get_current_value(v) for v in variables]
 
