@@ -4,8 +4,9 @@ Two processes of the image trainer, each with one core and a network namespace
 of its own, train the wide ResNet-18 of CIFAR on made-up images. The link
 between them is limited to one rate after another. They train synchronously,
 with a sum of gradients in each step, and with Lookahead's local steps, which
-meet once a period. Beside that: the same workers without any network. Writes
-slow_network.md, slow_network.json and slow_network.png to --results.
+meet once a period. Beside that: the same workers without any network. With
+--slower_worker the second worker shares its core with a loop that does nothing.
+Writes slow_network.md, slow_network.json and slow_network.png to --results.
 
 Needs Linux, root, iproute2 and two cores. The namespaces are removed at the
 end, and nothing outside them is touched.
@@ -60,6 +61,9 @@ _SECONDS = flags.DEFINE_float(
   "training, two or more.",
   lower_bound=0,
 )
+_SLOWER = flags.DEFINE_bool(
+  "slower_worker", False, "Keeps the second worker's core busy beside it."
+)
 # Each takes minutes.
 flags.set_default(program.ROUNDS, 1)
 flags.register_validator(
@@ -111,6 +115,9 @@ def _make_processes(way, images, folder, link, cores):
       trainer = link.command(i) + trainer
       environment["TF_CONFIG"] = cases.tf_config(link.addresses, i)
     processes.append(training_processes.Process(trainer, cores[i], environment))
+  if _SLOWER.value and way.workers > 1:
+    loop = [sys.executable, "-c", "while True: pass"]
+    processes.append(training_processes.Process(loop, cores[way.workers - 1]))
   return processes, workdirs
 
 
@@ -177,8 +184,9 @@ def _write(report, records):
   disturbance = interleaving.describe_disturbance(records, program.ROUNDS.value)
   report.write(
     f"{table}\nThe ResNet-18 of {_WIDTH.value} channels; each worker has one "
-    f"core and batches of {_BATCH.value} images. Images are those of all "
-    "workers. MB are what a worker sends, as its network device counts.\n\n"
+    f"core and batches of {_BATCH.value} images. {_slower()}"
+    "Images are those of all workers. MB are what a worker sends, as its "
+    "network device counts.\n\n"
     f"{disturbance}\n",
     {"records": records},
   )
@@ -196,6 +204,13 @@ def _write(report, records):
     report.path(".png"),
     others=[cases.ALONE, cases.APART],
   )
+
+
+def _slower():
+  """Returns the sentence of the report that says which worker is slower."""
+  if not _SLOWER.value:
+    return ""
+  return "The second worker shares its core with a loop that does nothing. "
 
 
 def main() -> None:

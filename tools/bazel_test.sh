@@ -66,6 +66,8 @@ overrides=()
 for name in rules_cc rules_java remote_coverage_tools rules_python pypi; do
   overrides+=("--override_repository=$name=$work/$name")
 done
+bazel --output_base="$work/base" build "${overrides[@]}" --nobuild \
+  --noshow_progress //...  # All BUILD files, whichever tests are run.
 bazel --output_base="$work/base" test "${overrides[@]}" \
   --jobs=2 --noshow_progress --nosandbox_debug --test_tag_filters=-slow --build_tests_only \
   --test_env=PATH="$(dirname "$python"):$PATH" --test_output=errors \
