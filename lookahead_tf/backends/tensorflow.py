@@ -50,6 +50,7 @@ def run_untraced(function: Callable[[], None]) -> None:
     executor.submit(function).result()
 
 
+@tf.autograph.experimental.do_not_convert  # It would convert every assignment.
 def assign_if(
   condition: Any,
   assignments: Callable[[], Iterable[tuple[Any, Any]]],

@@ -21,17 +21,12 @@ from trainers.image_classification import experiment, sources, train
 ALL = experiments.all_of(*experiments.IMAGES)
 # The words for a Lookahead.
 _LOOKAHEADS = {"lookahead", "own_statistics", "slow_momentum"}
-# Shrunken, the others are the same programs as one of these.
+# Each source, each pipeline and each optimizer once. The digits are what
+# tests of the trainer train on.
 TRAINED = (
   ("cifar", "cifar100,sgd"),
-  ("cifar", "cifar10,adamw"),
-  ("cifar", "cifar10,lookahead"),
   ("cifar", "cifar10,polyak"),
-  ("cifar", "cifar10,sgd"),
-  ("imagenet", "resnet50,sgd"),
-  ("imagenet", "resnet50,lookahead"),
   ("imagenet", "resnet152,tpu,lookahead"),
-  ("digits", "lookahead"),
   ("image_folder", "adamw,lookahead"),
 )
 
@@ -96,11 +91,12 @@ class ConfigsTest(tf.test.TestCase, parameterized.TestCase):
     config = _shrink(experiments.get(name, text).lock())
     strategy = tf.distribute.OneDeviceStrategy("CPU:0")
     workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
-    data_dir = {"digits": None, "image_folder": self.folder}
-    run = Runtime(strategy, workdir, data_dir.get(name, self.data_dir))
+    is_folder = name == "image_folder"
+    data_dir = self.folder if is_folder else self.data_dir
+    run = Runtime(strategy, workdir, data_dir)
     train.train(experiment.load(config, run), run)
     *_, last = metrics.read(workdir)
-    self.assertEqual(last["step"], 1437 // 8 if name == "digits" else 4)
+    self.assertEqual(last["step"], 4)
     self.assertTrue(np.isfinite(last["eval/loss"]))
     self.assertGreaterEqual(last["eval/accuracy"], 0)
     with open(os.path.join(workdir, "source.json")) as file:

@@ -99,7 +99,7 @@ class SmallImagesTest(tf.test.TestCase, parameterized.TestCase):
     self.assertEqual(one, same)
     self.assertNotEqual(one, other)
 
-  @parameterized.product(first_step=[0, 1, 2, 3, 5], cache=[False, True])
+  @parameterized.product(first_step=[1, 2, 5], cache=[False, True])
   def test_what_a_step_sees_does_not_depend_on_the_first(
     self, first_step, cache
   ):
