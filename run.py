@@ -35,7 +35,7 @@ COMMANDS = {
   "docs": [
     [
       *("-m", "sphinx", "-M", "html", ".", "site", "-c", "docs"),
-      *("-W", "--keep-going", "-q"),
+      *("-W", "--keep-going", "-q", "-j", "auto"),
     ],
   ],
 }
