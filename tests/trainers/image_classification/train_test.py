@@ -50,8 +50,8 @@ class TrainTest(
     ("classes", "10 classes: 0, 1, 2, 3, 4, ..."),
   )
   best = "accuracy"
-  # The gradient that is clipped is that of all replicas.
-  equal_fields = {"optimizer.arguments.global_clipnorm": 0.5}
+  # Each gradient is longer; the one that is clipped is that of all replicas.
+  equal_fields = {"optimizer.arguments.global_clipnorm": 0.02}
   next_programs = (
     "trainers.image_classification.predict",
     "trainers.image_classification.export",
