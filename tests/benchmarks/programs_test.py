@@ -101,6 +101,9 @@ class ProgramsTest(tf.test.TestCase):
       [(record["model"], record["per_step"]) for record in results["time"]],
       [("transformer", 2 * 5), ("awd_lstm", 2 * 70)],
     )
+    for record in results["time"]:
+      self.assertEqual(list(record["seconds_per_step"]), ["graph, Lookahead"])
+      self.assertLen(record["seconds_per_step"]["graph, Lookahead"], 2)
 
   def test_training_step_of_one_variant_by_xla(self):
     _, results = self._run(

@@ -160,6 +160,7 @@ class TrainStepTest(tf.test.TestCase, parameterized.TestCase):
     plain = _train(_ONE, (7, 4), rates=Rates())
     for strategy, by_xla in (
       (_ONE, {"jit_compile": True}),
+      (_ONE, {"jit_compile_loss": True, "lengths": (7,)}),
       (replicas.mirrored(), {"jit_compile_loss": True, "lengths": (7,)}),
     ):
       compiled = _train(strategy, (7, 4), rates=Rates(), **by_xla)
