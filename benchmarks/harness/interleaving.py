@@ -123,10 +123,12 @@ class Ratio:
 
   Attributes:
     median: Median of the ratios of all rounds.
-    low: Lower end of a 95 % confidence interval of the median.
-    high: Upper end of this interval.
+    low: Lower end of a 95 % confidence interval of the median, for which fewer
+      than 6 rounds are too few: `least` then.
+    high: Upper end of this interval, or `greatest`.
     least: The least ratio of a round.
     greatest: The greatest ratio of a round.
+    rounds: How many there were.
   """
 
   median: float
@@ -134,12 +136,14 @@ class Ratio:
   high: float
   least: float
   greatest: float
+  rounds: int
 
   def cells(self) -> tuple[str, str, str]:
     """Returns cells for the columns RATIO_COLUMNS."""
+    note = "" if self.rounds >= 6 else f" (all {self.rounds} rounds)"
     return (
       f"{self.median:.3f}",
-      f"{self.low:.3f} to {self.high:.3f}",
+      f"{self.low:.3f} to {self.high:.3f}{note}",
       f"{self.least:.3f} to {self.greatest:.3f}",
     )
 
@@ -157,6 +161,7 @@ def compare(seconds: Sequence[float], reference: Sequence[float]) -> Ratio:
     high=ratios[-1 - rank],
     least=ratios[0],
     greatest=ratios[-1],
+    rounds=len(ratios),
   )
 
 

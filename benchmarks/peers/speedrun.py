@@ -134,7 +134,6 @@ def step(
   images = images.to(memory_format=torch.channels_last)
   labels = torch.randint(10, (batch_size,))
   now = {"wall": time.perf_counter, "cpu": time.process_time}[clock]
-  is_bfloat16 = precision == "bfloat16"
 
   def runner(has_lookahead):
     network = _network(width)
@@ -146,7 +145,7 @@ def step(
       started = now()
       for i in range(steps):
         optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=is_bfloat16):
+        with _autocast(precision):
           loss = _loss(forward(images), labels)
         loss.backward()
         optimizer.step()
@@ -157,6 +156,10 @@ def step(
     return run
 
   return {"bare": runner(False), "lookahead": runner(True)}
+
+
+def _autocast(precision):
+  return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def _normalized(images):
@@ -212,6 +215,7 @@ def train(
   width: int = 64,
   has_lookahead: bool = True,
   batch_size: int = _BATCH_SIZE,
+  precision: str = "float32",
 ) -> None:
   """Trains the recipe and prints a line of JSON after each epoch.
 
@@ -224,6 +228,7 @@ def train(
     width: Channels of the first group.
     has_lookahead: Whether Lookahead is around SGD.
     batch_size: Images in a step.
+    precision: "float32", or "bfloat16" for PyTorch's autocast.
   """
   started = time.perf_counter()
   torch.manual_seed(seed)
@@ -260,7 +265,9 @@ def train(
       batch = _shifted(padded[chosen], generator)
       batch = batch.flip(3) if epoch % 2 else batch
       optimizer.zero_grad()
-      _loss(network(batch), labels[chosen]).backward()
+      with _autocast(precision):
+        loss = _loss(network(batch), labels[chosen])
+      loss.backward()
       optimizer.step()
       done += 1
       if has_lookahead and done % _PERIOD == 0:
@@ -269,7 +276,8 @@ def train(
       lookahead.synchronize(0.0)
     paused = time.perf_counter()
     evaluated = copy.deepcopy(network)
-    accuracy = _accuracy(evaluated, *validation)
+    with _autocast(precision):
+      accuracy = _accuracy(evaluated, *validation)
     evaluating += time.perf_counter() - paused
     seconds = time.perf_counter() - started - evaluating
     line = {"step": done, "accuracy": accuracy, "seconds": round(seconds, 2)}
@@ -285,6 +293,9 @@ def main() -> None:
   parser.add_argument("--width", type=int, default=64)
   parser.add_argument("--batch_size", type=int, default=_BATCH_SIZE)
   parser.add_argument("--no_lookahead", action="store_true")
+  parser.add_argument(
+    "--precision", choices=("float32", "bfloat16"), default="float32"
+  )
   given = parser.parse_args()
   train(
     given.data,
@@ -293,6 +304,7 @@ def main() -> None:
     given.width,
     not given.no_lookahead,
     given.batch_size,
+    given.precision,
   )
 
 

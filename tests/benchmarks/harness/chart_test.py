@@ -27,8 +27,8 @@ class ChartTest(absltest.TestCase):
     self.assertGreater(four[1], 2 * one[1])
 
   def test_ratios_one_above_the_other(self):
-    ratio = Ratio(1.1, 1.0, 1.2, 0.9, 1.3)
-    beyond = Ratio(6.0, 5.0, 7.0, 5.0, 7.0)
+    ratio = Ratio(1.1, 1.0, 1.2, 0.9, 1.3, rounds=8)
+    beyond = Ratio(6.0, 5.0, 7.0, 5.0, 7.0, rounds=8)
     rows = {"ours": ratio, "ours, too": ratio, "a library's": beyond}
     groups = [
       chart.Group("k = 5", rows, {"bound": 1.2}),

@@ -85,7 +85,8 @@ class InterleavingTest(tf.test.TestCase):
       [ratio.median, ratio.least, ratio.greatest], [1.2, 1.1, 1.3]
     )
     self.assertEqual(
-      ratio.cells(), ("1.200", "1.100 to 1.300", "1.100 to 1.300")
+      ratio.cells(),
+      ("1.200", "1.100 to 1.300 (all 3 rounds)", "1.100 to 1.300"),
     )
 
   def test_speeds_beside_references(self):
@@ -97,7 +98,8 @@ class InterleavingTest(tf.test.TestCase):
       head,
       ("", "images/s, median", "least to greatest", "times b", "95 % interval"),
     )
-    self.assertEqual(a, ("a", "2.0", "2.0 to 4.0", "2.000", "2.000 to 4.000"))
+    interval = "2.000 to 4.000 (all 3 rounds)"
+    self.assertEqual(a, ("a", "2.0", "2.0 to 4.0", "2.000", interval))
     self.assertEqual(b, ("b", "1.0", "1.0 to 1.0", "", ""))
 
   def test_interval_of_the_median_is_that_of_the_tables(self):
