@@ -28,21 +28,38 @@ def _load():
 class InstallTest(absltest.TestCase):
   def _installed(self, listed):
     """Returns what pip is asked for where nvidia-smi prints `listed`."""
+    (pip,), text = self._install({"nvidia-smi": listed})
+    self.assertEqual(pip[1:3], ["-m", "pip"])
+    return pip[3:], text
+
+  def _install(self, programs, failing=None):
+    """Returns the installers' command lines, and what was printed.
+
+    Args:
+      programs: What the programs that are there print, by name.
+      failing: The one that ends with status 1.
+    """
     run = _load()
-    answer = subprocess.CompletedProcess((), 0, stdout=listed)
     directory = pathlib.Path(tempfile.mkdtemp())
+
+    def start(command, check=False, **options):
+      return subprocess.CompletedProcess(
+        command, int(command[0] == failing), stdout=programs.get(command[0])
+      )
+
     with (
       mock.patch.object(run, "VENV", directory),
       mock.patch.object(run.venv, "create"),
-      mock.patch.object(run.shutil, "which", lambda name: listed and name),
-      mock.patch.object(run.subprocess, "run", return_value=answer) as runs,
+      mock.patch.object(
+        run.shutil, "which", lambda name: name if programs.get(name) else None
+      ),
+      mock.patch.object(run.subprocess, "run", side_effect=start) as runs,
       contextlib.redirect_stdout(io.StringIO()) as text,
     ):
       run.install()
       run.install()  # Nothing has changed.
-    pips = [call.args[0] for call in runs.call_args_list if "pip" in call[0][0]]
-    self.assertLen(pips, 1)
-    return pips[0][3:], text.getvalue()
+    commands = [call.args[0] for call in runs.call_args_list]
+    return [c for c in commands if "install" in c], text.getvalue()
 
   def test_cuda_where_there_is_a_gpu(self):
     arguments, text = self._installed(b"GPU 0: NVIDIA H200 (UUID: GPU-1)\n")
@@ -56,6 +73,16 @@ class InstallTest(absltest.TestCase):
       arguments, text = self._installed(listed)
       self.assertEqual(arguments, ["install", "-r", "requirements.txt"])
       self.assertNotIn("CUDA", text)
+
+  def test_uv_where_it_is_there_and_pip_where_uv_fails(self):
+    (uv,), _ = self._install({"uv": b"uv"})
+    self.assertEqual(uv[:4], ["uv", "pip", "install", "--python"])
+    self.assertEqual(uv[5:], ["-r", "requirements.txt"])
+    failed, pip = self._install({"uv": b"uv"}, failing="uv")[0]
+    self.assertEqual(failed[0], "uv")
+    self.assertEqual(
+      pip[1:], ["-m", "pip", "install", "-r", "requirements.txt"]
+    )
 
 
 class CtrlCTest(absltest.TestCase):
