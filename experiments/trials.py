@@ -27,7 +27,7 @@ import tensorflow as tf
 from absl import flags
 
 from experiments import score
-from trainers import config_files, experiment, files
+from trainers import config_files, files
 from trainers import flags as flags_lib
 from trainers import overrides as overrides_lib
 from trainers.errors import UserError
@@ -196,7 +196,6 @@ def _make_one(kind, reference, point, seed, overrides):
     values |= {field: value_of(config, field) for field in point}
     try:
       KINDS[kind].trainer.check(config, tf.distribute.get_strategy())
-      experiment.try_optimizer(config)
     except UserError as error:
       shown = " ".join([f"--config={reference}", *map(str, grid)])
       raise UserError(f"{shown}: {error}") from error

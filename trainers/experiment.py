@@ -43,6 +43,7 @@ _LEARNING_RATE = (
   ("learning_rate.unit", lambda v: v in UNITS, f"one of {UNITS}"),
   ("learning_rate.peak", *POSITIVE),
   ("learning_rate.warmup", *NOT_NEGATIVE),
+  ("learning_rate.decay_factor", *POSITIVE),
   ("learning_rate.start_factor", *SHARE),
   ("learning_rate.end_factor", *SHARE),
 )
@@ -123,7 +124,7 @@ def check_training(
     )
   check_jit_compile(config, strategy)
   check_learning_rate(config)
-  check_optimizer(config)
+  check_optimizer(config, replicas)
 
 
 def check_jit_compile(
@@ -171,16 +172,13 @@ def read_learning_rate(
   """Returns the learning rate that `config.learning_rate` describes.
 
   Args:
-    config: An experiment. In `config.learning_rate`, `warmup` and `decay_at`
-      are lengths in `unit`: "epochs", "steps", or "runs" for parts of the whole
-      run; the other fields are those of LearningRate.
+    config: An experiment, which `check_learning_rate` has passed. In
+      `config.learning_rate`, `warmup` and `decay_at` are lengths in `unit`:
+      "epochs", "steps", or "runs" for parts of the whole run; the other fields
+      are those of LearningRate.
     steps_per_epoch: Training steps in an epoch.
     total_steps: Training steps in all.
-
-  Raises:
-    UserError: for a value that makes no sense.
   """
-  check_learning_rate(config)
   rate = config.learning_rate
   scale = {"epochs": steps_per_epoch, "steps": 1, "runs": total_steps}[
     rate.unit
@@ -225,22 +223,17 @@ def read_optimizer(
   """Returns the optimizer of an experiment, not built, and its clipping.
 
   Args:
-    config: An experiment. `config.optimizer.name` is the name of a Keras
+    config: An experiment, which `check_optimizer` has passed.
+      `config.optimizer.name` is the name of a Keras
       optimizer, `config.optimizer.arguments` its arguments; `config.lookahead`
       holds the arguments of the Lookahead around it, and how its slow step size
       falls (see `optimizers.Recipe`), or is None for none.
     learning_rate: From `read_learning_rate`.
     strategy: The strategy to train with.
     factors: Variables that multiply the learning rate.
-
-  Raises:
-    UserError: for a wrong name or argument.
   """
-  replicas = strategy.num_replicas_in_sync
   recipe = _read_recipe(config, learning_rate.total_steps)
-  optimizers.check(recipe)
-  if recipe.has_local_steps:
-    replicas = 1  # Each has an optimizer to itself, which Keras clips for.
+  replicas = _replicas_of(recipe, strategy.num_replicas_in_sync)
   clipping = optimizers.Clipping(recipe.arguments, replicas)
   schedule = learning_rate.make_schedule()
   if factors:
@@ -250,10 +243,17 @@ def read_optimizer(
   return optimizer, clipping
 
 
-def check_optimizer(config: ml_collections.ConfigDict) -> None:
-  """Raises a UserError for an optimizer or an argument that there is not."""
+def check_optimizer(
+  config: ml_collections.ConfigDict, replicas: int = 1
+) -> None:
+  """Raises a UserError for an optimizer or an argument that cannot be had.
+
+  Args:
+    config: An experiment.
+    replicas: Number of replicas to train with.
+  """
   recipe = _read_recipe(config)
-  optimizers.check(recipe)
+  optimizers.check(recipe, _replicas_of(recipe, replicas))
   if recipe.has_local_steps and config.model.get("synchronized_batch_norm"):
     raise UserError(
       "lookahead.local_steps=True needs model.synchronized_batch_norm=False: "
@@ -262,14 +262,9 @@ def check_optimizer(config: ml_collections.ConfigDict) -> None:
     )
 
 
-def try_optimizer(config: ml_collections.ConfigDict) -> None:
-  """Raises a UserError for an argument of the optimizer out of its range.
-
-  `check_optimizer` does not know the ranges. This function makes an optimizer,
-  which takes the next of Keras' names for optimizers: call it in a process that
-  trains nothing.
-  """
-  optimizers.make_optimizer(_read_recipe(config), learning_rate=0.1)
+def _replicas_of(recipe, replicas):
+  """Returns how many of the replicas share one optimizer."""
+  return 1 if recipe.has_local_steps else replicas
 
 
 def _read_recipe(config, total_steps=1):

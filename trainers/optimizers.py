@@ -53,7 +53,8 @@ class Recipe:
     lookahead: Arguments of the Lookahead around that optimizer, or None for no
       Lookahead. With "final_slow_step_size", which Lookahead does not have,
       "slow_step_size" is where a `FallingStepSize` starts, and "fall_power" its
-      power. "synchronize_statistics" is for `build`.
+      power. "synchronize_statistics" says whether moving statistics follow
+      the slow weights, for `build`.
     total_steps: Training steps in all, over which a slow step size falls.
   """
 
@@ -72,6 +73,7 @@ def make_optimizer(
   recipe: Recipe,
   learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
   replicas: int = 1,
+  name: str | None = None,
 ) -> keras.optimizers.Optimizer:
   """Returns the optimizer of a recipe, not built.
 
@@ -82,11 +84,13 @@ def make_optimizer(
     recipe: What to make.
     learning_rate: A number, or a schedule over inner updates.
     replicas: Number of replicas.
+    name: Of the optimizer and of the Lookahead; None for one that Keras makes.
 
   Raises:
     UserError: if there is no such optimizer, or for a wrong argument.
   """
-  arguments = dict(recipe.arguments)
+  named = {} if name is None else {"name": name}
+  arguments = {**recipe.arguments, **named}
   _check_moving_average(recipe, replicas)
   is_float16 = devices.precision() == "float16"
   if replicas > 1:
@@ -102,7 +106,7 @@ def make_optimizer(
   try:
     optimizer = make(learning_rate=learning_rate, **arguments)
     if recipe.lookahead is not None:
-      optimizer = Lookahead(optimizer, **_of_lookahead(recipe))
+      optimizer = Lookahead(optimizer, **{**_of_lookahead(recipe), **named})
   except (TypeError, ValueError) as error:
     raise UserError(f"The optimizer of the config: {error}") from error
   if is_float16:
@@ -126,24 +130,6 @@ def _of_lookahead(recipe):
       power,
     )
   return arguments
-
-
-def synchronizes_statistics(lookahead: Mapping[str, Any] | None) -> bool:
-  """Returns whether moving statistics follow the slow weights of a config.
-
-  Args:
-    lookahead: As in a Recipe.
-
-  Raises:
-    UserError: if the field is neither True nor False.
-  """
-  value = (lookahead or {}).get("synchronize_statistics", False)
-  if not isinstance(value, bool):
-    raise UserError(
-      "lookahead.synchronize_statistics must be True or False. Received: "
-      f"{value!r}"
-    )
-  return value
 
 
 def build(
@@ -202,10 +188,16 @@ def argument_defaults(name: str) -> dict[str, Any]:
   return _defaults(find_class(name).__init__)
 
 
-def check(recipe: Recipe) -> None:
+def check(recipe: Recipe, replicas: int = 1) -> None:
   """Raises a UserError for a name or an argument that a recipe cannot have.
 
-  The ranges of the values are checked by `make_optimizer`.
+  Keras and Lookahead alone know the ranges of the arguments, and which of them
+  exclude each other. So the function makes the optimizer. It gives a name to
+  it: Keras does not count it among those that it names.
+
+  Args:
+    recipe: To be checked.
+    replicas: Number of replicas that share the optimizer.
   """
   known = argument_defaults(recipe.name)
   for name, value in recipe.arguments.items():
@@ -221,6 +213,14 @@ def check(recipe: Recipe) -> None:
       raise UserError(f"{field} must not be negative. Received: {value!r}")
   for name in recipe.lookahead or {}:
     _check_name(f"lookahead.{name}", LOOKAHEAD, "Lookahead")
+  follow = (recipe.lookahead or {}).get("synchronize_statistics", False)
+  if not isinstance(follow, bool):
+    raise UserError(
+      "lookahead.synchronize_statistics must be True or False. Received: "
+      f"{follow!r}"
+    )
+  Clipping(recipe.arguments, replicas)
+  make_optimizer(recipe, 0.1, replicas, name="checked")
 
 
 def _check_name(field, known, owner):

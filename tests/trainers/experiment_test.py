@@ -126,6 +126,7 @@ class LearningRateTest(tf.test.TestCase, parameterized.TestCase):
     ({"peak": -1.0}, "learning_rate.peak .*Received: -1.0"),
     ({"peak": 0.0}, "learning_rate.peak .*Received: 0.0"),
     ({"warmup": -2.0}, "learning_rate.warmup .*Received: -2.0"),
+    ({"decay_factor": -3.0}, "learning_rate.decay_factor .*Received: -3.0"),
     ({"end_factor": 1.5}, "learning_rate.end_factor .*Received: 1.5"),
     (
       {"schedule": "step", "decay_at": (60.0, 30.0)},
@@ -146,7 +147,7 @@ class LearningRateTest(tf.test.TestCase, parameterized.TestCase):
   )
   def test_mistakes(self, fields, message):
     with self.assertRaisesRegex(UserError, message):
-      experiment.read_learning_rate(_config(**fields), 1, 100)
+      experiment.check_learning_rate(_config(**fields))
 
 
 class OptimizerTest(tf.test.TestCase):

@@ -19,6 +19,12 @@ def _make(name="sgd", arguments=None, lookahead=None, replicas=1):
   )
 
 
+def _check(name, arguments=None, lookahead=None, replicas=1):
+  optimizers.check(
+    optimizers.Recipe(name, arguments or {}, lookahead), replicas
+  )
+
+
 class OptimizersTest(tf.test.TestCase):
   def test_inner_optimizer_with_its_arguments(self):
     optimizer = _make("AdamW", {"weight_decay": 0.5, "beta_1": 0.8})
@@ -64,17 +70,10 @@ class OptimizersTest(tf.test.TestCase):
       model = keras.Sequential(
         [keras.Input((2,)), keras.layers.BatchNormalization()]
       )
-      optimizers.build(
-        optimizer, model, optimizers.synchronizes_statistics(fields)
-      )
+      optimizers.build(optimizer, model, synchronize_statistics=follows)
       paths = [v.path for v in optimizer.variables]
       found = [path for path in paths if "moving_mean_slow" in path]
       self.assertLen(found, int(follows))
-    self.assertFalse(optimizers.synchronizes_statistics(None))
-    with self.assertRaisesRegex(
-      UserError, "lookahead.synchronize_statistics must.*'yes'"
-    ):
-      optimizers.synchronizes_statistics({"synchronize_statistics": "yes"})
 
   def test_limits_of_the_gradient_are_kept_for_one_replica_alone(self):
     arguments = {"momentum": 0.9, "clipnorm": 1.0}
@@ -94,7 +93,20 @@ class OptimizersTest(tf.test.TestCase):
     for arguments, message in (
       (("sgdd",), "Received: 'sgdd'"),
       (("sgd", {"momentun": 0.9}), "momentun"),
+      (("sgd", {"momentum": -1.0}), "momentum"),
+      (("sgd", {"clipnorm": -1.0}), "clipnorm"),
+      (("sgd", {"gradient_accumulation_steps": 1}), "accumulation_steps=1"),
       (("sgd", {}, {"sync_period": 0}), "sync_period=0"),
+      (("sgd", {}, {"slow_step_size": 2.0}), "slow_step_size=2.0"),
+      (("sgd", {}, {"inner_state": "keep"}), "inner_state='keep'"),
+      (
+        ("sgd", {}, {"inner_state": "interpolate", "slow_momentum": 0.9}),
+        "slow_momentum=0",
+      ),
+      (
+        ("sgd", {}, {"synchronize_statistics": "yes"}),
+        "lookahead.synchronize_statistics must.*'yes'",
+      ),
       (("sgd", {}, {"final_slow_step_size": 2.0}), "final_slow_step_size.*2.0"),
       (("sgd", {"use_ema": True}, {"sync_period": 5}), "exclude each other"),
       (("nt_asgd", {}, {"sync_period": 5}), "'nt_asgd' and lookahead exclude"),
@@ -105,7 +117,17 @@ class OptimizersTest(tf.test.TestCase):
       ),
     ):
       with self.assertRaisesRegex(UserError, message):
-        _make(*arguments)
+        _check(*arguments)
+
+  def test_names_are_those_without_a_check(self):
+    names = []
+    for is_checked in (False, True):
+      keras.backend.clear_session()  # Keras counts anew.
+      if is_checked:
+        _check("sgd", {}, {"sync_period": 5})
+      optimizer = _make(lookahead={"sync_period": 5})
+      names.append((optimizer.name, optimizer.inner_optimizer.name))
+    self.assertEqual(*names)
 
   def test_weights_to_evaluate(self):
     for lookahead, expected in ((None, 0.9), ({"sync_period": 5}, 1.0)):

@@ -51,8 +51,6 @@ class Experiment:
     source: The data set.
     pipeline: The kind of pipeline for images that are read, a key of KINDS.
     batching: How examples become batches.
-    make_pipeline: A function of a split and a `tf.distribute.InputContext`;
-      returns the pipeline of that host.
     architecture: Of the model.
     optimizer: Not built.
     synchronize_statistics: Whether Lookahead takes moving statistics along.
@@ -69,7 +67,6 @@ class Experiment:
   source: Source
   pipeline: str
   batching: Batching
-  make_pipeline: Callable[[Split, tf.distribute.InputContext], ImagePipeline]
   architecture: Architecture
   optimizer: keras.optimizers.Optimizer
   synchronize_statistics: bool
@@ -79,6 +76,17 @@ class Experiment:
   jit_compile: bool
   whitening_images: int | None
   records: Mapping[str, Mapping[str, Any]]
+
+  def make_pipeline(
+    self, split: Split, context: tf.distribute.InputContext
+  ) -> ImagePipeline:
+    """Returns the pipeline of a split for one host."""
+    make = KINDS[self.pipeline]
+    if self.source.is_made_up:
+      make = functools.partial(
+        MadeUpImages, num_classes=len(self.source.class_names)
+      )
+    return make(split, self.batching, context)
 
 
 def load(config: ml_collections.ConfigDict, run: devices.Runtime) -> Experiment:
@@ -143,19 +151,16 @@ def unpack(
     read_learning_rate(config, plan.steps_per_epoch, plan.total_steps),
     strategy,
   )
-  make_pipeline = _pipeline_maker(config.data.pipeline, source)
-  batching = read_batching(config)
   return Experiment(
     seed=config.seed,
     source=source,
     pipeline=config.data.pipeline,
-    batching=batching,
-    make_pipeline=lambda split, context: make_pipeline(
-      split, batching, context
-    ),
+    batching=read_batching(config),
     architecture=_read_architecture(config, source, strategy),
     optimizer=optimizer,
-    synchronize_statistics=optimizers.synchronizes_statistics(config.lookahead),
+    synchronize_statistics=bool(
+      config.lookahead and config.lookahead.get("synchronize_statistics")
+    ),
     clipping=clipping,
     objective=read_objective(config, plan.steps_per_epoch),
     plan=plan,
@@ -285,13 +290,6 @@ def _load_source(data, data_dir, fake_data):
     data.validation_fraction,
     data.split_seed,
   )
-
-
-def _pipeline_maker(kind, source):
-  """Returns a function of (split, batching, context)."""
-  if source.is_made_up:
-    return functools.partial(MadeUpImages, num_classes=len(source.class_names))
-  return KINDS[kind]
 
 
 def _eval_resize(data):

@@ -97,7 +97,7 @@ def check(
     strategy.num_replicas_in_sync,
   )
   check_learning_rate(config)
-  check_optimizer(config)
+  check_optimizer(config, strategy.num_replicas_in_sync)
 
 
 def count_rows(global_batch_tokens: int, row_length: int, replicas: int) -> int:

@@ -39,6 +39,7 @@ class LoadTest(tf.test.TestCase):
       ({"learning_rate.schedule": "linear"}, "learning_rate.schedule"),
       ({"optimizer.name": "sgdd"}, "optimizer.name .*'sgdd'"),
       ({"data.crop_padding": -1}, "data.crop_padding"),
+      ({"lookahead.sync_period": 0}, "sync_period=0"),
     ):
       config = small_run.config(**{"data.name": "image_folder", **fields})
       with self.assertRaisesRegex(UserError, message):
