@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import difflib
 import sys
 
 
@@ -34,8 +35,7 @@ class Words:
 
     Raises:
       argparse.ArgumentTypeError: if a word does not exist, stands twice or
-        excludes another one. ml_collections and absl let this exception pass.
-        A ValueError they would turn into a page of usage.
+        excludes another one.
     """
     given = [word.strip() for word in text.split(",")] if text.strip() else []
     if "help" in given:
@@ -44,27 +44,28 @@ class Words:
     known = {*self.any_of}.union(*map(_words_of, self.one_of))
     for word in given:
       if word not in known:
-        self._refuse(text, f"{word!r} is not a word of this file")
+        close = difflib.get_close_matches(word, known, 1)
+        hint = f". Did you mean {close[0]}?" if close else "."
+        self._refuse(f"{word!r} is not a word of this file{hint}")
       if given.count(word) > 1:
-        self._refuse(text, f"{word} stands twice")
+        self._refuse(f"{word} stands twice.")
     chosen = {*given}
     for alternatives in self.one_of:
       named = [word for word in given if word in _words_of(alternatives)]
       if not named:
         chosen |= _words_of(alternatives[:1])
       elif {*named} not in [_words_of([one]) for one in alternatives]:
-        self._refuse(text, f"{' and '.join(named)} exclude each other")
+        self._refuse(f"{' and '.join(named)} exclude each other.")
     for pair in self.exclude:
       if chosen.issuperset(pair):
-        self._refuse(text, f"{' and '.join(pair)} exclude each other")
+        self._refuse(f"{' and '.join(pair)} exclude each other.")
     return frozenset(chosen)
 
-  def _refuse(self, text, problem):
+  def _refuse(self, problem):
     """Raises an error that names the problem and all words."""
     menu = [" | ".join(alternatives) for alternatives in self.one_of]
     raise argparse.ArgumentTypeError(
-      f"{problem}; there is {', '.join([*menu, *self.any_of, 'help'])}. "
-      f"Received: {text!r}"
+      f"{problem} Words: {', '.join([*menu, *self.any_of, 'help'])}"
     )
 
 

@@ -56,7 +56,6 @@ class ChooseTest(tf.test.TestCase, parameterized.TestCase):
     with self.assertRaises(argparse.ArgumentTypeError) as raised:
       _FOODS.choose(text)
     self.assertStartsWith(str(raised.exception), message)
-    self.assertIn(repr(text), str(raised.exception))
     for word in ("rye | wheat", "jam,butter", "toasted", "salted", "help"):
       self.assertIn(word, str(raised.exception))
 
@@ -105,7 +104,11 @@ class CommandLineTest(tf.test.TestCase, parameterized.TestCase):
     ("wmt14", "adafactor,lookahead", "adafactor and lookahead exclude"),
     ("wmt14", "adafactor,no_warmup", "adafactor and no_warmup exclude"),
     ("cifar", "sgd,cifar100,sgd", "sgd stands twice"),
-    ("digits", "adamw", "'adamw' is not a word"),
+    (
+      "digits",
+      "lookahed",
+      "'lookahed' is not a word of this file. Did you mean lookahead?",
+    ),
     ("image_classification", "sgd", "'sgd' is not a word"),
     ("translation", "adam", "'adam' is not a word"),
   )
@@ -113,7 +116,7 @@ class CommandLineTest(tf.test.TestCase, parameterized.TestCase):
     path = f"{experiments.DIRECTORY}/{name}.py:{text}"
     error, printed = _parse("--workdir=runs", f"--config={path}")
     self.assertStartsWith(error, f"Error: --config={path}: {message}")
-    self.assertIn(f"Received: {text!r}", error)
+    self.assertRegex(error, "Words: .*help$")
     self.assertNotIn("\n", error)
     self.assertEmpty(printed)
 
