@@ -1,5 +1,6 @@
 """What the host does with Lookahead between its training steps."""
 
+import itertools
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +12,7 @@ from lookahead_tf import (
   arguments,
   batch_norm,
   keras_internals,
+  models,
   names,
   nesting,
 )
@@ -118,6 +120,8 @@ class BetweenSteps(OptimizerWrapper):
     """
     if not backend.has_value(self._period.counter):
       return  # An error in `fit` on JAX, which calls this all the same.
+    if self.built:
+      self._check_owner(var_list)
     if self.built and not self.is_period_to_start():
       self._warn_if_no_period_was_completed()
     self.finish_training()
@@ -200,9 +204,11 @@ class BetweenSteps(OptimizerWrapper):
     """Takes the moving statistics of `model` for those that a file is of."""
     if self._followers.are_of_a_file:
       statistics = batch_norm.statistics(model)
-      included = self._exclusion.included(statistics, are_all=False)
+      included = self._exclusion.included(
+        {"statistics": statistics}, are_all=False
+      )
       self._followers.attach(
-        model, [v for v, use in zip(statistics, included) if use]
+        model, list(itertools.compress(statistics, included["statistics"]))
       )
 
   def fast_and_slow(self) -> Iterator[tuple[Any, Any]]:
@@ -235,7 +241,25 @@ class BetweenSteps(OptimizerWrapper):
 
   def slow_of(self, variable: Any) -> Any:
     """Returns the slow weights of a variable, None if it is excluded."""
-    return self.slow_weights[keras_internals.index_of(self, variable)]
+    return self.slow_weights[self._index_of(variable)]
+
+  def _index_of(self, variable):
+    """Returns the place of a variable among those that this was built for."""
+    try:
+      return keras_internals.index_of(self, variable)
+    except KeyError:
+      raise ValueError(
+        f"The optimizer '{self.name}' was not built for the variable "
+        f"{models.path_of(variable)}, which is of another model, or of a layer "
+        "that was made trainable since: make a new optimizer."
+      ) from None
+
+  def _check_owner(self, variables):
+    """Raises a ValueError if this was built for none of `variables`."""
+    if variables and not any(
+      keras_internals.was_built_for(self, variable) for variable in variables
+    ):
+      self._index_of(variables[0])
 
   # Assignments, (variable, value) pairs, and what makes them.
 

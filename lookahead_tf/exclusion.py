@@ -2,13 +2,25 @@
 
 import re
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from lookahead_tf import inner_state, keras_internals
+from lookahead_tf.models import path_of
+
+# A comment within a regular expression of a saved optimizer: the group, the
+# places in it of what the expression excluded, and the size of the group.
+_PLACES = re.compile(r"\(\?#(\w+) ([\d,]+) of (\d+)\)")
 
 
 class Exclusion:
   """The variables that Lookahead leaves to the inner optimizer.
+
+  The paths of a model's variables change when the model is loaded or copied: a
+  Sequential's lose its name, layers that Keras named get other numbers. The
+  order of the variables stays. So `get_config` returns the places of the
+  variables too, as comments within the regular expressions. A place counts
+  where there are as many variables as before.
 
   Args:
     patterns: Regular expressions and variables, as checked by
@@ -16,53 +28,99 @@ class Exclusion:
   """
 
   def __init__(self, patterns: tuple[Any, ...]):
-    self._patterns = patterns
+    self._patterns = [_Pattern(pattern) for pattern in patterns]
 
-  def included(self, variables: list[Any], are_all: bool = True) -> list[bool]:
-    """Returns which of `variables` get slow weights.
+  def included(
+    self, groups: Mapping[str, list[Any]], are_all: bool = True
+  ) -> dict[str, list[bool]]:
+    """Returns which variables of each group get slow weights.
 
     Those that match get none, nor do those that are not floating-point or that
     Keras overwrites with their gradient (float8 scales).
 
     Args:
-      variables: Variables.
+      groups: Lists of variables by a word for them.
       are_all: Whether a pattern that matches none of them warns.
     """
-    matched = [
-      [_matches(pattern, variable) for variable in variables]
-      for pattern in self._patterns
-    ]
-    for pattern, matches in zip(self._patterns, matched):
+    for pattern in self._patterns:
+      matches = [pattern.find(name, group) for name, group in groups.items()]
       if are_all and not any(matches):
+        paths = [path_of(v) for group in groups.values() for v in group]
         warnings.warn(
-          f"`exclude` holds {_as_pattern(pattern)!r}, which is found in no "
-          "variable path, so it excludes nothing. The paths are: "
-          f"{[_path_of(variable) for variable in variables]}",
+          f"`exclude` holds {pattern.text!r}, which is found in no variable "
+          f"path, so it excludes nothing. The paths are: {paths}",
           stacklevel=4,
         )
-    return [
-      not any(matches[i] for matches in matched)
-      and inner_state.is_float(variable)
-      and not keras_internals.is_set_by_gradient(variable)
-      for i, variable in enumerate(variables)
-    ]
+    return {
+      name: [
+        not any(i in pattern.found(name) for pattern in self._patterns)
+        and inner_state.is_float(variable)
+        and not keras_internals.is_set_by_gradient(variable)
+        for i, variable in enumerate(group)
+      ]
+      for name, group in groups.items()
+    }
 
   def get_config(self) -> list[str] | None:
     """Returns regular expressions alone, for variables those of their path."""
-    return [_as_pattern(pattern) for pattern in self._patterns] or None
+    return [pattern.saved() for pattern in self._patterns] or None
 
 
-def _path_of(variable):
-  return getattr(variable, "path", variable.name)
+class _Pattern:
+  """A regular expression or a variable, and what it was found to exclude.
+
+  Attributes:
+    text: The regular expression, for a variable that of its path.
+  """
+
+  def __init__(self, given: Any):
+    self._variable = None if isinstance(given, str) else given
+    # For each group (the places, the size of the group).
+    self._saved = {}
+    if self._variable is None:
+      self.text = _PLACES.sub("", given)
+      for name, places, size in _PLACES.findall(given):
+        self._saved[name] = {int(i) for i in places.split(",")}, int(size)
+    else:
+      self.text = f"^{re.escape(path_of(given))}$"
+    self._needs_places = bool(self._saved) or self._variable is not None
+    self._found = {}
+
+  def find(self, name: str, group: list[Any]) -> set[int]:
+    """Returns the places in a group of what the pattern excludes."""
+    places, size = self._saved.get(name, (None, None))
+    if size != len(group):
+      places = {i for i, v in enumerate(group) if self._matches(v)}
+    self._found[name] = places
+    if group:
+      self._saved[name] = places, len(group)
+      copied = _paths_of_a_copy([path_of(variable) for variable in group])
+      self._needs_places |= places != {
+        i for i, path in enumerate(copied) if re.search(self.text, path)
+      }
+    return places
+
+  def found(self, name: str) -> set[int]:
+    """Returns what `find` returned."""
+    return self._found[name]
+
+  def saved(self) -> str:
+    """Returns a regular expression that excludes the same in a copy."""
+    return self.text + "".join(
+      f"(?#{name} {','.join(map(str, sorted(places)))} of {size})"
+      for name, (places, size) in self._saved.items()
+      if places and self._needs_places
+    )
+
+  def _matches(self, variable):
+    if self._variable is not None:
+      return variable is self._variable
+    return re.search(self.text, path_of(variable)) is not None
 
 
-def _as_pattern(pattern):
-  if isinstance(pattern, str):
-    return pattern
-  return f"^{re.escape(_path_of(pattern))}$"
-
-
-def _matches(pattern, variable):
-  if isinstance(pattern, str):
-    return re.search(pattern, _path_of(variable)) is not None
-  return pattern is variable
+def _paths_of_a_copy(paths):
+  """Returns the paths that variables may have in a copy of their model."""
+  roots = {path.partition("/")[0] for path in paths}
+  if len(roots) > 1:
+    return paths
+  return [path.partition("/")[2] or path for path in paths]

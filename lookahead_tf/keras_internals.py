@@ -94,6 +94,15 @@ def index_of(optimizer: keras.optimizers.Optimizer, variable: Any) -> int:
   return places[id(variable)]
 
 
+def was_built_for(optimizer: keras.optimizers.Optimizer, variable: Any) -> bool:
+  """Whether a variable is among `built_variables`."""
+  try:
+    index_of(optimizer, variable)
+  except KeyError:
+    return False
+  return True
+
+
 def counter(optimizer: keras.optimizers.Optimizer) -> Any:
   """Returns the variable behind `iterations`, which counts calls of `apply`.
 

@@ -3,6 +3,7 @@
 docs/design.md draws a period with its states.
 """
 
+import itertools
 from typing import Any
 
 import keras
@@ -241,25 +242,25 @@ class Lookahead(Hyperparameters):
     super().build(variables)
     statistics = batch_norm.statistics(self._followers.model or [])
     included = self._exclusion.included(
-      [*variables, *statistics], are_all=not self._followers.are_of_a_file
+      {"variables": variables, "statistics": statistics},
+      are_all=not self._followers.are_of_a_file,
     )
     self.slow_weights = [
       self._add_slow_weights(variable) if use else None
-      for variable, use in zip(variables, included)
+      for variable, use in zip(variables, included["variables"])
     ]
     self._pairs = Pairs(variables, self.slow_weights)
     self._inner_state_rule = inner_state.RULES[self._inner_state](
       self.inner_optimizer,
-      owners=[v for v, use in zip(variables, included) if use],
+      owners=list(itertools.compress(variables, included["variables"])),
       add_anchor=lambda slot: self.add_beside(slot, slot.dtype, "anchor"),
     )
     self._outer_rule.build(self)
     self._slow_weights_step = SlowStep(
       self._pairs, self._outer_rule, self._pull_back
     )
-    following = included[len(variables) :]
     self._followers.build(
-      self, [v for v, use in zip(statistics, following) if use]
+      self, list(itertools.compress(statistics, included["statistics"]))
     )
     self._replicas.build(self, [fast for fast, _ in self._followers.pairs()])
     # A MultiOptimizer has its members from its build on.
@@ -380,6 +381,14 @@ class Lookahead(Hyperparameters):
         "`build` was called before. Received: trainable_variables=None"
       )
     variables = keras_internals.built_variables(self)
+    # `fit` on JAX takes the values of the model that it trains, and these.
+    if not keras_internals.has_value(self._period.counter) and any(
+      map(keras_internals.has_value, variables)
+    ):
+      raise ValueError(
+        f"The optimizer '{self.name}' was built for another model than the one "
+        "that `fit` trains: make a new optimizer for each model."
+      )
     if self.built and len(grads) != len(variables):
       raise ValueError(
         "`grads` must hold one gradient for each of the "
@@ -390,7 +399,7 @@ class Lookahead(Hyperparameters):
 
   def _mark_trained(self, last_update):
     self._pairs.mark_trained(
-      keras_internals.index_of(self, variable)
+      self._index_of(variable)
       for gradient, variable in last_update
       if gradient is not None
     )

@@ -121,3 +121,8 @@ def _is_module(value):
 
 def _unique(values):
   return list({id(value): value for value in values}.values())
+
+
+def path_of(variable: Any) -> str:
+  """Returns the path of a variable of Keras, or the name of a tf.Variable."""
+  return getattr(variable, "path", variable.name)

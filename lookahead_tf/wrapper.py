@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from lookahead_tf import keras_internals, names, nesting
+from lookahead_tf import keras_internals, models, names, nesting
 from lookahead_tf.backends import backend
 
 # Attributes of Keras' optimizers for which they make variables as they build.
@@ -90,15 +90,15 @@ class OptimizerWrapper(
     if not self.inner_optimizer.built:
       self.inner_optimizer.build(variables)
       return
-    try:
-      for variable in variables:
-        keras_internals.index_of(self.inner_optimizer, variable)
-    except KeyError:
+    if not all(
+      keras_internals.was_built_for(self.inner_optimizer, variable)
+      for variable in variables
+    ):
       raise ValueError(
         "`inner_optimizer` was built for the variables of another model: make "
         "a new optimizer for each model. Received: "
         f"inner_optimizer={self.inner_optimizer!r}"
-      ) from None
+      )
 
   # Hyperparameters and steps.
 
@@ -145,7 +145,7 @@ class OptimizerWrapper(
     """Whether an assignment to an attribute of this one would be ignored."""
     known = getattr(type(self), name, None)
     has_no_setter = isinstance(known, property) and known.fset is None
-    return name == "outer_optimizer" or has_no_setter
+    return name in ("inner_optimizer", "outer_optimizer") or has_no_setter
 
   def _assign_to_inner_optimizer(self, name, value):
     inner = self.inner_optimizer
@@ -223,7 +223,8 @@ class OptimizerWrapper(
       return self.add_variable(
         shape=(),
         dtype=dtype,
-        initializer=keras.initializers.Constant(value),
+        # keras.initializers.Constant makes a float32 of it on the way.
+        initializer=lambda shape, dtype: ops.cast(np.asarray(value), dtype),
         name=name,
       )
 
@@ -238,7 +239,7 @@ class OptimizerWrapper(
       name: What comes after the path of `variable` in that of the new one.
       initial: Takes `variable` and returns the tensor to start at.
     """
-    path = getattr(variable, "path", variable.name).replace("/", "_")
+    path = models.path_of(variable).replace("/", "_")
     with self.own_scope.entered(), self._place_beside(variable):
       return keras_internals.add_copy(
         self,

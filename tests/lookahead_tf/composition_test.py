@@ -1,5 +1,7 @@
 """Options of the inner optimizer, optimizers in optimizers, strategies."""
 
+import warnings
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -307,12 +309,14 @@ class DistributionTest(TestCase):
   @parameterized.parameters("adam", "lookahead")
   def test_made_outside_the_scope(self, outside):
     strategy = replicas.mirrored()
-    made = [keras.optimizers.Adam(), Lookahead("sgd")]
+    adam = keras.optimizers.Adam()
+    with strategy.scope():
+      sgd = keras.optimizers.SGD()
+    optimizer = Lookahead(sgd)
     with strategy.scope():
       model = make()
-      optimizer = Lookahead(made[0])
-      if outside == "lookahead":
-        optimizer, made[1].inner_optimizer = made[1], keras.optimizers.SGD()
+      if outside == "adam":
+        optimizer = Lookahead(adam)
       message = f"'{outside}.*outside.*scope.*MirroredStrategy"
       with self.assertRaisesRegex(ValueError, message):
         optimizer.build(model.trainable_variables)
@@ -352,6 +356,56 @@ class ExclusionTest(TestCase):
       [s is None for s in copy.slow_weights], [False, True, False, False]
     )
     self.assertRegex(pattern, "hidden/bias")
+
+  @parameterized.parameters("variable", "path", "statistics")
+  def test_a_copy_excludes_the_same(self, kind):
+    # Keras leaves the name of a Sequential out of the paths of a copy.
+    layers = [keras.layers.Dense(3), keras.layers.BatchNormalization()]
+    model = keras.Sequential(
+      [keras.Input((2,)), *layers, keras.layers.Dense(1)]
+    )
+    statistics = {}
+    if kind == "statistics" and keras.backend.backend() != "jax":
+      statistics = {"statistics": model}
+    exclude = {
+      "variable": layers[0].kernel,
+      "path": f"^{layers[0].kernel.path}$",
+      "statistics": [layers[0].kernel, layers[1].moving_mean],
+    }[kind]
+    optimizer = Lookahead("sgd", exclude=exclude, **statistics)
+    optimizer.build(model.trainable_variables)
+    for _ in range(2):  # Of a copy of a copy, too.
+      config = model.get_config()
+      model = keras.Sequential.from_config(config)
+      copy = Lookahead.from_config(optimizer.get_config())
+      with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        copy.build(model.trainable_variables)
+        if statistics:
+          copy.statistics = model
+      self.assertEqual(
+        [s is None for s in copy.slow_weights], [True] + [False] * 5
+      )
+      self.assertEqual(
+        [s.shape for s in optimizer.variables],
+        [s.shape for s in copy.variables],
+      )
+      if statistics:
+        moved = [fast.name for fast, _ in copy.swapped()]
+        self.assertIn("moving_variance", moved)
+        self.assertNotIn("moving_mean", moved)
+      optimizer = copy
+
+  def test_places_are_for_as_many_variables_as_before(self):
+    model = make(hidden=3)
+    kernel = model.get_layer("hidden").kernel
+    optimizer = Lookahead("sgd", exclude=kernel)
+    optimizer.build(model.trainable_variables)
+    copy = Lookahead.from_config(optimizer.get_config())
+    copy.build([*model.trainable_variables[1:], kernel, keras.Variable(1.0)])
+    self.assertEqual(
+      [s is None for s in copy.slow_weights], [False] * 3 + [True, False]
+    )
 
   def test_a_variable_of_another_model_warns(self):
     optimizer = Lookahead("sgd", exclude=[make().weights[0]])

@@ -8,6 +8,7 @@ It needs no TensorFlow.
 import unittest
 
 import keras
+import numpy as np
 from absl.testing import absltest, parameterized
 
 from lookahead_tf import Lookahead
@@ -118,6 +119,22 @@ class JaxStepTest(parameterized.TestCase):
     values = [v.value for v in (weight, *optimizer.variables)]
     # -4, divided after the inner update and after the slow step.
     self.assertEqual(step(values, 2.0).tolist(), [-1.0] * 3)
+
+  def test_fit_of_a_second_model_is_refused(self):
+    optimizer = Lookahead("sgd", 2)
+    ones = np.ones((8, 1), "float32")
+    models = []
+    for _ in range(2):
+      model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+      model.compile(optimizer, "mse")
+      models.append(model)
+    first, second = models
+    first.fit(ones, ones, batch_size=2, verbose=0)
+    before = first.get_weights()
+    with self.assertRaisesRegex(ValueError, "another model.*new optimizer"):
+      second.fit(ones, ones, batch_size=2, verbose=0)
+    for now, then in zip(first.get_weights(), before):
+      np.testing.assert_array_equal(now, then)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from absl.testing import parameterized
 
 from lookahead_tf import Lookahead
 from tests import xla
-from tests.lookahead_tf import algorithm1, noisy_quadratic
+from tests.lookahead_tf import algorithm1, noisy_quadratic, small_model
 from tests.lookahead_tf.noisy_quadratic import train
 from tests.lookahead_tf.small_model import values
 from tests.lookahead_tf.test_case import TestCase
@@ -322,12 +322,47 @@ class InnerOptimizerTest(TestCase):
     with self.assertRaisesRegex(ValueError, "inner_optimizer=.*SGD"):
       Lookahead(inner).build(noisy_quadratic.variables())
 
+  def test_a_variable_of_another_model_is_refused(self):
+    optimizer = Lookahead("sgd", sync_period=2, name="mine")
+    ours, others = keras.Variable(1.0, name="a"), keras.Variable(2.0, name="b")
+    optimizer.build([ours])
+    for call in (
+      lambda: optimizer.apply([tf.constant(1.0)], [others]),
+      lambda: optimizer.finalize_variable_values([others]),
+      lambda: optimizer.slow_of(others),
+    ):
+      with self.assertRaisesRegex(ValueError, "'mine'.* b, .*new optimizer"):
+        call()
+    # MultiOptimizer lets each of its members finish for all variables.
+    optimizer.finalize_variable_values([others, ours])
+
+  def test_one_optimizer_for_two_models_is_refused(self):
+    optimizer = Lookahead("sgd", sync_period=2)
+    first, second = small_model.make(optimizer), small_model.make(optimizer)
+    small_model.train(first, 0, 3)
+    before = small_model.values(first.weights)
+    with self.assertRaisesRegex(ValueError, "another model.*new optimizer"):
+      small_model.train(second, 0, 3)
+    self.assertSame(first.weights, before)
+
+  def test_the_inner_optimizer_is_given_once(self):
+    optimizer = Lookahead("sgd")
+    with self.assertRaisesRegex(AttributeError, "`inner_optimizer`.*='adam'"):
+      optimizer.inner_optimizer = "adam"
+
   def test_no_gradients_is_the_inner_optimizers_error(self):
     with self.assertRaisesRegex(ValueError, "[Nn]o gradients"):
       Lookahead("sgd").apply([None], [keras.Variable(0.0)])
 
 
 class ConfigTest(TestCase):
+  def test_numbers_are_exact_in_float64(self):
+    self.addCleanup(keras.config.set_floatx, keras.config.floatx())
+    keras.config.set_floatx("float64")
+    optimizer = Lookahead("sgd", slow_step_size=0.3, slow_momentum=0.7)
+    self.assertEqual(float(optimizer.last_step_size), 0.3)
+    self.assertEqual(optimizer.slow_momentum, 0.7)
+
   def test_numbers_are_those_given(self):
     for step_size in (0.0, 0.1, 0.8, 1.0):
       optimizer = Lookahead("sgd", slow_step_size=step_size)
