@@ -131,8 +131,13 @@ class JaxStepTest(parameterized.TestCase):
     first, second = models
     first.fit(ones, ones, batch_size=2, verbose=0)
     before = first.get_weights()
+    ended = []
+    epochs = keras.callbacks.LambdaCallback(
+      on_epoch_end=lambda epoch, logs: ended.append(epoch)
+    )
     with self.assertRaisesRegex(ValueError, "another model.*new optimizer"):
-      second.fit(ones, ones, batch_size=2, verbose=0)
+      second.fit(ones, ones, batch_size=2, verbose=0, callbacks=[epochs])
+    self.assertEmpty(ended)  # It is told before the first step.
     for now, then in zip(first.get_weights(), before):
       np.testing.assert_array_equal(now, then)
 
