@@ -21,7 +21,7 @@ from trainers import workdir as workdir_lib
 from trainers.checkpoints import Checkpoints
 from trainers.devices import Runtime, set_seed
 from trainers.input import Input
-from trainers.language_modeling import fine_tuning, segments, vocabulary
+from trainers.language_modeling import segments, vocabulary
 from trainers.language_modeling import step as step_lib
 from trainers.language_modeling.carried_state import CarriedState
 from trainers.language_modeling.experiment import (
@@ -35,7 +35,7 @@ from trainers.language_modeling.pipelines import (
 )
 from trainers.language_modeling.progress import Progress
 from trainers.language_modeling.sources import SPLITS
-from trainers.language_modeling.trained import PROGRAM
+from trainers.language_modeling.trained import PROGRAM, Start
 
 
 def train(experiment: Experiment, run: Runtime) -> None:
@@ -57,7 +57,7 @@ def train(experiment: Experiment, run: Runtime) -> None:
     KeyboardInterrupt: after a Ctrl-C, with a checkpoint if training had begun.
   """
   strategy, words = run.strategy, experiment.texts.words
-  start = fine_tuning.Start(run) if initialization.is_due(run) else None
+  start = Start(run) if initialization.is_due(run) else None
 
   set_seed(experiment.seed)
   model = make_model_and_slots(
