@@ -11,7 +11,6 @@ from trainers.language_modeling import checks, vocabulary
 from trainers.language_modeling import experiment as experiment_lib
 from trainers.language_modeling.experiment import Experiment
 from trainers.language_modeling.model import AwdLstm
-from trainers.language_modeling.progress import Progress
 from trainers.language_modeling.vocabulary import Vocabulary
 
 # --help lists the flags of the module that runs: those defined here are its.
@@ -77,7 +76,7 @@ def load(run: devices.Runtime, weights: str | None = None) -> Trained:
     run.workdir,
     model,
     experiment.optimizer,
-    state=Progress(experiment, run.strategy),
+    state=experiment_lib.make_progress(experiment, run.strategy),
   )
   chosen = trained.restore_weights(
     weights or experiment.final_weights,
