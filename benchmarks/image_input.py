@@ -29,8 +29,8 @@ from absl import flags
 from PIL import Image
 from sklearn import datasets
 
-from benchmarks.harness import chart, interleaving, program
-from benchmarks.harness.report import Report, make_table
+from benchmarks.harness import chart, interleaving
+from benchmarks.harness.report import PATIENCE, ROUNDS, Report, make_table, run
 from benchmarks.peers import client
 from configs import imagenet
 from experiments.results import count_cores
@@ -186,7 +186,7 @@ def _measure(folder, report):
     for unit in units.values():
       unit()  # Traces, and brings the files into memory.
     measurement = interleaving.measure(
-      {"input": units}, program.ROUNDS.value, "rounds", program.PATIENCE.value
+      {"input": units}, ROUNDS.value, "rounds", PATIENCE.value
     )
   report.versions |= peers.versions
   return {
@@ -303,7 +303,7 @@ def main() -> None:
     files = _describe_files(folder)
   seconds = record["seconds_per_image"]
   rows = interleaving.compare_speeds(seconds, "images", [_CROPS, _TORCHVISION])
-  rounds = program.ROUNDS.value
+  rounds = ROUNDS.value
   report.write(
     f"{make_table(rows)}\n{_describe_cores(seconds)}\nOn {count_cores()} cores "
     f"together. {files} {rounds} rounds of {_STEPS.value} batches of "
@@ -318,4 +318,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  program.run(main)
+  run(main)

@@ -22,8 +22,8 @@ import tqdm
 from absl import flags
 
 from benchmarks import optimizer_cases
-from benchmarks.harness import chart, interleaving, program
-from benchmarks.harness.report import Report, make_table
+from benchmarks.harness import chart, interleaving
+from benchmarks.harness.report import PATIENCE, ROUNDS, Report, make_table, run
 from benchmarks.peers import client
 
 _MODELS = flags.DEFINE_multi_enum(
@@ -101,7 +101,7 @@ def _time_table(records):
       rows.append((*start, label, *milliseconds, *ratio.cells()))
     for label, bound in case.bounds().items():
       rows.append((*start, f"({label})", "", "", f"{bound:.3f}", "", ""))
-  rounds = program.ROUNDS.value
+  rounds = ROUNDS.value
   disturbance = interleaving.describe_disturbance(records.values(), rounds)
   return (
     "Time of a step with Lookahead and without, and the ratio of the two. In "
@@ -211,8 +211,8 @@ def main() -> None:
         optimizer_cases.measure_time,
         case,
         _MODES.value,
-        program.ROUNDS.value,
-        program.PATIENCE.value,
+        ROUNDS.value,
+        PATIENCE.value,
         peers_python,
       ).result()
       report.versions |= record.pop("peer_versions")
@@ -238,4 +238,4 @@ def _process_for_each():
 
 
 if __name__ == "__main__":
-  program.run(main)
+  run(main)

@@ -19,13 +19,20 @@ import ml_collections
 import tensorflow as tf
 from absl import flags
 
-from benchmarks.harness import chart, interleaving, program
-from benchmarks.harness.report import Report, make_table
+from benchmarks.harness import chart, interleaving
+from benchmarks.harness.report import (
+  PATIENCE,
+  ROUNDS,
+  Report,
+  define_config,
+  make_table,
+  run,
+)
 from trainers import loop, metrics
 from trainers.image_classification import experiment, sources
 from trainers.image_classification import step as step_lib
 
-_CONFIG = program.define_config("Experiment of the image trainer.")
+_CONFIG = define_config("Experiment of the image trainer.")
 _DATA_DIR = flags.DEFINE_string(
   "data_dir", None, "Where the data is, as for the trainer."
 )
@@ -188,13 +195,13 @@ def main() -> None:
     "What the training loop costs",
     ["lookahead-tf", "tensorflow", "keras"],
   )
-  rounds = program.ROUNDS.value
+  rounds = ROUNDS.value
   with tempfile.TemporaryDirectory() as workdir:
     ways = _training_ways(_CONFIG.value, _DATA_DIR.value, _STEPS.value, workdir)
     for seconds in ways.values():
       seconds()  # Compiles, and fills the cache.
     measurement = interleaving.measure(
-      {"loop": ways}, rounds, "rounds", program.PATIENCE.value
+      {"loop": ways}, rounds, "rounds", PATIENCE.value
     )
   seconds = measurement.seconds["loop"]
   record = {
@@ -218,4 +225,4 @@ def main() -> None:
 
 if __name__ == "__main__":
   flags.mark_flags_as_required(["config"])
-  program.run(main)
+  run(main)

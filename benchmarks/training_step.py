@@ -49,8 +49,8 @@ import tqdm
 from absl import flags
 
 from benchmarks import training_step_cases
-from benchmarks.harness import chart, interleaving, program
-from benchmarks.harness.report import Report, make_table
+from benchmarks.harness import chart, interleaving
+from benchmarks.harness.report import PATIENCE, ROUNDS, Report, make_table, run
 from benchmarks.peers import client
 from benchmarks.training_step_cases import MODELS
 from experiments.results import count_cores
@@ -175,7 +175,7 @@ def _measure(name, batch_size, peers_python, report):
         subject, batch_size, execution, variant, precision
       )
     measurement = interleaving.measure(
-      {title: units}, program.ROUNDS.value, title, program.PATIENCE.value
+      {title: units}, ROUNDS.value, title, PATIENCE.value
     )
   report.versions |= peers.versions
   return {
@@ -339,7 +339,7 @@ def _draw(records, report):
 
 def _write(report, records):
   """Writes all files."""
-  rounds = program.ROUNDS.value
+  rounds = ROUNDS.value
   text = _speed_table(records)
   if any(True for record in records for _ in _pairs(record)):
     text = _ratio_table(records) + text
@@ -374,4 +374,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  program.run(main)
+  run(main)

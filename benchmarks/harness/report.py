@@ -1,4 +1,7 @@
-"""Reports: Markdown tables with the command, the machine and the date."""
+"""The command line of benchmarks, and the reports that they write.
+
+Reports are Markdown tables with the command, the machine and the date.
+"""
 
 import datetime
 import importlib.metadata
@@ -8,14 +11,24 @@ import pathlib
 import platform
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tabulate
-from absl import flags
+from absl import app, flags
 
 from experiments import results
+from trainers import flags as flags_lib
 
+ROUNDS = flags.DEFINE_integer(
+  "rounds", 12, "How often each variant is measured.", lower_bound=1
+)
+PATIENCE = flags.DEFINE_float(
+  "patience",
+  300.0,
+  "Seconds that each case may lose to waiting for a quiet machine.",
+  lower_bound=0,
+)
 _RESULTS = flags.DEFINE_string(
   "results",
   str(pathlib.Path(__file__).parents[1] / "results"),
@@ -30,6 +43,23 @@ flags.register_validator(
   lambda name: name is None or (name and os.path.basename(name) == name),
   "must be the name of a file, without a folder",
 )
+
+
+def define_config(help_text: str) -> flags.FlagHolder:
+  """Defines --config, whose fields can be overridden as for the trainers."""
+  return flags_lib.define_config(help_text, flags.FLAGS)
+
+
+def run(main: Callable[[], None]) -> None:
+  """Parses the command line and calls `main`, as the trainers' programs do.
+
+  A user's mistake ends the program with one sentence: an argument that is no
+  flag, an override that does not fit a --config, a `UserError`.
+  """
+  app.run(
+    lambda rest: flags_lib.call(lambda values: main(), rest, flags.FLAGS),
+    flags_parser=lambda arguments: flags_lib.parse(arguments, flags.FLAGS),
+  )
 
 
 def make_table(rows: Sequence[Sequence[str]]) -> str:

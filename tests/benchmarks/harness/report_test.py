@@ -1,5 +1,9 @@
+import contextlib
+import io
 import json
 import os
+import pathlib
+import sys
 from unittest import mock
 
 import tensorflow as tf
@@ -7,6 +11,56 @@ from absl import flags
 from absl.testing import flagsaver
 
 from benchmarks.harness import report
+from trainers.errors import UserError
+
+_ROOT = pathlib.Path(__file__).resolve().parents[3]
+
+
+def _main():
+  if report.ROUNDS.value == 7:
+    raise UserError("too many rounds")
+  print(report.ROUNDS.value, "rounds")
+
+
+class RunTest(tf.test.TestCase):
+  """A program with a --config, run several times in this process."""
+
+  def setUp(self):
+    super().setUp()
+    if "config" not in flags.FLAGS:
+      report.define_config("Experiment.")
+    self.enter_context(flagsaver.flagsaver())
+    self.enter_context(contextlib.chdir(_ROOT))
+
+  def _run(self, *arguments):
+    """Returns what the program prints, and what it ends with."""
+    with (
+      mock.patch.object(sys, "argv", ["program", *arguments]),
+      contextlib.redirect_stdout(io.StringIO()) as printed,
+      self.assertRaises(SystemExit) as end,
+    ):
+      report.run(_main)
+    return printed.getvalue(), end.exception.code
+
+  def test_right_arguments(self):
+    self.assertEqual(self._run("--rounds=3"), ("3 rounds\n", None))
+
+  def test_a_mistake_is_one_sentence(self):
+    for arguments, named in (
+      (["more"], "'more'"),
+      (
+        ["--config=configs/translation.py", "--config.num_stesp=3"],
+        "'num_stesp'",
+      ),
+      (["--rounds=7"], "too many rounds"),
+      (["--config=configs/none.py"], "configs/none.py"),
+      (["--config=configs/digits.py:adamw"], "'adamw'"),
+    ):
+      with self.subTest(named=named):
+        printed, sentence = self._run(*arguments)
+        self.assertEmpty(printed)
+        self.assertRegex(sentence, f"^Error: .*{named}")
+        self.assertNotIn("\n", sentence)
 
 
 class ReportTest(tf.test.TestCase):
