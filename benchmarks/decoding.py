@@ -20,9 +20,9 @@ from absl import flags
 
 from benchmarks import transformer
 from benchmarks.harness import chart, interleaving
-from benchmarks.harness.report import PATIENCE, ROUNDS, Report, make_table, run
+from benchmarks.harness.report import PATIENCE, ROUNDS, Report, run
 from benchmarks.peers import client
-from experiments.results import count_cores
+from experiments.results import count_cores, make_table
 from trainers.translation import beam_search, experiment
 from trainers.translation.model import make_model
 
@@ -166,7 +166,7 @@ def main() -> None:
     f"{size.title()}, {size.subwords:,} subwords: beams of {_BEAM.value} for "
     f"{_SENTENCES.value} sentences of {size.length} tokens, "
     f"{size.length + _EXTRA.value} tokens each.\n\n"
-    f"{table}\nOn {count_cores()} cores together; goal: {_GOAL} times "
+    f"{table}\n\nOn {count_cores()} cores together; goal: {_GOAL} times "
     f"{_HUGGING_FACE} at least. {ROUNDS.value} rounds of "
     f"{_SEARCHES.value} searches. "
     f"{interleaving.describe_disturbance([record], ROUNDS.value)}\n"

@@ -30,10 +30,10 @@ from PIL import Image
 from sklearn import datasets
 
 from benchmarks.harness import chart, interleaving
-from benchmarks.harness.report import PATIENCE, ROUNDS, Report, make_table, run
+from benchmarks.harness.report import PATIENCE, ROUNDS, Report, run
 from benchmarks.peers import client
 from configs import imagenet
-from experiments.results import count_cores
+from experiments.results import count_cores, make_table
 from trainers.image_classification import (
   experiment,
   image_folder,
@@ -305,9 +305,9 @@ def main() -> None:
   rows = interleaving.compare_speeds(seconds, "images", [_CROPS, _TORCHVISION])
   rounds = ROUNDS.value
   report.write(
-    f"{make_table(rows)}\n{_describe_cores(seconds)}\nOn {count_cores()} cores "
-    f"together. {files} {rounds} rounds of {_STEPS.value} batches of "
-    f"{_BATCH_SIZE.value}. "
+    f"{make_table(rows)}\n\n{_describe_cores(seconds)}\n"
+    f"On {count_cores()} cores together. {files} {rounds} rounds of "
+    f"{_STEPS.value} batches of {_BATCH_SIZE.value}. "
     f"{interleaving.describe_disturbance([record], rounds)}\n"
     + client.describe_not_measured([record]),
     record,

@@ -23,8 +23,9 @@ from absl import flags
 
 from benchmarks import optimizer_cases
 from benchmarks.harness import chart, interleaving
-from benchmarks.harness.report import PATIENCE, ROUNDS, Report, make_table, run
+from benchmarks.harness.report import PATIENCE, ROUNDS, Report, run
 from benchmarks.peers import client
+from experiments.results import make_table
 
 _MODELS = flags.DEFINE_multi_enum(
   "models",
@@ -106,7 +107,8 @@ def _time_table(records):
   return (
     "Time of a step with Lookahead and without, and the ratio of the two. In "
     "parentheses: what memory traffic alone would cost.\n\n"
-    f"{make_table(rows)}\n{rounds} rounds of two periods each. {disturbance}\n"
+    f"{make_table(rows)}\n\n"
+    f"{rounds} rounds of two periods each. {disturbance}\n"
   )
 
 
@@ -166,7 +168,7 @@ def _memory_table(records):
   return (
     "\nMemory that Lookahead adds, in units of the parameters' bytes: the "
     "optimizer's variables, and the greatest resident memory during steps.\n\n"
-    + make_table(rows)
+    f"{make_table(rows)}\n"
   )
 
 

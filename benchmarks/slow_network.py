@@ -28,7 +28,8 @@ from absl import flags
 from benchmarks import network, training_processes
 from benchmarks import slow_network_cases as cases
 from benchmarks.harness import chart, interleaving
-from benchmarks.harness.report import PATIENCE, ROUNDS, Report, make_table, run
+from benchmarks.harness.report import PATIENCE, ROUNDS, Report, run
+from experiments.results import make_table
 from trainers.errors import UserError
 
 _RATES = flags.DEFINE_list(
@@ -183,7 +184,7 @@ def _write(report, records):
   table = make_table(cases.make_rows(records))
   disturbance = interleaving.describe_disturbance(records, ROUNDS.value)
   report.write(
-    f"{table}\nThe ResNet-18 of {_WIDTH.value} channels; each worker has one "
+    f"{table}\n\nThe ResNet-18 of {_WIDTH.value} channels; each worker has one "
     f"core and batches of {_BATCH.value} images. {_slower()}"
     "Images are those of all workers. MB are what a worker sends, as its "
     "network device counts.\n\n"

@@ -25,9 +25,9 @@ from benchmarks.harness.report import (
   ROUNDS,
   Report,
   define_config,
-  make_table,
   run,
 )
+from experiments.results import make_table
 from trainers import loop, metrics
 from trainers.image_classification import experiment, sources
 from trainers.image_classification import step as step_lib
@@ -213,7 +213,7 @@ def main() -> None:
     interleaving.compare_speeds(seconds, "images", [fit, steps])
   )
   report.write(
-    f"{table}\n{rounds} rounds of {_STEPS.value} steps. "
+    f"{table}\n\n{rounds} rounds of {_STEPS.value} steps. "
     f"{interleaving.describe_disturbance([record], rounds)}\n",
     record,
   )

@@ -50,10 +50,10 @@ from absl import flags
 
 from benchmarks import training_step_cases
 from benchmarks.harness import chart, interleaving
-from benchmarks.harness.report import PATIENCE, ROUNDS, Report, make_table, run
+from benchmarks.harness.report import PATIENCE, ROUNDS, Report, run
 from benchmarks.peers import client
 from benchmarks.training_step_cases import MODELS
-from experiments.results import count_cores
+from experiments.results import count_cores, make_table
 from trainers import devices
 
 _PYTORCH = "PyTorch"
@@ -234,7 +234,7 @@ def _ratio_table(records):
   return (
     "What Lookahead adds to a step with the inner optimizer, and what the same "
     f"step differs from itself; goal: a ratio of {_GOAL} at most.\n\n"
-    f"{make_table(rows)}\n"
+    f"{make_table(rows)}\n\n"
   )
 
 
@@ -255,7 +255,7 @@ def _speed_table(records):
   return (
     f"Speeds on {count_cores()} cores together, and their ratio to "
     f"{_PYTORCH}'s in the same precision; goals: {_GOALS_BESIDE_PYTORCH} at "
-    f"least.\n\n{make_table(rows)}"
+    f"least.\n\n{make_table(rows)}\n"
   )
 
 
@@ -300,7 +300,7 @@ def _precision_table(records):
         )
   return (
     "How many times as fast a step is in bfloat16 as in float32; goals: "
-    f"{_GOALS_OF_BFLOAT16} at least.\n\n{make_table(rows)}\n"
+    f"{_GOALS_OF_BFLOAT16} at least.\n\n{make_table(rows)}\n\n"
   )
 
 

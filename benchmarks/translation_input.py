@@ -17,7 +17,8 @@ import tensorflow as tf
 import tqdm
 from absl import flags
 
-from benchmarks.harness.report import Report, define_config, make_table, run
+from benchmarks.harness.report import Report, define_config, run
+from experiments.results import make_table
 from trainers.translation import experiment, sources, vocabulary
 from trainers.translation import rows as rows_lib
 from trainers.translation.pipelines import RowsPipeline
@@ -154,7 +155,7 @@ def _make_text(name, records, made_up):
     )
     for r in records
   ]
-  text = f"{name}:\n\n{make_table([head, *body])}"
+  text = f"{name}:\n\n{make_table([head, *body])}\n"
   if made_up:
     source, target = made_up["mean_lengths"]
     text += (

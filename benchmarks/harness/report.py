@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import tabulate
 from absl import app, flags
 
 from experiments import results
@@ -60,20 +59,6 @@ def run(main: Callable[[], None]) -> None:
     lambda rest: flags_lib.call(lambda values: main(), rest, flags.FLAGS),
     flags_parser=lambda arguments: flags_lib.parse(arguments, flags.FLAGS),
   )
-
-
-def make_table(rows: Sequence[Sequence[str]]) -> str:
-  """Returns a Markdown table that reads well as plain text too.
-
-  Args:
-    rows: The head of the table, then its rows.
-  """
-  head, *body = rows
-  # Cells are text: numbers keep the digits that they were given.
-  table = tabulate.tabulate(
-    body, head, tablefmt="github", disable_numparse=True
-  )
-  return f"{table}\n"
 
 
 class Report:

@@ -70,16 +70,6 @@ class ReportTest(tf.test.TestCase):
       flags.FLAGS.mark_as_parsed()
     self.directory = os.path.join(self.get_temp_dir(), self.id())
 
-  def test_tables_keep_the_digits_of_numbers(self):
-    table = report.make_table([("a", "b"), ("long", "1.50"), ("1,234", "")])
-    rows = [
-      [cell.strip() for cell in line.strip("|").split("|")]
-      for line in table.splitlines()
-    ]
-    self.assertEqual(rows[0], ["a", "b"])
-    self.assertRegex("".join(rows[1]), "^-+$")
-    self.assertEqual(rows[2:], [["long", "1.50"], ["1,234", ""]])
-
   def test_writes_what_was_measured_and_where(self):
     with (
       flagsaver.flagsaver(results=self.directory, name="try"),
