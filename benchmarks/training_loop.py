@@ -3,7 +3,7 @@
 All three train the same model with the same optimizer on the same batches, in
 turn in one process, without evaluation and checkpoint. A bare step is one call
 of a tf.function. The loop makes all steps of a round in one call, and writes
-their figures. Writes training_loop.md, training_loop.json and training_loop.png
+their metrics. Writes training_loop.md, training_loop.json and training_loop.png
 to --results.
 
 python -m benchmarks.training_loop --config=configs/digits.py

@@ -31,7 +31,7 @@ PATIENCE = flags.DEFINE_float(
 _RESULTS = flags.DEFINE_string(
   "results",
   str(pathlib.Path(__file__).parents[1] / "results"),
-  "Folder for the report, its figures and its chart. Created if needed; older "
+  "Folder for the report, its JSON and its chart. Created if needed; older "
   "files of the same --name are replaced.",
 )
 _NAME = flags.DEFINE_string(
@@ -103,13 +103,13 @@ class Report:
     """Returns the path of a file of this run, such as NAME.png."""
     return f"{self._start}{ending}"
 
-  def write(self, text: str, figures: Mapping[str, Any]) -> None:
+  def write(self, text: str, fields: Mapping[str, Any]) -> None:
     """Writes what was measured so far.
 
     Args:
       text: Markdown for NAME.md. The heading, the date, the machine, the
         versions and the command are added.
-      figures: Fields for NAME.json, JSON-like, which has these four as well.
+      fields: For NAME.json, JSON-like, which has these four as well.
     """
     versions = ", ".join(f"{name} {v}" for name, v in self.versions.items())
     self._text = (
@@ -117,7 +117,7 @@ class Report:
       f"{self._run['date']}, {self._run['machine']}; {versions}:\n\n"
       f"```\n{self._run['command']}\n```\n"
     )
-    fields = {**self._run, "versions": self.versions, **figures}
+    fields = {**self._run, "versions": self.versions, **fields}
     for ending, content in (
       (".md", self._text),
       (".json", json.dumps(fields, indent=2) + "\n"),

@@ -81,15 +81,15 @@ class ReportTest(tf.test.TestCase):
       with mock.patch("builtins.print") as prints:
         written.show()
     with open(os.path.join(self.directory, "try.json")) as file:
-      figures = json.load(file)
-    self.assertEqual(figures["time"], [1.0])
-    self.assertEqual(figures["command"], "python -m benchmarks.test --rounds=3")
-    self.assertContainsSubset(["python", "keras", "torch"], figures["versions"])
+      fields = json.load(file)
+    self.assertEqual(fields["time"], [1.0])
+    self.assertEqual(fields["command"], "python -m benchmarks.test --rounds=3")
+    self.assertContainsSubset(["python", "keras", "torch"], fields["versions"])
     with open(os.path.join(self.directory, "try.md")) as file:
       text = file.read()
-    self.assertStartsWith(text, f"# A test, {figures['date']}\n\nA table.\n")
+    self.assertStartsWith(text, f"# A test, {fields['date']}\n\nA table.\n")
     for part in ("command", "date", "machine"):
-      self.assertIn(figures[part], text)
+      self.assertIn(fields[part], text)
     self.assertIn("torch 2", text)
     self.assertIn(text, prints.call_args.args[0])
 
