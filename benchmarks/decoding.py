@@ -19,10 +19,10 @@ import tensorflow as tf
 from absl import flags
 
 from benchmarks import transformer
-from benchmarks.harness import chart, interleaving, program
-from benchmarks.harness.report import Report, make_table
+from benchmarks.harness import chart, interleaving
+from benchmarks.harness.report import PATIENCE, ROUNDS, Report, run
 from benchmarks.peers import client
-from experiments.results import count_cores
+from experiments.results import count_cores, make_table
 from trainers.translation import beam_search, experiment
 from trainers.translation.model import make_model
 
@@ -133,9 +133,9 @@ def _measure(report):
       )
     measurement = interleaving.measure(
       {"decoding": units},
-      program.ROUNDS.value,
+      ROUNDS.value,
       "rounds",
-      program.PATIENCE.value,
+      PATIENCE.value,
     )
   report.versions |= peers.versions
   return {
@@ -166,10 +166,10 @@ def main() -> None:
     f"{size.title()}, {size.subwords:,} subwords: beams of {_BEAM.value} for "
     f"{_SENTENCES.value} sentences of {size.length} tokens, "
     f"{size.length + _EXTRA.value} tokens each.\n\n"
-    f"{table}\nOn {count_cores()} cores together; goal: {_GOAL} times "
-    f"{_HUGGING_FACE} at least. {program.ROUNDS.value} rounds of "
+    f"{table}\n\nOn {count_cores()} cores together; goal: {_GOAL} times "
+    f"{_HUGGING_FACE} at least. {ROUNDS.value} rounds of "
     f"{_SEARCHES.value} searches. "
-    f"{interleaving.describe_disturbance([record], program.ROUNDS.value)}\n"
+    f"{interleaving.describe_disturbance([record], ROUNDS.value)}\n"
     + client.describe_not_measured([record]),
     record,
   )
@@ -179,4 +179,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  program.run(main)
+  run(main)

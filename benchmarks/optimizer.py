@@ -22,9 +22,10 @@ import tqdm
 from absl import flags
 
 from benchmarks import optimizer_cases
-from benchmarks.harness import chart, interleaving, program
-from benchmarks.harness.report import Report, make_table
+from benchmarks.harness import chart, interleaving
+from benchmarks.harness.report import PATIENCE, ROUNDS, Report, run
 from benchmarks.peers import client
+from experiments.results import make_table
 
 _MODELS = flags.DEFINE_multi_enum(
   "models",
@@ -101,12 +102,13 @@ def _time_table(records):
       rows.append((*start, label, *milliseconds, *ratio.cells()))
     for label, bound in case.bounds().items():
       rows.append((*start, f"({label})", "", "", f"{bound:.3f}", "", ""))
-  rounds = program.ROUNDS.value
+  rounds = ROUNDS.value
   disturbance = interleaving.describe_disturbance(records.values(), rounds)
   return (
     "Time of a step with Lookahead and without, and the ratio of the two. In "
     "parentheses: what memory traffic alone would cost.\n\n"
-    f"{make_table(rows)}\n{rounds} rounds of two periods each. {disturbance}\n"
+    f"{make_table(rows)}\n\n"
+    f"{rounds} rounds of two periods each. {disturbance}\n"
   )
 
 
@@ -166,7 +168,7 @@ def _memory_table(records):
   return (
     "\nMemory that Lookahead adds, in units of the parameters' bytes: the "
     "optimizer's variables, and the greatest resident memory during steps.\n\n"
-    + make_table(rows)
+    f"{make_table(rows)}\n"
   )
 
 
@@ -211,8 +213,8 @@ def main() -> None:
         optimizer_cases.measure_time,
         case,
         _MODES.value,
-        program.ROUNDS.value,
-        program.PATIENCE.value,
+        ROUNDS.value,
+        PATIENCE.value,
         peers_python,
       ).result()
       report.versions |= record.pop("peer_versions")
@@ -238,4 +240,4 @@ def _process_for_each():
 
 
 if __name__ == "__main__":
-  program.run(main)
+  run(main)

@@ -27,8 +27,9 @@ from absl import flags
 
 from benchmarks import network, training_processes
 from benchmarks import slow_network_cases as cases
-from benchmarks.harness import chart, interleaving, program
-from benchmarks.harness.report import Report, make_table
+from benchmarks.harness import chart, interleaving
+from benchmarks.harness.report import PATIENCE, ROUNDS, Report, run
+from experiments.results import make_table
 from trainers.errors import UserError
 
 _RATES = flags.DEFINE_list(
@@ -65,7 +66,7 @@ _SLOWER = flags.DEFINE_bool(
   "slower_worker", False, "Keeps the second worker's core busy beside it."
 )
 # Each takes minutes.
-flags.set_default(program.ROUNDS, 1)
+flags.set_default(ROUNDS, 1)
 flags.register_validator(
   "rates",
   lambda rates: rates and all(map(network.is_rate, rates)),
@@ -138,9 +139,9 @@ def _measure_way(way, images, folder, link, cores, records):
           rate: {way.name: functools.partial(_measure, way, record, runs, link)}
           for rate, record in of_way.items()
         },
-        program.ROUNDS.value,
+        ROUNDS.value,
         way.name,
-        program.PATIENCE.value,
+        PATIENCE.value,
       )
     for rate, record in of_way.items():
       counted = measurement.seconds[rate][way.name]
@@ -181,9 +182,9 @@ def _measure(way, record, runs, link):
 def _write(report, records):
   """Writes the report and the chart of what was measured so far."""
   table = make_table(cases.make_rows(records))
-  disturbance = interleaving.describe_disturbance(records, program.ROUNDS.value)
+  disturbance = interleaving.describe_disturbance(records, ROUNDS.value)
   report.write(
-    f"{table}\nThe ResNet-18 of {_WIDTH.value} channels; each worker has one "
+    f"{table}\n\nThe ResNet-18 of {_WIDTH.value} channels; each worker has one "
     f"core and batches of {_BATCH.value} images. {_slower()}"
     "Images are those of all workers. MB are what a worker sends, as its "
     "network device counts.\n\n"
@@ -240,4 +241,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  program.run(main)
+  run(main)

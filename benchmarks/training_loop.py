@@ -3,7 +3,7 @@
 All three train the same model with the same optimizer on the same batches, in
 turn in one process, without evaluation and checkpoint. A bare step is one call
 of a tf.function. The loop makes all steps of a round in one call, and writes
-their figures. Writes training_loop.md, training_loop.json and training_loop.png
+their metrics. Writes training_loop.md, training_loop.json and training_loop.png
 to --results.
 
 python -m benchmarks.training_loop --config=configs/digits.py
@@ -19,13 +19,20 @@ import ml_collections
 import tensorflow as tf
 from absl import flags
 
-from benchmarks.harness import chart, interleaving, program
-from benchmarks.harness.report import Report, make_table
+from benchmarks.harness import chart, interleaving
+from benchmarks.harness.report import (
+  PATIENCE,
+  ROUNDS,
+  Report,
+  define_config,
+  run,
+)
+from experiments.results import make_table
 from trainers import loop, metrics
 from trainers.image_classification import experiment, sources
 from trainers.image_classification import step as step_lib
 
-_CONFIG = program.define_config("Experiment of the image trainer.")
+_CONFIG = define_config("Experiment of the image trainer.")
 _DATA_DIR = flags.DEFINE_string(
   "data_dir", None, "Where the data is, as for the trainer."
 )
@@ -188,13 +195,13 @@ def main() -> None:
     "What the training loop costs",
     ["lookahead-tf", "tensorflow", "keras"],
   )
-  rounds = program.ROUNDS.value
+  rounds = ROUNDS.value
   with tempfile.TemporaryDirectory() as workdir:
     ways = _training_ways(_CONFIG.value, _DATA_DIR.value, _STEPS.value, workdir)
     for seconds in ways.values():
       seconds()  # Compiles, and fills the cache.
     measurement = interleaving.measure(
-      {"loop": ways}, rounds, "rounds", program.PATIENCE.value
+      {"loop": ways}, rounds, "rounds", PATIENCE.value
     )
   seconds = measurement.seconds["loop"]
   record = {
@@ -206,7 +213,7 @@ def main() -> None:
     interleaving.compare_speeds(seconds, "images", [fit, steps])
   )
   report.write(
-    f"{table}\n{rounds} rounds of {_STEPS.value} steps. "
+    f"{table}\n\n{rounds} rounds of {_STEPS.value} steps. "
     f"{interleaving.describe_disturbance([record], rounds)}\n",
     record,
   )
@@ -218,4 +225,4 @@ def main() -> None:
 
 if __name__ == "__main__":
   flags.mark_flags_as_required(["config"])
-  program.run(main)
+  run(main)

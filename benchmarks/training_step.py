@@ -49,11 +49,11 @@ import tqdm
 from absl import flags
 
 from benchmarks import training_step_cases
-from benchmarks.harness import chart, interleaving, program
-from benchmarks.harness.report import Report, make_table
+from benchmarks.harness import chart, interleaving
+from benchmarks.harness.report import PATIENCE, ROUNDS, Report, run
 from benchmarks.peers import client
 from benchmarks.training_step_cases import MODELS
-from experiments.results import count_cores
+from experiments.results import count_cores, make_table
 from trainers import devices
 
 _PYTORCH = "PyTorch"
@@ -175,7 +175,7 @@ def _measure(name, batch_size, peers_python, report):
         subject, batch_size, execution, variant, precision
       )
     measurement = interleaving.measure(
-      {title: units}, program.ROUNDS.value, title, program.PATIENCE.value
+      {title: units}, ROUNDS.value, title, PATIENCE.value
     )
   report.versions |= peers.versions
   return {
@@ -234,7 +234,7 @@ def _ratio_table(records):
   return (
     "What Lookahead adds to a step with the inner optimizer, and what the same "
     f"step differs from itself; goal: a ratio of {_GOAL} at most.\n\n"
-    f"{make_table(rows)}\n"
+    f"{make_table(rows)}\n\n"
   )
 
 
@@ -255,7 +255,7 @@ def _speed_table(records):
   return (
     f"Speeds on {count_cores()} cores together, and their ratio to "
     f"{_PYTORCH}'s in the same precision; goals: {_GOALS_BESIDE_PYTORCH} at "
-    f"least.\n\n{make_table(rows)}"
+    f"least.\n\n{make_table(rows)}\n"
   )
 
 
@@ -300,7 +300,7 @@ def _precision_table(records):
         )
   return (
     "How many times as fast a step is in bfloat16 as in float32; goals: "
-    f"{_GOALS_OF_BFLOAT16} at least.\n\n{make_table(rows)}\n"
+    f"{_GOALS_OF_BFLOAT16} at least.\n\n{make_table(rows)}\n\n"
   )
 
 
@@ -339,7 +339,7 @@ def _draw(records, report):
 
 def _write(report, records):
   """Writes all files."""
-  rounds = program.ROUNDS.value
+  rounds = ROUNDS.value
   text = _speed_table(records)
   if any(True for record in records for _ in _pairs(record)):
     text = _ratio_table(records) + text
@@ -374,4 +374,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  program.run(main)
+  run(main)

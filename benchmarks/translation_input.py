@@ -17,13 +17,13 @@ import tensorflow as tf
 import tqdm
 from absl import flags
 
-from benchmarks.harness import program
-from benchmarks.harness.report import Report, make_table
+from benchmarks.harness.report import Report, define_config, run
+from experiments.results import make_table
 from trainers.translation import experiment, sources, vocabulary
 from trainers.translation import rows as rows_lib
 from trainers.translation.pipelines import RowsPipeline
 
-_CONFIG = program.define_config("Experiment of the translation trainer.")
+_CONFIG = define_config("Experiment of the translation trainer.")
 _DATA_DIR = flags.DEFINE_string(
   "data_dir", None, "Where the data is, as for the trainer."
 )
@@ -155,7 +155,7 @@ def _make_text(name, records, made_up):
     )
     for r in records
   ]
-  text = f"{name}:\n\n{make_table([head, *body])}"
+  text = f"{name}:\n\n{make_table([head, *body])}\n"
   if made_up:
     source, target = made_up["mean_lengths"]
     text += (
@@ -193,4 +193,4 @@ def main() -> None:
 
 if __name__ == "__main__":
   flags.mark_flags_as_required(["config"])
-  program.run(main)
+  run(main)

@@ -159,14 +159,19 @@ def writing(
     )
 
 
-def make_table(rows: Sequence[Mapping[str, str]]) -> str:
+def make_table(rows: Sequence[Mapping[str, str] | Sequence[str]]) -> str:
   """Returns a Markdown table, whose cells keep the digits they were given.
 
   Args:
-    rows: Each maps the titles of the columns to the cells.
+    rows: Each maps the titles of the columns to the cells; or the first one is
+      the titles, and each other one the cells in their order.
   """
+  have_titles = all(isinstance(row, Mapping) for row in rows)
   return tabulate.tabulate(
-    rows, "keys", tablefmt="github", disable_numparse=True
+    rows,
+    "keys" if have_titles else "firstrow",
+    tablefmt="github",
+    disable_numparse=True,
   )
 
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 
 from lookahead_tf.backends import backend
-from trainers import cpu_support, gpu_support, tensorflow_log
+from trainers import hardware, tensorflow_log
 from trainers.errors import UserError
 
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
@@ -101,7 +101,7 @@ def warn_of_slow_precision(strategy: tf.distribute.Strategy) -> None:
   """
   if precision() != "bfloat16" or not is_on_cpu(strategy):
     return
-  if reason := cpu_support.why_slow(cpu_support.find()):
+  if reason := hardware.why_bfloat16_is_slow(hardware.find_cpu()):
     warnings.warn(reason, stacklevel=2)
 
 
@@ -110,7 +110,7 @@ def describe_precision(strategy: tf.distribute.Strategy) -> str:
   name = precision()
   if name != "bfloat16" or not is_on_cpu(strategy):
     return name
-  products = cpu_support.bfloat16_products(cpu_support.find())
+  products = hardware.bfloat16_products(hardware.find_cpu())
   how = f"the CPU's {products}" if products else "slow, by conversion"
   return f"{name} ({how}; weights, loss and update are float32)"
 
@@ -207,9 +207,9 @@ def make_strategy(
   if name == "tpu":
     return connect_to_tpu(tpu, tpu_zone, gcp_project)
   with tensorflow_log.left_out():
-    found = gpu_support.find()
+    found = hardware.find_gpus()
     strategy = _make_local_strategy(name, logical_cpus)
-  if reason := gpu_support.why_unused(found):
+  if reason := hardware.why_unused(found):
     warnings.warn(reason, stacklevel=2)
   return strategy
 

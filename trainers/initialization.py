@@ -100,7 +100,7 @@ def make_prepare(
   does nothing.
 
   Args:
-    start: A `fine_tuning.Start` of the trainer, or None.
+    start: A `trained.Start` of the trainer, or None.
     experiment: The new run's.
     run: The new run.
   """

@@ -18,7 +18,6 @@ from trainers import (
   errors,
   local_steps,
   metrics,
-  profiling,
   signals,
   summary,
 )
@@ -337,7 +336,43 @@ def _tell_start(task, plan, runtime, step):
 
 def _profiler(plan, runtime):
   steps = plan.profile_steps if runtime.is_chief else None
-  return profiling.Profiler(runtime.workdir, steps)
+  return _Profiler(runtime.workdir, steps)
+
+
+class _Profiler:
+  """Writes a trace of some steps, for TensorBoard's Profile tab.
+
+  Args:
+    workdir: Directory of the run; TensorBoard reads its folder `events`.
+    steps: (first, last), or None to write nothing.
+  """
+
+  def __init__(self, workdir: str, steps: tuple[int, int] | None):
+    self._log_dir = tf.io.gfile.join(workdir, "events")
+    self._steps = range(steps[0], steps[1] + 1) if steps else range(0)
+    self._is_running = False
+
+  def before(self, step: int) -> None:
+    """Starts the trace if `step`, the next one, is in it.
+
+    A run that goes on in the middle of these steps traces the rest of them.
+    """
+    if step in self._steps and not self._is_running:
+      tf.profiler.experimental.start(self._log_dir)
+      self._is_running = True
+
+  def after(self, step: int) -> None:
+    """Writes the trace if `step`, the one just made, is its last."""
+    if self._is_running and step + 1 not in self._steps:
+      tf.profiler.experimental.stop()
+      self._is_running = False
+
+  def __enter__(self) -> "_Profiler":
+    return self
+
+  def __exit__(self, *exception):
+    if self._is_running:
+      tf.profiler.experimental.stop()
 
 
 def _progress(task, plan, runtime, step):

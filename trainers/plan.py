@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 from trainers.errors import UserError
 
@@ -69,3 +70,22 @@ class Plan:
 def steps_in(epochs: float, steps_per_epoch: int) -> int:
   """Returns the steps in so many epochs, at least one."""
   return max(1, math.ceil(epochs * steps_per_epoch))
+
+
+def parse_profile_steps(text: str | None) -> tuple[int, int] | None:
+  """Returns (a, b) of the flag --profile_steps=a-b, or None for no flag.
+
+  Raises:
+    UserError: if it is not a range of steps, counted from 1.
+  """
+  if text is None:
+    return None
+  numbers = re.fullmatch(r"(\d+)-(\d+)", text)
+  if numbers:
+    first, last = int(numbers[1]), int(numbers[2])
+    if 1 <= first <= last:
+      return first, last
+  raise UserError(
+    "--profile_steps must be two steps, counted from 1, the first not after "
+    f"the last, such as 100-110. Received: {text!r}"
+  )

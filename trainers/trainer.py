@@ -20,11 +20,11 @@ from trainers import (
   experiment,
   files,
   initialization,
-  profiling,
 )
 from trainers import flags as flags_lib
 from trainers.devices import Runtime
 from trainers.errors import UserError
+from trainers.plan import parse_profile_steps
 from trainers.tpu import chips, compile_only
 
 # --help lists the flags of the module that runs: those defined here are its.
@@ -177,7 +177,7 @@ def _train(trainer, values):
   if values.tpu_compile_only is not None:
     devices.set_precision(values.precision)
     sys.exit(_compile(trainer, config, values))
-  profile_steps = profiling.parse_steps(values.profile_steps)
+  profile_steps = parse_profile_steps(values.profile_steps)
   files.check_no_pattern(init_from=values.init_from)
   devices.check_paths(values.tpu, init_from=values.init_from)
   initialization.check(values.workdir, values.init_from)

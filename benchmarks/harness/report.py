@@ -1,4 +1,7 @@
-"""Reports: Markdown tables with the command, the machine and the date."""
+"""The command line of benchmarks, and the reports that they write.
+
+Reports are Markdown tables with the command, the machine and the date.
+"""
 
 import datetime
 import importlib.metadata
@@ -8,18 +11,27 @@ import pathlib
 import platform
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import tabulate
-from absl import flags
+from absl import app, flags
 
 from experiments import results
+from trainers import flags as flags_lib
 
+ROUNDS = flags.DEFINE_integer(
+  "rounds", 12, "How often each variant is measured.", lower_bound=1
+)
+PATIENCE = flags.DEFINE_float(
+  "patience",
+  300.0,
+  "Seconds that each case may lose to waiting for a quiet machine.",
+  lower_bound=0,
+)
 _RESULTS = flags.DEFINE_string(
   "results",
   str(pathlib.Path(__file__).parents[1] / "results"),
-  "Folder for the report, its figures and its chart. Created if needed; older "
+  "Folder for the report, its JSON and its chart. Created if needed; older "
   "files of the same --name are replaced.",
 )
 _NAME = flags.DEFINE_string(
@@ -32,18 +44,21 @@ flags.register_validator(
 )
 
 
-def make_table(rows: Sequence[Sequence[str]]) -> str:
-  """Returns a Markdown table that reads well as plain text too.
+def define_config(help_text: str) -> flags.FlagHolder:
+  """Defines --config, whose fields can be overridden as for the trainers."""
+  return flags_lib.define_config(help_text, flags.FLAGS)
 
-  Args:
-    rows: The head of the table, then its rows.
+
+def run(main: Callable[[], None]) -> None:
+  """Parses the command line and calls `main`, as the trainers' programs do.
+
+  A user's mistake ends the program with one sentence: an argument that is no
+  flag, an override that does not fit a --config, a `UserError`.
   """
-  head, *body = rows
-  # Cells are text: numbers keep the digits that they were given.
-  table = tabulate.tabulate(
-    body, head, tablefmt="github", disable_numparse=True
+  app.run(
+    lambda rest: flags_lib.call(lambda values: main(), rest, flags.FLAGS),
+    flags_parser=lambda arguments: flags_lib.parse(arguments, flags.FLAGS),
   )
-  return f"{table}\n"
 
 
 class Report:
@@ -88,13 +103,13 @@ class Report:
     """Returns the path of a file of this run, such as NAME.png."""
     return f"{self._start}{ending}"
 
-  def write(self, text: str, figures: Mapping[str, Any]) -> None:
+  def write(self, text: str, fields: Mapping[str, Any]) -> None:
     """Writes what was measured so far.
 
     Args:
       text: Markdown for NAME.md. The heading, the date, the machine, the
         versions and the command are added.
-      figures: Fields for NAME.json, JSON-like, which has these four as well.
+      fields: For NAME.json, JSON-like, which has these four as well.
     """
     versions = ", ".join(f"{name} {v}" for name, v in self.versions.items())
     self._text = (
@@ -102,7 +117,7 @@ class Report:
       f"{self._run['date']}, {self._run['machine']}; {versions}:\n\n"
       f"```\n{self._run['command']}\n```\n"
     )
-    fields = {**self._run, "versions": self.versions, **figures}
+    fields = {**self._run, "versions": self.versions, **fields}
     for ending, content in (
       (".md", self._text),
       (".json", json.dumps(fields, indent=2) + "\n"),

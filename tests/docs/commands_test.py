@@ -21,7 +21,7 @@ from absl import flags as absl_flags
 from absl.testing import parameterized
 
 import run as repository
-from benchmarks.harness import program, report
+from benchmarks.harness import report
 from benchmarks.peers import client
 from experiments import results, trials
 from tests.docs import pages
@@ -44,7 +44,7 @@ _CONFIGS = {
 }
 _OWN = ("trainers", "experiments", "benchmarks")
 # These define flags once in a process, at their import.
-_DEFINE_FLAGS = (program, report, client)
+_DEFINE_FLAGS = (report, client)
 # A module and its arguments, some of them in quotes.
 _MODULE = r"python[\d.]* -m ((?:[^\n;|'\"]|'[^']*'|\"[^\"]*\")*)"
 
@@ -96,7 +96,7 @@ def _parse(module, arguments):
     for owner, name, replacement in (
       (flags, "run", run_program),
       (results, "run", run_experiment),
-      (program, "run", run_benchmark),
+      (report, "run", run_benchmark),
     ):
       patches.enter_context(mock.patch.object(owner, name, replacement))
     if module.startswith("benchmarks"):  # They define flags at their import.

@@ -34,6 +34,19 @@ class MeanAndDeviationTest(absltest.TestCase):
     self.assertEqual(text, "1 of 3 diverged")
 
 
+class MakeTableTest(absltest.TestCase):
+  def test_tables_keep_the_digits_of_numbers(self):
+    head, *body = [("a", "b"), ("long", "1.50"), ("1,234", "")]
+    for given in [head, *body], [dict(zip(head, row)) for row in body]:
+      rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in results.make_table(given).splitlines()
+      ]
+      self.assertEqual(rows[0], ["a", "b"])
+      self.assertRegex("".join(rows[1]), "^-+$")
+      self.assertEqual(rows[2:], [["long", "1.50"], ["1,234", ""]])
+
+
 class ResultsTest(tf.test.TestCase, parameterized.TestCase):
   def setUp(self):
     super().setUp()

@@ -10,8 +10,7 @@ from tests.tpu_strategy import traced_step
 from trainers import devices, metrics
 from trainers.language_modeling import experiment as experiment_lib
 from trainers.language_modeling import step as step_lib
-from trainers.language_modeling.carried_state import CarriedState
-from trainers.language_modeling.progress import Progress
+from trainers.language_modeling.state import CarriedState
 
 LAYERS = 3
 _WORDS = 40
@@ -40,7 +39,7 @@ def trace_training(
 
   def make(strategy):
     experiment, model = _make(optimizer, with_lookahead, strategy)
-    progress = Progress(experiment, strategy)
+    progress = experiment_lib.make_progress(experiment, strategy)
     step = step_lib.make_train_step(
       model,
       experiment.optimizer,

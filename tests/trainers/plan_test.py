@@ -1,7 +1,8 @@
 import tensorflow as tf
+from absl.testing import parameterized
 
 from trainers.errors import UserError
-from trainers.plan import Plan, steps_in
+from trainers.plan import Plan, parse_profile_steps, steps_in
 
 
 def make_plan(**fields) -> Plan:
@@ -55,6 +56,18 @@ class PlanTest(tf.test.TestCase):
     self.assertEqual(steps_in(2.0, 10), 20)
     self.assertEqual(steps_in(0.25, 10), 3)
     self.assertEqual(steps_in(0.0, 10), 1)
+
+
+class ParseProfileStepsTest(tf.test.TestCase, parameterized.TestCase):
+  def test_steps(self):
+    self.assertIsNone(parse_profile_steps(None))
+    self.assertEqual(parse_profile_steps("100-110"), (100, 110))
+    self.assertEqual(parse_profile_steps("1-1"), (1, 1))
+
+  @parameterized.parameters("", "5", "0-3", "7-5", "a-b", "1-2-3")
+  def test_mistakes(self, text):
+    with self.assertRaisesRegex(UserError, f"such as 100-110.*{text!r}"):
+      parse_profile_steps(text)
 
 
 if __name__ == "__main__":

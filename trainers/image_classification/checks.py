@@ -16,7 +16,7 @@ from trainers.experiment import (
   check_training,
   smaller_batch,
 )
-from trainers.image_classification import test_time_augmentation
+from trainers.image_classification import step
 from trainers.image_classification.model import FEATURES
 from trainers.image_classification.pipelines import KINDS
 from trainers.image_classification.pixels import FILLS
@@ -62,8 +62,8 @@ _RANGES = (
   ),
   (
     "test_time_augmentation",
-    lambda v: v in test_time_augmentation.KINDS,
-    f"one of {[*test_time_augmentation.KINDS]}",
+    lambda v: v in step.TEST_TIME_AUGMENTATIONS,
+    f"one of {[*step.TEST_TIME_AUGMENTATIONS]}",
   ),
 )
 

@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from trainers import errors, metrics, optimizers
 from trainers.image_classification.speedrun import WHITENING
-from trainers.image_classification.test_time_augmentation import mean_logits
 from trainers.input import Input
+
+TEST_TIME_AUGMENTATIONS = ("none", "mirror", "mirror_and_shift")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Objective:
     whitening_bias_steps: Steps after which the bias of the layer `whitening`
       gets no gradient any more; None if the model has no such layer.
     test_time_augmentation: What an evaluation takes the mean over, one of
-      `test_time_augmentation.KINDS`.
+      TEST_TIME_AUGMENTATIONS.
   """
 
   global_batch_size: int
@@ -150,6 +151,43 @@ def evaluation_logits(
     images,
     objective.test_time_augmentation,
   )
+
+
+def mean_logits(logits_of: Callable[[Any], Any], images: Any, kind: str) -> Any:
+  """Returns the logits of images, the mean over what `kind` makes of them.
+
+  Source: the evaluation of cifar10-airbench has "mirror_and_shift".
+
+  Args:
+    logits_of: A function of images: returns logits (batch, classes). It is
+      called 1, 2 or 6 times.
+    images: Float (batch, height, width, channels), a tensor or a KerasTensor.
+    kind: One of TEST_TIME_AUGMENTATIONS. "mirror": the mean over the image and
+      the mirrored image. "mirror_and_shift": half the weight is on that mean,
+      and a quarter on that of the image shifted by a pixel up and left, and by
+      a pixel down and right. What a shift leaves empty is the image reflected
+      at its edge.
+
+  Returns:
+    Logits, float (batch, classes).
+  """
+  if kind == "none":
+    return logits_of(images)
+
+  def mirror(images):
+    mirrored = keras.ops.flip(images, axis=2)
+    return 0.5 * logits_of(images) + 0.5 * logits_of(mirrored)
+
+  result = mirror(images)
+  if kind == "mirror":
+    return result
+  height, width = images.shape[1:3]
+  padded = keras.ops.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], "reflect")
+  shifted = (
+    padded[:, :height, :width],
+    padded[:, 2 : 2 + height, 2 : 2 + width],
+  )
+  return 0.5 * result + 0.25 * sum(mirror(images) for images in shifted)
 
 
 def normalize(images: tf.Tensor, objective: Objective) -> tf.Tensor:

@@ -13,14 +13,14 @@ from trainers import initialization, loop, summary, trained
 from trainers import workdir as workdir_lib
 from trainers.checkpoints import Checkpoints
 from trainers.devices import Runtime, set_seed
-from trainers.image_classification import export, fine_tuning, speedrun
+from trainers.image_classification import export, speedrun
 from trainers.image_classification import step as step_lib
 from trainers.image_classification.experiment import (
   Experiment,
   make_model_and_slots,
 )
 from trainers.image_classification.pipelines import KINDS
-from trainers.image_classification.trained import PROGRAM
+from trainers.image_classification.trained import PROGRAM, Start
 from trainers.input import Input
 
 _CLASSES_SHOWN = 5
@@ -46,7 +46,7 @@ def train(experiment: Experiment, run: Runtime) -> None:
     KeyboardInterrupt: after a Ctrl-C, with a checkpoint if training had begun.
   """
   strategy = run.strategy
-  start = fine_tuning.Start(run) if initialization.is_due(run) else None
+  start = Start(run) if initialization.is_due(run) else None
   set_seed(experiment.seed)
   prepare = initialization.make_prepare(start, experiment, run)
   if start is None:

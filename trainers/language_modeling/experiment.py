@@ -20,8 +20,12 @@ from trainers.experiment import (
 )
 from trainers.language_modeling import checks, segments, sources, vocabulary
 from trainers.language_modeling.model import Architecture, AwdLstm, make_model
-from trainers.language_modeling.plateau import RateFactors
 from trainers.language_modeling.regularization import Penalties, Rates
+from trainers.language_modeling.state import (
+  CarriedState,
+  Progress,
+  RateFactors,
+)
 from trainers.language_modeling.step import Objective
 from trainers.language_modeling.vocabulary import Vocabulary
 from trainers.plan import Plan
@@ -257,6 +261,24 @@ def make_model_and_slots(
     prepare(model)
     experiment.optimizer.build(model.trainable_variables)
   return model
+
+
+def make_progress(
+  experiment: Experiment, strategy: tf.distribute.Strategy
+) -> Progress:
+  """Returns what checkpoints of an experiment hold beside weights and step.
+
+  Args:
+    experiment: What to train.
+    strategy: The strategy to train with.
+  """
+  carried = CarriedState(
+    experiment.architecture.widths(),
+    experiment.columns,
+    strategy,
+    is_local=optimizers.is_local(experiment.optimizer),
+  )
+  return Progress(carried, experiment.factors)
 
 
 def _load_source(data, data_dir, fake_data):

@@ -10,10 +10,9 @@ import tensorflow as tf
 
 from trainers import metrics, optimizers
 from trainers.input import Input
-from trainers.language_modeling.carried_state import CarriedState
 from trainers.language_modeling.model import AwdLstm
-from trainers.language_modeling.plateau import RateFactors
 from trainers.language_modeling.regularization import Masks, Penalties, Rates
+from trainers.language_modeling.state import CarriedState, RateFactors
 
 Batch = Mapping[str, tf.Tensor]
 

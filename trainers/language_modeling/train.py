@@ -21,21 +21,21 @@ from trainers import workdir as workdir_lib
 from trainers.checkpoints import Checkpoints
 from trainers.devices import Runtime, set_seed
 from trainers.input import Input
-from trainers.language_modeling import fine_tuning, segments, vocabulary
+from trainers.language_modeling import segments, vocabulary
 from trainers.language_modeling import step as step_lib
-from trainers.language_modeling.carried_state import CarriedState
 from trainers.language_modeling.experiment import (
   Experiment,
   make_model_and_slots,
+  make_progress,
 )
 from trainers.language_modeling.model import AwdLstm
 from trainers.language_modeling.pipelines import (
   EvaluationPipeline,
   TrainingPipeline,
 )
-from trainers.language_modeling.progress import Progress
 from trainers.language_modeling.sources import SPLITS
-from trainers.language_modeling.trained import PROGRAM
+from trainers.language_modeling.state import CarriedState
+from trainers.language_modeling.trained import PROGRAM, Start
 
 
 def train(experiment: Experiment, run: Runtime) -> None:
@@ -57,7 +57,7 @@ def train(experiment: Experiment, run: Runtime) -> None:
     KeyboardInterrupt: after a Ctrl-C, with a checkpoint if training had begun.
   """
   strategy, words = run.strategy, experiment.texts.words
-  start = fine_tuning.Start(run) if initialization.is_due(run) else None
+  start = Start(run) if initialization.is_due(run) else None
 
   set_seed(experiment.seed)
   model = make_model_and_slots(
@@ -66,7 +66,7 @@ def train(experiment: Experiment, run: Runtime) -> None:
     strategy,
     initialization.make_prepare(start, experiment, run),
   )
-  progress = Progress(experiment, strategy)
+  progress = make_progress(experiment, strategy)
   task = loop.Task(
     model=model,
     optimizer=experiment.optimizer,
@@ -101,7 +101,7 @@ def make_step(
     experiment, experiment.texts.words.size, strategy
   )
   step = _make_train_step(
-    model, Progress(experiment, strategy), experiment, strategy
+    model, make_progress(experiment, strategy), experiment, strategy
   )
   rows = experiment.columns // strategy.num_replicas_in_sync
   shape = (rows, experiment.lengths.longest + 1)

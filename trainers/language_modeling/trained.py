@@ -1,15 +1,16 @@
-"""A run that was trained: its model with the weights of a checkpoint."""
+"""A run that was trained: its model, and the start of another run from it."""
 
 import dataclasses
 
+import keras
 from absl import flags
 
-from trainers import devices, trained
+from trainers import devices, initialization, trained
 from trainers.checkpoints import Checkpoints
 from trainers.language_modeling import checks, vocabulary
 from trainers.language_modeling import experiment as experiment_lib
+from trainers.language_modeling.experiment import Experiment
 from trainers.language_modeling.model import AwdLstm
-from trainers.language_modeling.progress import Progress
 from trainers.language_modeling.vocabulary import Vocabulary
 
 # --help lists the flags of the module that runs: those defined here are its.
@@ -31,7 +32,7 @@ class Trained:
 
   model: AwdLstm
   words: Vocabulary
-  experiment: experiment_lib.Experiment
+  experiment: Experiment
   weights: str
 
 
@@ -75,7 +76,7 @@ def load(run: devices.Runtime, weights: str | None = None) -> Trained:
     run.workdir,
     model,
     experiment.optimizer,
-    state=Progress(experiment, run.strategy),
+    state=experiment_lib.make_progress(experiment, run.strategy),
   )
   chosen = trained.restore_weights(
     weights or experiment.final_weights,
@@ -85,3 +86,44 @@ def load(run: devices.Runtime, weights: str | None = None) -> Trained:
     PROGRAM,
   )
   return Trained(model, words, experiment, chosen)
+
+
+class Start:
+  """The weights of the best evaluation of a run.
+
+  The vocabulary of that run is the new run's since `experiment.load`.
+
+  Args:
+    run: Of the new run, which says where the other one is.
+
+  Raises:
+    UserError: if there is no checkpoint in the other run.
+  """
+
+  def __init__(self, run: devices.Runtime):
+    loaded = initialization.load_other(run, load)
+    self._weights = initialization.Weights.of(
+      run, loaded, _sizes(loaded.experiment)
+    )
+
+  def assign(self, model: keras.Model, experiment: Experiment) -> str:
+    """Gives a model the weights; returns what was done, in a sentence.
+
+    Args:
+      model: That of `experiment`; its optimizer is not built.
+      experiment: The new run.
+
+    Raises:
+      UserError: if the models have different sizes.
+    """
+    self._weights.assign(model, _sizes(experiment))
+    return (
+      f"Starting from {self._weights.run} ({self._weights.which}), with its "
+      "vocabulary."
+    )
+
+
+def _sizes(experiment):
+  """Returns what decides the shapes of the weights but for the vocabulary."""
+  sizes = dataclasses.asdict(experiment.architecture)
+  return {f"model.{name}": size for name, size in sizes.items()}

@@ -22,12 +22,12 @@ from trainers import workdir as workdir_lib
 from trainers.checkpoints import Checkpoints
 from trainers.devices import Runtime, set_seed
 from trainers.input import Input
-from trainers.translation import fine_tuning, vocabulary
 from trainers.translation import rows as rows_lib
 from trainers.translation import step as step_lib
+from trainers.translation import vocabulary
 from trainers.translation.experiment import Experiment, make_model_and_slots
 from trainers.translation.pipelines import BATCH_KEYS, RowsPipeline
-from trainers.translation.trained import PROGRAM
+from trainers.translation.trained import PROGRAM, Start, inherit_vocabulary
 from trainers.translation.translator import Translator
 
 
@@ -54,13 +54,13 @@ def train(experiment: Experiment, run: Runtime) -> None:
     if run.is_chief:
       stack.enter_context(workdir_lib.locked(run.workdir))
     workdir_lib.check(run.workdir, **experiment.records)
-    start = fine_tuning.Start(run) if initialization.is_due(run) else None
+    start = Start(run) if initialization.is_due(run) else None
 
     # Before the vocabulary is made: setting a seed makes TensorFlow forget its
     # kernels, and with them the model of every tokenizer.
     set_seed(experiment.seed)
     if run.init_from:
-      words = fine_tuning.load_vocabulary(run, start)
+      words = inherit_vocabulary(run, start)
     else:
       words = vocabulary.load_or_train(
         source.train, experiment.vocabulary, run.workdir, run.is_chief

@@ -1,17 +1,20 @@
-"""A run that was trained: its model with the weights of its checkpoints."""
+"""A run that was trained: its model, and the start of another run from it."""
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import keras
 import tensorflow as tf
 from absl import flags
 
-from trainers import devices, trained
+from trainers import devices, initialization, trained
+from trainers import workdir as workdir_lib
 from trainers.checkpoints import Checkpoints
 from trainers.errors import UserError
 from trainers.translation import checks, vocabulary
 from trainers.translation import experiment as experiment_lib
+from trainers.translation.experiment import Experiment
 from trainers.translation.model import Transformer
 from trainers.translation.translator import Decoding
 
@@ -19,6 +22,8 @@ from trainers.translation.translator import Decoding
 flags.disclaim_key_flags()
 
 PROGRAM = "trainers.translation"
+
+_SIZES = ("d_model", "num_heads", "num_layers", "d_ff")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +88,7 @@ def load(
   # The state of an optimizer is another with float16.
   devices.set_precision(records["runtime"]["precision"])
   experiment = experiment_lib.of_record(records["config"], run.strategy)
-  words = load_vocabulary(run.workdir, records["vocabulary"])
+  words = _load_vocabulary(run.workdir, records["vocabulary"])
   model = experiment_lib.make_model_and_slots(
     experiment, words.size, run.strategy
   )
@@ -101,7 +106,70 @@ def load(
   return Trained(model, words, decoding, experiment.jit_compile_search, chosen)
 
 
-def load_vocabulary(
+class Start:
+  """The weights of the best evaluation of a run, and its vocabulary.
+
+  Args:
+    run: Of the new run, which says where the other one is.
+
+  Raises:
+    UserError: if there is no such run, or no checkpoint in it.
+  """
+
+  def __init__(self, run: devices.Runtime):
+    if workdir_lib.read(run.init_from, "vocabulary") is None:
+      raise UserError(
+        f"--init_from={run.init_from} holds no run of this trainer."
+      )
+    loaded = initialization.load_other(run, load)
+    model = workdir_lib.read(run.init_from, "config")["model"]
+    self.vocabulary = loaded.words.model  # A serialized SentencePiece model.
+    self._weights = initialization.Weights.of(
+      run, loaded, {f"model.{name}": model[name] for name in _SIZES}
+    )
+
+  def assign(self, model: keras.Model, experiment: Experiment) -> str:
+    """Gives a model the weights; returns what was done, in a sentence.
+
+    Args:
+      model: That of `experiment`; its optimizer is not built.
+      experiment: The new run.
+
+    Raises:
+      UserError: if the models have different sizes.
+    """
+    architecture = experiment.architecture
+    self._weights.assign(
+      model, {f"model.{name}": getattr(architecture, name) for name in _SIZES}
+    )
+    return (
+      f"Starting from {self._weights.run} ({self._weights.which}), with its "
+      "vocabulary."
+    )
+
+
+def inherit_vocabulary(
+  run: devices.Runtime, start: Start | None
+) -> vocabulary.Vocabulary:
+  """Returns the vocabulary of a run that starts, or has started, from another.
+
+  Args:
+    run: The new run.
+    start: What it starts from, or None if it goes on.
+
+  Raises:
+    UserError: if the vocabulary cannot be written, or is gone.
+  """
+  if start is None:
+    record = workdir_lib.read(run.workdir, "vocabulary")
+    return _load_vocabulary(run.workdir, record)
+  words = vocabulary.Vocabulary(start.vocabulary)
+  if run.is_chief:
+    vocabulary.save(words, run.workdir, words.fingerprint)
+  return words
+
+
+def _load_vocabulary(
   workdir: str, record: Mapping[str, Any]
 ) -> vocabulary.Vocabulary:
   """Returns the vocabulary that a run was trained with.

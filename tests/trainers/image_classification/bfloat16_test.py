@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.trainers import command_line
-from trainers import cpu_support, metrics
+from trainers import hardware, metrics
 from trainers.devices import Runtime
 from trainers.image_classification import export, predict
 from trainers.image_classification.__main__ import TRAINER
@@ -21,7 +21,7 @@ _FLAGS = (
   "--config.model.width=4",
   "--config.steps_per_loop=11",
 )
-_CPU = cpu_support.Cpu(frozenset({"avx512_bf16"}), uses_onednn=True)
+_CPU = hardware.Cpu(frozenset({"avx512_bf16"}), uses_onednn=True)
 
 
 class Bfloat16Test(tf.test.TestCase):
@@ -36,7 +36,7 @@ class Bfloat16Test(tf.test.TestCase):
     """Trains up to so many epochs; returns what is printed."""
     with (
       contextlib.redirect_stdout(io.StringIO()) as printed,
-      mock.patch.object(cpu_support, "find", return_value=cpu),
+      mock.patch.object(hardware, "find_cpu", return_value=cpu),
     ):
       command_line.run_trainer(
         TRAINER,
@@ -69,7 +69,7 @@ class Bfloat16Test(tf.test.TestCase):
 
   def test_goes_on_with_a_warning_on_a_cpu_without_bfloat16(self):
     steps = len(metrics.read(self.workdir))
-    other = cpu_support.Cpu(frozenset({"avx512f"}), uses_onednn=True)
+    other = hardware.Cpu(frozenset({"avx512f"}), uses_onednn=True)
     with self.assertWarnsRegex(UserWarning, "--precision=bfloat16 is slower"):
       printed = self._train(2, other)
     self.assertIn("goes on", printed)

@@ -7,7 +7,6 @@ import shutil
 import keras
 import numpy as np
 import tensorflow as tf
-from absl.testing import parameterized
 from numpy.lib.stride_tricks import sliding_window_view
 
 from configs import cifar
@@ -24,7 +23,6 @@ from trainers.image_classification import (
   train,
 )
 from trainers.image_classification.model import Architecture, make_model
-from trainers.image_classification.test_time_augmentation import mean_logits
 
 
 def _architecture(width=64, **fields):
@@ -156,33 +154,6 @@ class NetworkTest(tf.test.TestCase):
     kinds = {type(layer).__module__.partition(".")[0] for layer in plain.layers}
     self.assertEqual(kinds, {"keras"})
     self.assertAllClose(plain(images), made(images), rtol=1e-4, atol=1e-5)
-
-
-class TestTimeAugmentationTest(tf.test.TestCase, parameterized.TestCase):
-  @parameterized.parameters("none", "mirror", "mirror_and_shift")
-  def test_in_numpy(self, kind):
-    images = _images(3, 5)
-    kernel = np.random.default_rng(1).normal(size=(75, 4)).astype("float32")
-
-    def logits_of(images):
-      return tf.exp(tf.reshape(images, (-1, 75)) @ kernel / 20)
-
-    def numpy_logits(images):
-      return np.exp(images.reshape(-1, 75) @ kernel / 20)
-
-    def mirror(images):
-      return (numpy_logits(images) + numpy_logits(images[:, :, ::-1])) / 2
-
-    padded = np.pad(images, [(0, 0), (1, 1), (1, 1), (0, 0)], "reflect")
-    expected = {
-      "none": numpy_logits(images),
-      "mirror": mirror(images),
-      "mirror_and_shift": mirror(images) / 2
-      + mirror(padded[:, :5, :5]) / 4
-      + mirror(padded[:, 2:, 2:]) / 4,
-    }[kind]
-    actual = mean_logits(logits_of, tf.constant(images), kind)
-    self.assertAllClose(actual, expected, rtol=1e-5)
 
 
 def _config(**fields):

@@ -18,6 +18,34 @@ class NormalizeTest(tf.test.TestCase):
     self.assertAllClose(actual, expected, rtol=1e-5)
 
 
+class MeanLogitsTest(tf.test.TestCase, parameterized.TestCase):
+  @parameterized.parameters(*step.TEST_TIME_AUGMENTATIONS)
+  def test_in_numpy(self, kind):
+    random = np.random.default_rng(0)
+    images = random.normal(0, 2, size=(3, 5, 5, 3)).astype("float32")
+    kernel = random.normal(size=(75, 4)).astype("float32")
+
+    def logits_of(images):
+      return tf.exp(tf.reshape(images, (-1, 75)) @ kernel / 20)
+
+    def numpy_logits(images):
+      return np.exp(images.reshape(-1, 75) @ kernel / 20)
+
+    def mirror(images):
+      return (numpy_logits(images) + numpy_logits(images[:, :, ::-1])) / 2
+
+    padded = np.pad(images, [(0, 0), (1, 1), (1, 1), (0, 0)], "reflect")
+    expected = {
+      "none": numpy_logits(images),
+      "mirror": mirror(images),
+      "mirror_and_shift": mirror(images) / 2
+      + mirror(padded[:, :5, :5]) / 4
+      + mirror(padded[:, 2:, 2:]) / 4,
+    }[kind]
+    actual = step.mean_logits(logits_of, tf.constant(images), kind)
+    self.assertAllClose(actual, expected, rtol=1e-5)
+
+
 class LossTest(tf.test.TestCase, parameterized.TestCase):
   @parameterized.parameters(0.0, 0.1)
   def test_cross_entropy_with_label_smoothing(self, smoothing):

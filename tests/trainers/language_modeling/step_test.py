@@ -12,9 +12,8 @@ from trainers import learning_rates, optimizers
 from trainers.input import Input
 from trainers.language_modeling import pipelines, segments
 from trainers.language_modeling import step as step_lib
-from trainers.language_modeling.carried_state import CarriedState
-from trainers.language_modeling.plateau import RateFactors
 from trainers.language_modeling.regularization import Masks, Penalties, Rates
+from trainers.language_modeling.state import CarriedState, RateFactors
 
 _BPTT = 5
 _WIDTHS = tiny.ARCHITECTURE.widths()

@@ -6,13 +6,13 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from benchmarks import photo_folder
+from benchmarks import image_input
 
 
-class PhotoFolderTest(tf.test.TestCase):
+class WritePhotosTest(tf.test.TestCase):
   def test_photos_of_imagenets_size(self):
     folder = os.path.join(self.get_temp_dir(), "photos")
-    mean = photo_folder.write(folder, 30, classes=3)
+    mean = image_input.write_photos(folder, 30, classes=3)
     files = glob.glob(os.path.join(folder, "*", "*.jpg"))
     self.assertLen(files, 30)
     self.assertLen(os.listdir(folder), 3)

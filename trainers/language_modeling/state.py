@@ -1,6 +1,11 @@
-"""The state of an LSTM between the segments of a text."""
+"""What a checkpoint of a language model holds beside weights and step.
+
+That is the state of the LSTM between the segments of a text, and the factors of
+the learning rate.
+"""
 
 import functools
+import math
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -109,3 +114,57 @@ class CarriedState(tf.Module):
         values = context.all_reduce(tf.distribute.ReduceOp.SUM, values)
     for variable, value in zip(self._states, values):
       variable.assign(value)
+
+
+class RateFactors(tf.Module):
+  """Variables that multiply the learning rate.
+
+  One is of what evaluations say, the other of the length of a segment.
+
+  Args:
+    patience: After so many evaluations in a row without a better loss the rate
+      is multiplied by `factor`; 0 for never.
+    factor: In (0, 1).
+    strategy: The strategy to train with.
+
+  Attributes:
+    plateau: The product of all that evaluations have decided.
+    length: The length of the segment under way over the usual one; 1 between
+      steps.
+  """
+
+  def __init__(
+    self, patience: int, factor: float, strategy: tf.distribute.Strategy
+  ):
+    super().__init__()
+    self._patience, self._factor = patience, factor
+    with strategy.scope():
+      self.plateau = tf.Variable(1.0, trainable=False)
+      self.length = tf.Variable(1.0, trainable=False)
+      self._best = tf.Variable(math.inf, dtype=tf.float64, trainable=False)
+      self._waited = tf.Variable(0, dtype=tf.int64, trainable=False)
+
+  def observe(self, loss: float) -> None:
+    """Takes notice of the loss of an evaluation."""
+    if loss < float(self._best.numpy()):
+      self._best.assign(loss)
+      self._waited.assign(0)
+      return
+    waited = int(self._waited.numpy()) + 1
+    if self._patience and waited >= self._patience:
+      self.plateau.assign(self.plateau.numpy() * self._factor)
+      waited = 0
+    self._waited.assign(waited)
+
+
+class Progress(tf.Module):
+  """What a run that goes on needs beside model, optimizer and step.
+
+  Args:
+    carried: The state of the LSTM behind the last segment.
+    factors: Of the learning rate.
+  """
+
+  def __init__(self, carried: CarriedState, factors: RateFactors):
+    super().__init__()
+    self.carried, self.factors = carried, factors
