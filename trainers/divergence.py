@@ -64,7 +64,7 @@ class Guard:
         f". A loss of more than {_TIMES_GUESSING:,} times that of guessing, "
         f"which is {self._guessing_loss:.4g}, makes no sense"
       )
-    symptom = " and ".join(f"{n} is {_figure(values[n])}" for n in wrong)
+    symptom = " and ".join(f"{n} is {_metric_text(values[n])}" for n in wrong)
     if count > 1:
       symptom += f" (mean of steps {step + 1} to {step + count})"
     self._end(f"step {step + sane + 1}", symptom, remark)
@@ -96,6 +96,6 @@ class Guard:
     )
 
 
-def _figure(value):
+def _metric_text(value):
   """Returns a metric that makes no sense: a great one in a few digits."""
   return f"{value:.3g}" if math.isfinite(value) else str(value)

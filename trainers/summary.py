@@ -164,7 +164,7 @@ def curves(workdir: str) -> Line:
   )
 
 
-def figure(name: str, value: float) -> str:
+def metric_text(name: str, value: float) -> str:
   """Returns a metric for people: an accuracy is a percentage.
 
   Args:
@@ -176,14 +176,17 @@ def figure(name: str, value: float) -> str:
   return f"{value:.{'2f' if name in _HUNDREDTHS else '4g'}}"
 
 
-def figures(part: str, values: Mapping[str, float]) -> str:
+def metrics_text(part: str, values: Mapping[str, float]) -> str:
   """Returns metrics for people, such as "validation loss 0.5, accuracy 90.00%".
 
   Args:
     part: What they are of.
     values: By name.
   """
-  told = ", ".join(f"{_label(k)} {figure(k, v)}" for k, v in values.items())
+  told = ", ".join(
+    f"{_label(name)} {metric_text(name, value)}"
+    for name, value in values.items()
+  )
   return f"{part} {told}" if told else ""
 
 
@@ -226,14 +229,14 @@ class Progress:
   def training(self, step: int, values: Mapping[str, float]) -> None:
     """Shows metrics up to `step`, named like "train/loss"."""
     shown = {name: values[f"train/{name}"] for name in self._names}
-    text = figures("training", shown)
+    text = metrics_text("training", shown)
     self._bar.set_postfix_str(text, refresh=False)
     self._bar.update(step - self._step)
     self._step = step
 
   def validation(self, step: int, values: Mapping[str, float]) -> None:
     """Shows the metrics of an evaluation after `step`, named like "loss"."""
-    text = figures("validation", values)
+    text = metrics_text("validation", values)
     if self._is_shown:
       self._bar.write(f"after step {step:,}: {text}")
       sys.stdout.flush()
@@ -291,7 +294,7 @@ def _label(name):
 
 
 def _validation(name, value, step):
-  return f"{figure(name, value)} in validation, after step {step:,}"
+  return f"{metric_text(name, value)} in validation, after step {step:,}"
 
 
 def _python():
