@@ -176,7 +176,10 @@ def _tokenize(split, vocabulary, max_length, is_chief):
 
 
 def _write(path, rows):
-  """Writes the figures, then the tokens: a file of these is a whole one."""
+  """Writes the counts, then the tokens.
+
+  If the file of tokens exists, both are complete.
+  """
   temporary = f"{path}.tmp"
   counts = {"pairs": rows.pairs, "empty": rows.empty, "too_long": rows.too_long}
   with files.writing(path, on_error=lambda: tf.io.gfile.remove(temporary)):
@@ -188,7 +191,7 @@ def _write(path, rows):
 
 
 def _read(path):
-  """Returns the rows in a file, or None if they are not there, or damaged."""
+  """Returns the rows in the files at a path; None if missing or damaged."""
   if not tf.io.gfile.exists(f"{path}.npy"):
     return None
   try:
