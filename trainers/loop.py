@@ -171,7 +171,7 @@ class _Host:
   ):
     self._task, self._plan, self._guard = task, plan, guard
     self._gather = gather
-    self._meetings = local_steps.Meetings(task.optimizer)
+    self._local_steps = local_steps.LocalStepMetrics(task.optimizer)
     self._is_chief = runtime.is_chief
     self._checkpoints, self._writer = checkpoints, writer
     self._average_statistics = agreement.make_average_statistics(
@@ -193,7 +193,7 @@ class _Host:
     if evaluates or saves:
       self._make_ready(step)
     values["train/learning_rate"] = self._learning_rate()
-    values |= self._meetings.metrics(count)
+    values |= self._local_steps.metrics(count)
     evaluated = {}
     if evaluates:
       evaluated = dict(self._task.evaluate())
@@ -212,7 +212,7 @@ class _Host:
 
   def _save(self, step):
     """Saves a checkpoint, to which each process may have something to add."""
-    if self._meetings.are_seldom:
+    if self._local_steps.is_active:
       self._checkpoints.save_replicas(step)
       self._gather(0)  # The checkpoint counts when it is there: it is the last.
     if self._is_chief:
