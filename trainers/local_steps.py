@@ -57,7 +57,7 @@ class LocalStepMetrics:
 
 
 class ReplicaFiles:
-  """What the replicas of a process have of their own, beside checkpoints.
+  """Files beside a checkpoint, with what only one process' replicas have.
 
   Each process writes one file, before the chief writes the checkpoint itself.
 
@@ -84,7 +84,7 @@ class ReplicaFiles:
     """Returns the names of the files of all processes, none of one replica.
 
     Args:
-      start: The name of their checkpoint, or its path.
+      start: Name or path of the checkpoint.
     """
     if not self._local:
       return []
@@ -104,7 +104,7 @@ class ReplicaFiles:
     """Reads the file of this process, or starts a period from the slow weights.
 
     Args:
-      path: That of the checkpoint, which was read.
+      path: Path of the checkpoint, which was read before.
     """
     folder, name = os.path.split(path)
     pattern = f"({re.escape(name)}{REPLICAS}){INDEX}"
@@ -126,13 +126,13 @@ class ReplicaFiles:
 def remove_other_files(directory: str, step: int, own: Sequence[str]) -> None:
   """Removes files of replicas that belong to no checkpoint.
 
-  Those of this step that were saved by other replicas, and those of earlier
-  steps whose checkpoint was never written.
+  These are files of this step that another number of replicas or processes
+  saved, and files of earlier steps without a checkpoint.
 
   Args:
-    directory: Of checkpoints.
-    step: That of the checkpoint to be written.
-    own: The names of the files that belong to it.
+    directory: Directory of checkpoints.
+    step: Step of the checkpoint that will be written.
+    own: Names of the files of replicas that belong to that checkpoint.
   """
   whole = {os.path.basename(p) for p in checkpoint_files.whole(directory)}
   pattern = f"({NAME}{REPLICAS})({INDEX}|{DATA})"
