@@ -49,7 +49,7 @@ class Trainer:
     make_step: A function of an experiment and a strategy; returns one replica's
       training step and the `tf.TensorSpec`s of its batch.
     batch_field: The field of a config with the size of a global batch.
-    unit: What that field counts.
+    unit: What `batch_field` counts.
   """
 
   load: Callable[[ml_collections.ConfigDict, Runtime], Any]
