@@ -11,6 +11,7 @@ from absl.testing import parameterized
 
 from lookahead_tf import Lookahead
 from tests import replicas
+from tests.lookahead_tf import algorithm1
 from tests.trainers.plan_test import make_plan
 from trainers import errors, loop, metrics
 from trainers.devices import Runtime
@@ -72,11 +73,14 @@ def _task(strategy, **fields):
 
 def _expected(steps):
   """The weight after `steps` steps, from Algorithm 1."""
-  slow = fast = 0.0
-  for i in range(steps):
-    fast -= 0.5 * (fast - (i + 0.5))
-    if (i + 1) % 3 == 0:
-      slow = fast = slow + 0.5 * (fast - slow)
+  (fast,), _ = algorithm1.lookahead(
+    algorithm1.Sgd(0.5),
+    lambda weights, i: [weights[0] - (i + 0.5)],
+    [0.0],
+    steps,
+    k=3,
+    alpha=0.5,
+  )
   return fast
 
 
