@@ -98,3 +98,21 @@ def last_words(program: Callable[[], None]) -> tuple[int, str]:
         return 1, end.code
       return end.code or 0, text.getvalue()
   raise AssertionError("The program did not end early.")
+
+
+class Mistakes:
+  """A mixin of test cases that make mistakes on command lines."""
+
+  def assertMistake(self, program: Callable[[], None], *words: str) -> None:
+    """Asserts that a program ends with one sentence that says all of `words`.
+
+    Args:
+      program: Calls `run` or `run_trainer`.
+      *words: What the sentence must say.
+    """
+    status, text = last_words(program)
+    self.assertEqual(status, 1)
+    self.assertStartsWith(text, "Error: ")
+    for word in words:
+      self.assertIn(word, text)
+    self.assertLen(text.splitlines(), 1)
