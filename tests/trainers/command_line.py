@@ -12,7 +12,6 @@ import pathlib
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from unittest import mock
 
 import keras
 from absl import flags as absl_flags
@@ -56,12 +55,9 @@ def parse(
     *define: Functions that define flags, beside `flags.define_devices`.
   """
   values = absl_flags.FlagValues()
-  argv = ["program", *arguments]
-  # Where ml_collections looks for overrides of the config.
-  with mock.patch.object(sys, "argv", argv):
-    for one in (flags.define_devices, *define):
-      one(values)
-    return values, flags.parse(argv, values)
+  for one in (flags.define_devices, *define):
+    one(values)
+  return values, flags.parse(["program", *arguments], values)
 
 
 def run(
