@@ -218,9 +218,8 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
   def test_a_loss_without_sense_stops(self):
     with self.assertRaisesRegex(
       UserError,
-      r"diverged in step 8: train/loss is 2\.9e\+23 \(mean of steps 7 to 8\), "
-      r"at learning rate 0\.5\. .*more than 10,000 times .* is 2, .*"
-      r"The last good checkpoint is \S*ckpt-5\.",
+      r"step 8\b.*train/loss is 2\.9e\+23 .*steps 7 to 8\b.*learning rate 0\.5"
+      r"\b.*10,000 times .* is 2\b.*\bckpt-5\b",
     ):
       self._train_with_losses(
         *(1.0, 2.0, 19_000.0, 1.0), *(0.5, 0.5, 20_000.0, 5.8e23)
