@@ -37,14 +37,14 @@ _LOSS_LEARNING_RATES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-  """An optimizer, and what was measured of it.
+  """An optimizer, with a measured and an expected variance or loss.
 
   Attributes:
     learning_rate: gamma.
     period: k; None for SGD alone.
     step_size: alpha; 1 for SGD alone.
-    measured: By the optimizer itself.
-    expected: By the closed form.
+    measured: Value measured with the optimizer itself.
+    expected: Value of the closed form.
   """
 
   learning_rate: float
@@ -55,7 +55,7 @@ class Trial:
 
   @property
   def deviation(self) -> float:
-    """Of the measured value from the expected one, a part of the latter."""
+    """Relative deviation of the measured value from the expected one."""
     return self.measured / self.expected - 1
 
 

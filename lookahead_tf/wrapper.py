@@ -258,7 +258,7 @@ class OptimizerWrapper(
 
   @property
   def own_variables(self) -> list[Any]:
-    """Those that are not the inner optimizer's."""
+    """Variables without those of the inner optimizer and of further parts."""
     return super().variables
 
   def _parts(self) -> list[keras.optimizers.Optimizer]:

@@ -23,9 +23,10 @@ def give_replicas_own_seeds(
 ) -> None:
   """Folds the replica's number into the state of each seed generator.
 
-  Keras keeps the same state on each replica: all would draw the same dropout
-  mask. Call it once after the build, and after each restore, which gives every
-  replica the state of the first one, whose own is never changed.
+  Keras keeps the same state on each replica, so all would draw the same dropout
+  mask. Call the function once after the build, and after each restore: a
+  restore gives every replica the state of the first one, which is never
+  changed.
 
   Args:
     model: Built in the strategy's scope.
@@ -62,8 +63,9 @@ def make_average_statistics(
 ) -> Callable[[], None]:
   """Returns a function that averages moving statistics over the replicas.
 
-  Each replica follows those of its own examples, and evaluation and saving read
-  a single one. The mean of moving averages is the moving average of means.
+  Each replica follows the statistics of its own examples, and evaluation and
+  saving read those of one replica. The mean of moving averages is the moving
+  average of means.
 
   Args:
     model: Built in the strategy's scope.
@@ -101,7 +103,7 @@ def gather_processes(
   Call it outside of the replica context, in a function that is traced.
 
   Args:
-    value: That of this process.
+    value: Tensor of this process.
     strategy: The strategy.
   """
   if not strategy.extended._in_multi_worker_mode():
@@ -123,11 +125,11 @@ def check_same_records(
 
   Args:
     gather: From `make_gather`.
-    records: What decides the result of the run, JSON-like.
+    records: All that decides the result of the run, JSON-like.
   """
   for name, record in records.items():
     content = json.dumps(record, sort_keys=True).encode()
-    # What fits into an int32.
+    # Seven hexadecimal digits fit into an int32.
     number = int(hashlib.sha256(content).hexdigest()[:7], 16)
     if len(set(gather(number))) > 1:
       raise UserError(
@@ -141,7 +143,7 @@ def check_same_step(gather: Callable[[int], list[int]], step: int) -> None:
 
   Args:
     gather: From `make_gather`.
-    step: The one that this process restored.
+    step: Step that this process restored.
   """
   steps = gather(step)
   if len(set(steps)) > 1:

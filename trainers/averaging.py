@@ -13,12 +13,12 @@ _NOT_STARTED = -1
 class NonMonotonicSgd(keras.optimizers.SGD):
   """NT-ASGD, algorithm 1 of Merity, Keskar and Socher 2017.
 
-  SGD, until an evaluation is worse than the best of those `patience` and more
-  evaluations before it. From then on the weights to evaluate are the mean of
-  the weights behind each update since.
+  The optimizer is SGD until an evaluation is worse than the best one before the
+  last `patience` evaluations. From then on the weights to evaluate are the mean
+  of the weights after each further update.
 
-  The averages are those that Keras keeps with `use_ema`, with a momentum of 0
-  before the start and of 1 - 1 / t in the t-th update behind it.
+  Keras keeps the averages, as with `use_ema`. Their momentum is 0 before the
+  start and 1 - 1 / t in the t-th update after it.
 
   Args:
     learning_rate: As for SGD.

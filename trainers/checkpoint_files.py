@@ -1,7 +1,7 @@
 """The files of checkpoints: their names, and how they are written and removed.
 
 A checkpoint is written under another name and then moved into place, its index
-last. It counts if its index is there.
+last. A checkpoint counts if its index is there.
 """
 
 import os
@@ -10,7 +10,7 @@ import re
 import tensorflow as tf
 
 UNFINISHED = "unfinished"
-# What a checkpoint consists of, and what TensorFlow leaves of one that fails.
+# Files of a checkpoint, and files that TensorFlow leaves of one that fails.
 INDEX = r"\.index"
 DATA = r"\.data-\d{5}-of-\d{5}"
 _PARTIAL = rf"({INDEX}|{DATA})(\.tempstate\d+)?"
@@ -27,7 +27,7 @@ def write(
   Args:
     checkpoint: What to write.
     path: Where it belongs, without the endings of its files.
-    unfinished: What its files are called until then.
+    unfinished: Name of its files until then.
   """
   directory = os.path.dirname(path)
   start = os.path.join(directory, unfinished)
@@ -40,7 +40,7 @@ def write(
 def remove(path: str) -> None:
   """Removes a checkpoint, and the files of replicas beside it."""
   directory, name = os.path.split(path)
-  # Without an index it does not count.
+  # The index is first: without it the checkpoint does not count.
   for suffix in (INDEX, DATA, f"{REPLICAS}({INDEX}|{DATA})"):
     _remove_all(directory, name + suffix)
 
@@ -49,8 +49,8 @@ def remove_unfinished(directory: str, name: str = UNFINISHED) -> None:
   """Removes what TensorFlow leaves of a checkpoint that it could not write.
 
   Args:
-    directory: Where it was to be.
-    name: What it was called until then.
+    directory: Directory of the checkpoint.
+    name: Name that its files were written under.
   """
   _remove_all(directory, name + _PARTIAL)
   temporary = os.path.join(directory, f"{name}_temp")
@@ -64,7 +64,7 @@ def whole(directory: str) -> list[str]:
 
 
 def without_index(directory: str) -> list[str]:
-  """Returns what is left of checkpoints that have none."""
+  """Returns the checkpoints without an index, in the order of their steps."""
   paths = whole(directory)
   return [p for p in _find(directory, DATA) if p not in paths]
 
@@ -82,21 +82,21 @@ def step_of(path: str) -> int:
 def matches(directory: str, pattern: str) -> list[re.Match[str]]:
   """Returns the names in a directory that are all of a regular expression.
 
-  They are listed and compared: to `tf.io.gfile.glob` the directory's own name
-  would be a part of the pattern, and find files of other runs.
+  The names are listed and compared. `tf.io.gfile.glob` would take the
+  directory's own name for a part of the pattern, and find files of other runs.
 
   Args:
-    directory: Where to look; one that is not there has none.
+    directory: Where to look; a directory that is not there has no names.
     pattern: A regular expression.
 
   Returns:
-    A match for each of them.
+    A match for each name.
   """
   try:
     names = tf.io.gfile.listdir(directory)
   except tf.errors.NotFoundError:
     return []
-  # Those of directories in a bucket end in a slash.
+  # Names of directories in a bucket end in a slash.
   found = [re.fullmatch(pattern, name.rstrip("/")) for name in names]
   return [match for match in found if match]
 

@@ -12,7 +12,7 @@ from trainers.checkpoint_files import path_of, step_of
 from trainers.errors import UserError, first_line
 from trainers.files import check_no_pattern, writing
 
-# Of a file system that is out of reach, which says nothing of a file.
+# Errors of a file system that cannot be reached. The file itself may be whole.
 _TRANSIENT = (
   tf.errors.AbortedError,
   tf.errors.CancelledError,
@@ -22,34 +22,38 @@ _TRANSIENT = (
   tf.errors.UnauthenticatedError,
   tf.errors.UnavailableError,
 )
-# A file that was cut off is an IndexError or a ValueError to TensorFlow.
+# Errors of a file that cannot be read. TensorFlow raises an IndexError or a
+# ValueError for a file that was cut off.
 _UNREADABLE = (tf.errors.OpError, IndexError, ValueError)
 
 
 class Checkpoints:
-  """Saves to `workdir`/checkpoints the last ones, to `workdir`/best the best.
+  """Saves the last checkpoints of a run and the best one.
+
+  The last checkpoints are in `workdir`/checkpoints, the best in `workdir`/best.
 
   The input and all random numbers of a trainer are functions of the step and of
-  seeds in the model's state, so nothing else has to be stored of them.
+  seeds in the model's state, so a checkpoint stores nothing else of them.
 
   A checkpoint is written under another name and then moved into place, its
-  index last. It counts if its index is there: a process that is killed leaves a
-  whole checkpoint or none. Older ones are removed after that.
+  index last. A checkpoint counts if its index is there, so a process that is
+  killed leaves a whole checkpoint or none. Older checkpoints are removed last.
 
-  Replicas that make the steps of a period by themselves have weights of their
-  own then. Each process writes those of its replicas beside a checkpoint, and
-  before the chief writes the checkpoint itself.
+  Replicas with local steps have weights of their own within a period. Each
+  process writes the weights of its replicas beside a checkpoint, before the
+  chief writes the checkpoint itself.
 
   Args:
     workdir: Directory of the run.
     model: A built Keras model.
     optimizer: Its built optimizer, saved with all slots and slow weights.
     keep: How many of the last checkpoints to keep.
-    is_due: Whether a step is one to save after. A checkpoint of another step,
-      that of a SIGTERM, is kept beside these, and only until the next one: so
-      it changes nothing of which ones there are at the end.
-    state: What else is saved, if anything.
-    strategy: That of the variables; None for checkpoints to read weights from.
+    is_due: Whether the config asks for a checkpoint of a step. A checkpoint of
+      another step, as after a SIGTERM, is removed when the next one is saved,
+      so the checkpoints at the end are those of a run that was not stopped.
+    state: Further state to save, or None.
+    strategy: Strategy of the variables; None for checkpoints to read weights
+      from.
 
   Raises:
     UserError: if TensorFlow would take the path of a checkpoint for a pattern.
@@ -111,8 +115,7 @@ class Checkpoints:
     """Restores one checkpoint; returns its step.
 
     Raises:
-      UserError: if it is not that of such a model and optimizer, or cannot be
-        read.
+      UserError: if it is of another model or optimizer, or cannot be read.
     """
     try:
       self._checkpoint.read(path).assert_consumed()
@@ -125,7 +128,7 @@ class Checkpoints:
   def restore(self) -> int:
     """Restores the last checkpoint that can be read; returns its step, or 0.
 
-    Warns of each one that cannot.
+    Warns of each checkpoint that cannot be read.
 
     Raises:
       UserError: if there are checkpoints but none can be read, or if the file
@@ -165,11 +168,11 @@ class Checkpoints:
   def save_replicas(self, step: int) -> None:
     """Saves what the replicas of this process have of their own.
 
-    All processes have to call it before the chief calls `save`, which must wait
-    for the others.
+    All processes have to call `save_replicas` before the chief calls `save`,
+    and the chief has to wait for the others.
 
     Raises:
-      UserError: if it cannot be written.
+      UserError: if the file cannot be written.
     """
     if self._replicas is not None:
       path = path_of(self._directory, step)
@@ -181,16 +184,16 @@ class Checkpoints:
     """Saves the state after `step` training steps.
 
     Raises:
-      UserError: if it cannot be written. Those that are there stay.
+      UserError: if it cannot be written. Earlier checkpoints stay.
     """
     self._save(self._directory, step, self._kept)
 
   def save_if_best(self, step: int, result: float) -> None:
     """Saves the state if no result before was greater than `result`.
 
-    Of equal results the later one is the best: while a metric is too coarse to
-    tell them apart, as a BLEU of 0 or an accuracy of 1 are, the loss goes on to
-    fall. One that is not a number is never the best.
+    The later of equal results is the best: while a metric is too coarse to tell
+    two states apart, as a BLEU of 0 or an accuracy of 1 is, the loss goes on to
+    fall. A result that is not a number is never the best.
 
     Raises:
       UserError: as `save` does.
@@ -206,7 +209,7 @@ class Checkpoints:
       )
 
   def _kept(self, paths):
-    """Returns which of `paths` to keep: those due, and the last in any case."""
+    """Returns the last `keep` of the paths that are due, and the last path."""
     due = [path for path in paths if self._is_due(step_of(path))]
     return [*due[-self._keep :], paths[-1]]
 
@@ -222,7 +225,7 @@ class Checkpoints:
       self._remove_old(directory, choose)
 
   def _remove_old(self, directory, choose):
-    """Removes what `choose` leaves out, and what cannot be read."""
+    """Removes checkpoints that `choose` leaves out, or that cannot be read."""
     whole = self._readable(directory)
     kept = choose(whole)
     for path in [
@@ -248,8 +251,8 @@ def _writing(path, unfinished=checkpoint_files.UNFINISHED):
   """Returns a context manager for writing a checkpoint; see `files.writing`.
 
   Args:
-    path: Of the checkpoint.
-    unfinished: What its files are called until they are whole.
+    path: Path of the checkpoint.
+    unfinished: Name of its files until they are whole.
   """
   directory = os.path.dirname(path)
   return writing(

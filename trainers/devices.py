@@ -21,9 +21,9 @@ _TF_CONFIG = (
   'TF_CONFIG=\'{"cluster": {"worker": ["host0:12345", "host1:12345"]}, '
   '"task": {"type": "worker", "index": 0}}\''
 )
-# How long a process may be silent before the others take it for lost. What a
-# process sends of its weights is ahead of its heartbeat: after TensorFlow's
-# own 10 seconds a run at 20 Mbit/s ended at the first 45 MB.
+# How long a process may be silent before the others take it for lost. Its
+# heartbeat waits behind the weights that it sends: with TensorFlow's own 10
+# seconds a run at 20 Mbit/s ended at the first 45 MB.
 _HEARTBEAT_TIMEOUT_MS = 300_000
 PRECISIONS = {
   "float32": "float32",
@@ -94,7 +94,8 @@ def is_on_cpu(strategy: tf.distribute.Strategy) -> bool:
 def warn_of_slow_precision(strategy: tf.distribute.Strategy) -> None:
   """Warns where the precision that is set is slower than float32.
 
-  That is bfloat16 on a CPU without instructions for it.
+  Of all precisions only bfloat16 is looked at, on CPUs without instructions for
+  it.
 
   Args:
     strategy: The strategy to compute with.
@@ -106,7 +107,7 @@ def warn_of_slow_precision(strategy: tf.distribute.Strategy) -> None:
 
 
 def describe_precision(strategy: tf.distribute.Strategy) -> str:
-  """Returns in a few words what is computed in, and on a CPU with what."""
+  """Returns the precision in a few words, and how a CPU computes bfloat16."""
   name = precision()
   if name != "bfloat16" or not is_on_cpu(strategy):
     return name

@@ -20,8 +20,8 @@ class Guard:
 
   Args:
     model: In training.
-    optimizer: Its optimizer, whose learning rate is told.
-    checkpoints: Of the run, of which the last good one is told.
+    optimizer: Its optimizer; errors tell its learning rate.
+    checkpoints: Checkpoints of the run; errors tell the last good one.
     guessing_loss: As in `loop.Task`; None if nothing is known of that.
 
   Attributes:
@@ -48,15 +48,15 @@ class Guard:
     Args:
       values: Means over these steps, by name.
       step: The last step before them.
-      count: How many they are.
-      sane: How many of them precede the first that makes no sense.
+      count: Number of these steps.
+      sane: Number of steps before the first that makes no sense.
     """
     if sane == count:
       return
     wrong = [n for n, value in values.items() if not math.isfinite(value)]
     remark = ""
     if not wrong:
-      # A mean within the limit, of steps of which some are not, is no reason.
+      # A mean within the limit is no reason, though single steps are beyond it.
       if values["train/loss"] <= self.loss_limit:
         return
       wrong = ["train/loss"]
@@ -64,7 +64,7 @@ class Guard:
         f". A loss of more than {_TIMES_GUESSING:,} times that of guessing, "
         f"which is {self._guessing_loss:.4g}, makes no sense"
       )
-    symptom = " and ".join(f"{n} is {_figure(values[n])}" for n in wrong)
+    symptom = " and ".join(f"{n} is {_metric_text(values[n])}" for n in wrong)
     if count > 1:
       symptom += f" (mean of steps {step + 1} to {step + count})"
     self._end(f"step {step + sane + 1}", symptom, remark)
@@ -96,6 +96,6 @@ class Guard:
     )
 
 
-def _figure(value):
-  """Returns a metric that makes no sense: a great one in a few digits."""
+def _metric_text(value):
+  """Returns a metric that makes no sense; a finite one has three digits."""
   return f"{value:.3g}" if math.isfinite(value) else str(value)

@@ -1,4 +1,4 @@
-"""What ends a program with one sentence instead of a traceback.
+"""Errors that end a program with one sentence instead of a traceback.
 
 A mistake of the user is a UserError. A stop that the user did not ask for, such
 as a SIGTERM, is an Interrupted: the same command goes on from the last
@@ -163,7 +163,7 @@ def reason(error: tf.errors.OpError) -> str:
 def first_line(error: Exception) -> str:
   """Returns the first line of an error's message, at most 300 characters.
 
-  Of an operation's error that is the message without its place in the graph.
+  The message of an operation's error comes without its place in the graph.
   """
   text = reason(error) if isinstance(error, tf.errors.OpError) else str(error)
   return text.strip().split("\n")[0][:300]

@@ -21,7 +21,7 @@ class Weights:
     run: Directory of the run.
     which: Which weights these are, for people.
     values: In the order of the model's `weights`.
-    sizes: What decides their shapes, by the names of the config's fields.
+    sizes: Values of the config's fields that decide the shapes, by name.
   """
 
   run: str

@@ -16,14 +16,15 @@ class Pipeline(abc.ABC):
   def batches(self, first_step: int) -> tf.data.Dataset:
     """Returns the batches to train on from a step on, without end.
 
-    What step i trains on depends on the seed, on i and, for some pipelines, on
-    the number of hosts: so a resumed run sees what it would have seen.
+    The batch of step i depends on the seed, on i and, for some pipelines, on
+    the number of hosts. So a resumed run gets the batches that it would have
+    got.
 
     Args:
       first_step: The step to begin with, counted from 0.
 
     Returns:
-      Batches of one replica each, those of this host's replicas in turn.
+      Batches of one replica each, for the replicas of this host in turn.
     """
 
   @abc.abstractmethod
@@ -31,8 +32,8 @@ class Pipeline(abc.ABC):
     """Returns every example of the split once, to evaluate on.
 
     Returns:
-      Batches of one shape, of one replica each; each host has as many. What
-      only fills up a batch has the weight 0.
+      Batches of one replica each, all of one shape. All hosts have the same
+      number of batches. Padding has weight 0.
     """
 
   def find_unreadable(
@@ -41,9 +42,9 @@ class Pipeline(abc.ABC):
     """Returns what is wrong with the data that was read, or None.
 
     Args:
-      first_step: The first step whose batches may be the cause, or None to look
+      first_step: The first step whose batch may be the cause, or None to look
         at all of `examples`.
-      steps: How many steps it may be.
+      steps: How many steps from there on may be the cause.
     """
     del first_step, steps
     return None

@@ -1,8 +1,7 @@
-"""What local steps bring to a run: metrics of meetings, and files of replicas.
+"""What local steps add to a run: metrics of meetings, and files of replicas.
 
-Replicas that make the steps of a period by themselves, as with
-`Lookahead(local_steps=True)`, have weights of their own within the period and
-meet at its end alone.
+With `Lookahead(local_steps=True)` replicas train alone within a period, each
+with weights of its own. They meet at the end of the period only.
 """
 
 import os
@@ -18,30 +17,30 @@ from trainers import checkpoint_files, optimizers
 from trainers.checkpoint_files import DATA, INDEX, NAME, REPLICAS, step_of
 
 
-class Meetings:
-  """What is told of replicas that meet at the end of a period alone.
+class LocalStepMetrics:
+  """Metrics of replicas that meet only at the end of a period.
 
   Args:
     optimizer: The built optimizer of the run, of any kind.
 
   Attributes:
-    are_seldom: Whether there are such replicas.
+    is_active: Whether the replicas train alone within a period.
   """
 
   def __init__(self, optimizer: keras.optimizers.Optimizer):
     self._optimizer = optimizer
-    self.are_seldom = (
+    self.is_active = (
       optimizers.is_local(optimizer) and optimizer.meeting_bytes > 0
     )
     self._before = self._count()
 
   def metrics(self, steps: int) -> dict[str, float]:
-    """Returns what is told of the meetings since the call before.
+    """Returns metrics of the meetings since the last call; {} if not active.
 
     Args:
-      steps: How many steps there were since then.
+      steps: How many steps there were since the last call.
     """
-    if not self.are_seldom:
+    if not self.is_active:
       return {}
     count = self._count()
     sent = (count - self._before) * self._optimizer.meeting_bytes / steps
@@ -52,13 +51,13 @@ class Meetings:
     }
 
   def _count(self):
-    if not self.are_seldom:
+    if not self.is_active:
       return 0
     return int(keras.ops.convert_to_numpy(self._optimizer.periods_done))
 
 
 class ReplicaFiles:
-  """What the replicas of a process have of their own, beside checkpoints.
+  """Files beside a checkpoint, with what only one process' replicas have.
 
   Each process writes one file, before the chief writes the checkpoint itself.
 
@@ -85,7 +84,7 @@ class ReplicaFiles:
     """Returns the names of the files of all processes, none of one replica.
 
     Args:
-      start: The name of their checkpoint, or its path.
+      start: Name or path of the checkpoint.
     """
     if not self._local:
       return []
@@ -105,7 +104,7 @@ class ReplicaFiles:
     """Reads the file of this process, or starts a period from the slow weights.
 
     Args:
-      path: That of the checkpoint, which was read.
+      path: Path of the checkpoint, which was read before.
     """
     folder, name = os.path.split(path)
     pattern = f"({re.escape(name)}{REPLICAS}){INDEX}"
@@ -127,13 +126,13 @@ class ReplicaFiles:
 def remove_other_files(directory: str, step: int, own: Sequence[str]) -> None:
   """Removes files of replicas that belong to no checkpoint.
 
-  Those of this step that were saved by other replicas, and those of earlier
-  steps whose checkpoint was never written.
+  These are files of this step that another number of replicas or processes
+  saved, and files of earlier steps without a checkpoint.
 
   Args:
-    directory: Of checkpoints.
-    step: That of the checkpoint to be written.
-    own: The names of the files that belong to it.
+    directory: Directory of checkpoints.
+    step: Step of the checkpoint that will be written.
+    own: Names of the files of replicas that belong to that checkpoint.
   """
   whole = {os.path.basename(p) for p in checkpoint_files.whole(directory)}
   pattern = f"({NAME}{REPLICAS})({INDEX}|{DATA})"

@@ -43,18 +43,18 @@ class Task:
     evaluate: Returns the metrics of an evaluation.
     best: The metric of an evaluation whose greatest value marks the best
       checkpoint.
-    counts: Those of `metrics` that count something in a step, such as tokens.
-      They are written per second too.
+    counts: Names of the `metrics` that count something in a step, such as
+      tokens. They are written per second too.
     guessing_loss: What the metric "loss" is before the first step, such as
       log(classes), positive; None if nothing is known of that. Training stops
       where the mean loss is more than 10,000 times as much.
     title: What is trained, for people.
-    facts: What is told of the data, the model and the optimizer at the start.
+    facts: Lines on the data, the model and the optimizer, told at the start.
     notes: What a user should know of the data, such as files that are left out.
     unit: What `Plan.global_batch_size` counts, such as "image".
     jit_compile: Whether XLA compiles the step, for people.
     best_is_least: Whether the least value of `best` marks it instead.
-    state: What checkpoints hold beside model, optimizer and step, if anything.
+    state: Further state that checkpoints hold, or None.
     make_ready: Called in each process before weights are evaluated or saved.
     on_evaluation: Called with the metrics of each evaluation, before a
       checkpoint of that step is saved: so it may change `state`.
@@ -142,7 +142,7 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
       if evaluated := host.finish(step, count, values):
         progress.validation(step, evaluated)
         runtime.on_evaluation(step / plan.steps_per_epoch, evaluated)
-      # Of all processes the same, if any of them has received a signal.
+      # All processes stop for the same signal, if any of them has received one.
       if number := max(gather(watch.number)):
         host.stop(step, number)
   with errors.interrupted_by_lost_hosts(strategy):
@@ -170,13 +170,13 @@ class _Host:
   ):
     self._task, self._plan, self._guard = task, plan, guard
     self._gather = gather
-    self._meetings = local_steps.Meetings(task.optimizer)
+    self._local_steps = local_steps.LocalStepMetrics(task.optimizer)
     self._is_chief = runtime.is_chief
     self._checkpoints, self._writer = checkpoints, writer
     self._average_statistics = agreement.make_average_statistics(
       task.model, runtime.strategy
     )
-    self._ready_step = step  # The last after which weights were looked at.
+    self._ready_step = step  # The last step after which weights were checked.
 
   def finish(self, step, count, values):
     """Evaluates, writes and saves what is due; returns what was evaluated.
@@ -184,7 +184,7 @@ class _Host:
     Args:
       step: The last step.
       count: How many steps there were since the call before.
-      values: The metrics of these, to which others are added.
+      values: Metrics of these steps; further metrics are added to them.
     """
     plan = self._plan
     evaluates = plan.is_evaluation_due(step)
@@ -192,7 +192,7 @@ class _Host:
     if evaluates or saves:
       self._make_ready(step)
     values["train/learning_rate"] = self._learning_rate()
-    values |= self._meetings.metrics(count)
+    values |= self._local_steps.metrics(count)
     evaluated = {}
     if evaluates:
       evaluated = dict(self._task.evaluate())
@@ -210,10 +210,11 @@ class _Host:
     return evaluated
 
   def _save(self, step):
-    """Saves a checkpoint, to which each process may have something to add."""
-    if self._meetings.are_seldom:
+    """Saves a checkpoint, with files of the replicas where they have any."""
+    if self._local_steps.is_active:
       self._checkpoints.save_replicas(step)
-      self._gather(0)  # The checkpoint counts when it is there: it is the last.
+      # Files of replicas come first: the checkpoint counts when it is there.
+      self._gather(0)
     if self._is_chief:
       self._checkpoints.save(step)
 
@@ -222,7 +223,7 @@ class _Host:
 
     Args:
       step: The last step.
-      number: That of the signal to stop for.
+      number: Number of the signal to stop for.
     """
     if not self._plan.is_checkpoint_due(step):
       if self._ready_step < step:
@@ -256,17 +257,17 @@ def make_loop(
 
   Args:
     train_step: One replica's step, as in `Task`.
-    names: Names of what it returns.
-    strategy: The one to run it with.
-    limit: Of the metric "loss"; a greater one makes no sense.
+    names: Names of the metrics that it returns.
+    strategy: The strategy to run the step with.
+    limit: The greatest value of the metric "loss" that makes sense.
 
   Returns:
     A tf.function of an iterator over distributed batches and the number of
     steps, an integer scalar. All steps are made in the graph. It returns the
     means of the metrics, float32 scalars, and the number of steps before
     the first whose metrics were not finite, or whose loss was beyond the
-    limit, int32. Processes exchange them once, after the last step: between
-    steps a slow network would be waited for.
+    limit, int32. Processes exchange their sums once, after the last step, so
+    that no step waits for a slow network.
   """
   share = len(strategy.extended.worker_devices) / strategy.num_replicas_in_sync
 

@@ -19,11 +19,11 @@ def make_means(
   """Returns a function that gives the mean loss and accuracy.
 
   Args:
-    measure: A function of one replica's batch: returns losses, whether they are
-      of right answers (1 or 0), and weights, each float32 of one shape. What
-      only fills up a batch has weight 0.
+    measure: A function of one replica's batch: returns losses, whether the
+      answers are right (1 or 0), and weights, all float32 of one shape. Padding
+      has weight 0.
     batches: Distributed batches, gone through at each call.
-    strategy: The one to measure with.
+    strategy: The strategy to measure with.
     jit_compile: Whether XLA compiles one replica's part.
   """
 

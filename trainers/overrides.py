@@ -19,7 +19,7 @@ from ml_collections import config_dict
 from trainers import optimizers
 from trainers.errors import UserError
 
-_NONE = ("None", "none")  # What an override says to unset a field.
+_NONE = ("None", "none")  # Values of an override that unset a field.
 # A group of fields that are the arguments of the config's optimizer.
 _ARGUMENTS = "optimizer.arguments"
 # The arguments of Lookahead that a config with Lookahead holds.
@@ -89,17 +89,17 @@ def override(
 ) -> list[str]:
   """Sets fields of a config; returns sentences on what else that changes.
 
-  Another optimizer takes those of the config's arguments with it that it has
-  too. An argument of the optimizer, and one of a Lookahead, need not be in the
-  config: `experiment.check_optimizer` says whether there is such an argument.
-  A field of a Lookahead adds one to a config without.
+  Another optimizer keeps the arguments of the config that it has too. An
+  argument of the optimizer or of Lookahead need not be in the config:
+  `experiment.check_optimizer` says whether there is such an argument. A field
+  of Lookahead adds Lookahead to a config without it.
 
   Args:
     config: Locked; changed in place.
-    overrides: Of several for a field the last counts.
+    overrides: The last of several for one field counts.
 
   Raises:
-    UserError: if there is no such field, or for a value that is not one of it.
+    UserError: if there is no such field, or if a field cannot have the value.
   """
   last = {one.field: one for one in overrides}
   notes = []

@@ -1,8 +1,8 @@
 """Signals: Ctrl-C and SIGTERM end a program with a sentence, not a traceback.
 
 Python's handlers of signals run in the main thread, between two instructions of
-Python: not before TensorFlow returns from the steps under way. What has to
-happen at once is done by another thread here.
+Python: not before TensorFlow returns from the steps under way. Another thread
+does here what has to happen at once.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 
-# What a shell reports of a program that SIGINT ended.
+# Status that a shell reports of a program that SIGINT ended.
 CTRL_C_STATUS = 128 + signal.SIGINT
 
 NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
@@ -23,14 +23,15 @@ class Watch:
 
   Clusters send SIGTERM before they take a machine back. A second Ctrl-C ends
   the program at once, with CTRL_C_STATUS. A signal that the process ignores
-  stays ignored, as that of a program in the background may be. Only the main
-  thread receives signals: in another thread the context manager does nothing.
+  stays ignored, as SIGINT is in a program that a script starts with `&`. Only
+  the main thread receives signals: in another thread the context manager does
+  nothing.
 
   Args:
     tell: Prints a sentence. Called in another thread.
 
   Attributes:
-    number: That of the last signal that came, or 0.
+    number: Number of the last signal that came, or 0.
   """
 
   def __init__(self, tell: Callable[[str], None]):
@@ -73,8 +74,8 @@ def ending_at_second_ctrl_c() -> Iterator[None]:
   """Returns a context manager in which a second Ctrl-C is not waited for.
 
   A second Ctrl-C ends the program at once. The first is a KeyboardInterrupt, as
-  always, which has to wait until code that is not Python returns, such as that
-  which trains a vocabulary.
+  always. It has to wait until code that is not Python returns, such as the
+  training of a vocabulary.
   """
 
   def on_signal(number, count):
@@ -104,7 +105,7 @@ def end_by_ctrl_c(stop: KeyboardInterrupt) -> None:
 def tell_ctrl_c_by_a_sentence() -> None:
   """Makes a KeyboardInterrupt that nothing catches a sentence, for programs.
 
-  It is for the seconds of imports before a program handles anything itself.
+  A program calls it for the seconds of imports before it handles errors itself.
   """
   before = sys.excepthook
 

@@ -1,4 +1,4 @@
-"""What a run prints of itself: a block at its start, and one at its end.
+"""Blocks that a run prints at its start and at its end, and its progress.
 
 Each function takes plain values, and none knows a task.
 """
@@ -93,7 +93,7 @@ def length(
   Args:
     total_steps: Training steps in all.
     steps_per_epoch: Training steps in an epoch.
-    batch: What a step is of, such as "64 images".
+    batch: Examples of a step, such as "64 images".
     step: The last step that was made before, 0 for none.
   """
   epochs = counted(total_steps / steps_per_epoch, "epoch")
@@ -115,8 +115,8 @@ def outcome(workdir: str, name: str, *, is_least: bool = False) -> list[Line]:
 
   Args:
     workdir: Directory of the run.
-    name: Of the metric, such as "accuracy". Of equal ones the later is the
-      best, as for the best checkpoint.
+    name: Name of the metric, such as "accuracy". The later of equal values is
+      the best, as for the best checkpoint.
     is_least: Whether the least value is the best, not the greatest.
   """
   found = [
@@ -150,7 +150,7 @@ def going_on(field: str) -> Line:
   """Returns a line on how a run that is finished goes on for longer.
 
   Args:
-    field: Of the config, which says how long the run is.
+    field: Field of the config that says how long the run is.
   """
   return ("to go on", f"the same command with a greater --config.{field}")
 
@@ -164,7 +164,7 @@ def curves(workdir: str) -> Line:
   )
 
 
-def figure(name: str, value: float) -> str:
+def metric_text(name: str, value: float) -> str:
   """Returns a metric for people: an accuracy is a percentage.
 
   Args:
@@ -176,14 +176,17 @@ def figure(name: str, value: float) -> str:
   return f"{value:.{'2f' if name in _HUNDREDTHS else '4g'}}"
 
 
-def figures(part: str, values: Mapping[str, float]) -> str:
+def metrics_text(part: str, values: Mapping[str, float]) -> str:
   """Returns metrics for people, such as "validation loss 0.5, accuracy 90.00%".
 
   Args:
-    part: What they are of.
-    values: By name.
+    part: Part of the run that they are of, such as "validation".
+    values: Metrics by name.
   """
-  told = ", ".join(f"{_label(k)} {figure(k, v)}" for k, v in values.items())
+  told = ", ".join(
+    f"{_label(name)} {metric_text(name, value)}"
+    for name, value in values.items()
+  )
   return f"{part} {told}" if told else ""
 
 
@@ -196,7 +199,7 @@ class Progress:
   Args:
     total_steps: Training steps in all.
     step: The last step that was made before.
-    names: Of the metrics of the training to show.
+    names: Names of the training metrics to show.
     is_shown: Whether there is a bar at all.
   """
 
@@ -226,14 +229,14 @@ class Progress:
   def training(self, step: int, values: Mapping[str, float]) -> None:
     """Shows metrics up to `step`, named like "train/loss"."""
     shown = {name: values[f"train/{name}"] for name in self._names}
-    text = figures("training", shown)
+    text = metrics_text("training", shown)
     self._bar.set_postfix_str(text, refresh=False)
     self._bar.update(step - self._step)
     self._step = step
 
   def validation(self, step: int, values: Mapping[str, float]) -> None:
     """Shows the metrics of an evaluation after `step`, named like "loss"."""
-    text = figures("validation", values)
+    text = metrics_text("validation", values)
     if self._is_shown:
       self._bar.write(f"after step {step:,}: {text}")
       sys.stdout.flush()
@@ -268,7 +271,7 @@ def end(
 
 
 def _call(kind, arguments, *positional):
-  """Returns a call in Python, without arguments that are as by default."""
+  """Returns a call in Python, without arguments that have their defaults."""
   parameters = inspect.signature(kind).parameters
   names = [name for name in parameters if name in arguments]
   given = [
@@ -291,7 +294,7 @@ def _label(name):
 
 
 def _validation(name, value, step):
-  return f"{figure(name, value)} in validation, after step {step:,}"
+  return f"{metric_text(name, value)} in validation, after step {step:,}"
 
 
 def _python():

@@ -1,7 +1,7 @@
 """TensorFlow's own log, which would bury the progress bar and our errors.
 
-TensorFlow writes to file descriptor 2, past Python. What is written while
-TensorFlow is imported heeds no variable of the environment.
+TensorFlow writes to file descriptor 2, past Python. The lines that it writes
+while it is imported heed no variable of the environment.
 """
 
 import contextlib
@@ -12,10 +12,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-# A variable that only those set who look for a fault in TensorFlow.
+# A variable of the environment, which is set to find a fault in TensorFlow.
 SHOWN_BY = "TF_CPP_MAX_VLOG_LEVEL"
 _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
-# What makes an operation fail is in its exception too.
+# The reason why an operation fails is in its exception too.
 _FATAL_ERRORS_ONLY = "3"
 
 # Lines of abseil's log and of TensorFlow's former one, but no fatal errors.

@@ -53,6 +53,7 @@ def _read_bytes(path):
         yield from lines
       if rest:
         yield rest
-  # What gzip raises of a file that is cut off, or damaged, comes first.
+  # gzip raises an EOFError for a file that is cut off, and a zlib.error or an
+  # OSError for a damaged one.
   except (EOFError, zlib.error, OSError, tf.errors.OpError) as error:
     raise UserError(f"{path} cannot be read: {first_line(error)}") from error

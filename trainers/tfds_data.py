@@ -13,7 +13,7 @@ from trainers.errors import UserError, first_line
 from trainers.files import check_data_dir
 
 _FORMATS = tfds.core.FileFormat
-# Which package TFDS reads a format with, besides TensorFlow.
+# Packages by which TFDS reads a format, besides TensorFlow.
 _PACKAGES = {
   _FORMATS.ARRAY_RECORD: "array_record",
   _FORMATS.PARQUET: "pyarrow",
@@ -125,7 +125,7 @@ def split(
 class ArrayRecords:
   """The records of one split, numbered from 0.
 
-  They are read in Python, by TFDS: TensorFlow has no operation for them.
+  TFDS reads the records in Python: TensorFlow has no operation for them.
 
   Args:
     builder: Of a data set that is prepared as array_record files.
@@ -138,7 +138,7 @@ class ArrayRecords:
     )
     files = builder.info.splits[split].file_instructions
     self._paths = [str(file.filename) for file in files]
-    # What is to be added to a number to get the place in the file.
+    # The number of a record plus its file's shift is its place in the file.
     ends = np.cumsum([file.take for file in files])
     starts = ends - [file.take for file in files]
     self._ends, self._shifts = ends, [f.skip for f in files] - starts
@@ -154,7 +154,7 @@ class ArrayRecords:
     Args:
       host: Which part, from 0.
       hosts: How many parts there are. Their sizes differ by one at most.
-      seed: int64 scalar that decides the order of all of them; None for theirs.
+      seed: int64 scalar that decides the order; None for that of the files.
     """
     size = len(self)
     first, end = size * host // hosts, size * (host + 1) // hosts
@@ -167,7 +167,8 @@ class ArrayRecords:
 
   def read(self, number: tf.Tensor) -> tf.Tensor:
     """Returns a record as it is stored, a string scalar."""
-    # Without state: then several are read at once, also with --deterministic.
+    # TensorFlow calls a function without state several times at once, also with
+    # --deterministic.
     record = tf.numpy_function(self._read, [number], tf.string, stateful=False)
     return tf.ensure_shape(record, ())
 
@@ -216,7 +217,7 @@ class ArrayRecords:
     return self._as_input(lambda: self._source.__getitems__(numbers.tolist()))
 
   def _as_input(self, read):
-    """Returns what `read` does, an error being one of the input."""
+    """Returns what `read` returns; its errors become errors of the input."""
     try:
       return np.array(read(), dtype=object)
     # The package's readers raise RuntimeError, ValueError, IndexError and more.

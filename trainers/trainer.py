@@ -40,15 +40,16 @@ class Trainer:
       all checks of the config.
     check: A function of a config and a strategy; makes those checks of the
       config that need no data.
-    unpack: A function of a config, a source and a strategy; likewise.
+    unpack: A function of a config, a source and a strategy; returns the
+      experiment, after all checks of the config.
     source_to_compile: A function of (config, data_dir, fake_data); returns the
-      source for `unpack` when the step is compiled only. Sweeps look by it for
-      their data, before the first trial.
+      source for `unpack` when the step is compiled only. Sweeps find by it
+      before the first trial whether their data is there.
     train: A function of an experiment and a Runtime.
     make_step: A function of an experiment and a strategy; returns one replica's
       training step and the `tf.TensorSpec`s of its batch.
     batch_field: The field of a config with the size of a global batch.
-    unit: What that field counts.
+    unit: What `batch_field` counts.
   """
 
   load: Callable[[ml_collections.ConfigDict, Runtime], Any]

@@ -87,7 +87,7 @@ def owned(
 
 
 def claim(workdir: str, **records: Mapping[str, Any]) -> None:
-  """Makes `workdir` the directory of one run, or checks that it is its own.
+  """Makes `workdir` the directory of a run, or checks that it is already.
 
   A run that is to be longer than before is the same: its record is written
   again, and a sentence says so.
@@ -99,7 +99,7 @@ def claim(workdir: str, **records: Mapping[str, Any]) -> None:
 
   Raises:
     UserError: if the directory cannot be written, or belongs to a run with
-      other records; then with the fields that differ.
+      other records; the message then names the fields that differ.
   """
   check(workdir, **records)
   for name, record in records.items():
@@ -118,8 +118,8 @@ def claim(workdir: str, **records: Mapping[str, Any]) -> None:
 def check(workdir: str, **records: Mapping[str, Any]) -> None:
   """Raises a UserError if `workdir` belongs to a run with other records.
 
-  Arguments and errors are those of `claim`. It writes nothing: a directory
-  without a record will do, and so will a run that is to be longer.
+  `check` writes nothing. A directory without records passes, and so does a run
+  that will be longer than before. Arguments and errors are those of `claim`.
   """
   differences = []
   for name, record in records.items():

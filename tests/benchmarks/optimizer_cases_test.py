@@ -4,6 +4,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from benchmarks import optimizer_cases
+from tests.lookahead_tf import algorithm1
 
 
 class OptimizerStepsTest(tf.test.TestCase, parameterized.TestCase):
@@ -16,12 +17,15 @@ class OptimizerStepsTest(tf.test.TestCase, parameterized.TestCase):
     gradients = optimizer_cases.make_gradients(optimizer_cases.tiny_shapes())
     steps = optimizer_cases.OptimizerSteps(gradients, "sgd", mode, sync_period)
     self.assertGreater(steps.run(4), 0)
-    fast, slow, velocity = 1.0, 1.0, 0.0
-    for i in range(1, 5):
-      velocity = 0.9 * velocity - 0.01
-      fast += velocity
-      if sync_period and i % sync_period == 0:
-        fast = slow = slow + 0.5 * (fast - slow)
+    # Without Lookahead: no period ends.
+    (fast,), _ = algorithm1.lookahead(
+      algorithm1.Sgd(0.01, momentum=0.9),
+      lambda weights, i: [1.0],
+      [1.0],
+      4,
+      k=sync_period or 5,
+      alpha=0.5,
+    )
     for parameter, gradient in zip(steps.parameters, gradients):
       self.assertAllClose(parameter, fast * gradient, rtol=1e-5)
 

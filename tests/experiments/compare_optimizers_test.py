@@ -43,22 +43,24 @@ class MakeTrialsTest(tf.test.TestCase):
       self.assertEqual(trial.config.num_epochs, 2)
 
 
-class CompareOptimizersTest(tf.test.TestCase, parameterized.TestCase):
+class CompareOptimizersTest(
+  command_line.Mistakes, tf.test.TestCase, parameterized.TestCase
+):
   def _run(self, *arguments):
     self.workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
-    return command_line.last_words(
-      lambda: command_line.run(
-        compare_optimizers.main,
-        [_config("digits.py:sgd"), f"--workdir={self.workdir}", *arguments],
-        compare_optimizers.define_flags,
-      )
+    command_line.run(
+      compare_optimizers.main,
+      [_config("digits.py:sgd"), f"--workdir={self.workdir}", *arguments],
+      compare_optimizers.define_flags,
     )
 
   def test_a_run_that_fails(self):
     with mock.patch.object(
       local, "run", side_effect=programs.fail_second
     ) as run:
-      status, text = self._run("--deterministic", "--processes=3")
+      status, text = command_line.last_words(
+        lambda: self._run("--deterministic", "--processes=3")
+      )
     self.assertEqual(status, 1)
     first, second = text.splitlines()
     self.assertIn("1 of 3 trials failed", first)
@@ -93,11 +95,7 @@ class CompareOptimizersTest(tf.test.TestCase, parameterized.TestCase):
     (["more"], "['more']"),
   )
   def test_a_mistake_ends_with_one_sentence(self, arguments, message):
-    status, text = self._run(*arguments)
-    self.assertEqual(status, 1)
-    self.assertStartsWith(text, "Error: ")
-    self.assertIn(message, text)
-    self.assertLen(text.splitlines(), 1)
+    self.assertMistake(lambda: self._run(*arguments), message)
     self.assertFalse(os.path.exists(self.workdir))
 
   @parameterized.parameters(([], "--workdir"), (["--workdir=r[1]"], "r[1]"))

@@ -9,7 +9,9 @@ from tests.experiments import programs
 from tests.trainers import command_line
 
 
-class InnerStateTest(tf.test.TestCase, parameterized.TestCase):
+class InnerStateTest(
+  command_line.Mistakes, tf.test.TestCase, parameterized.TestCase
+):
   def _run(self, *arguments):
     self.workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
     programs.run(
@@ -58,12 +60,7 @@ class InnerStateTest(tf.test.TestCase, parameterized.TestCase):
     (["--epochs=0"], "--epochs", "'0'"),
   )
   def test_a_mistake_ends_with_one_sentence(self, arguments, *message):
-    status, text = command_line.last_words(lambda: self._run(*arguments))
-    self.assertEqual(status, 1)
-    self.assertStartsWith(text, "Error: ")
-    for part in message:
-      self.assertIn(part, text)
-    self.assertLen(text.splitlines(), 1)
+    self.assertMistake(lambda: self._run(*arguments), *message)
     self.assertFalse(os.path.exists(self.workdir))
 
 

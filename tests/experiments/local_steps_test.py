@@ -123,7 +123,9 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
     self.assertAllClose(training.slow_weights, one.slow_weights)
 
 
-class ProgramTest(tf.test.TestCase, parameterized.TestCase):
+class ProgramTest(
+  command_line.Mistakes, tf.test.TestCase, parameterized.TestCase
+):
   """One run of the program, with replicas in a process of their own."""
 
   @classmethod
@@ -188,13 +190,9 @@ class ProgramTest(tf.test.TestCase, parameterized.TestCase):
     (["--learning_rate=-1"], "--learning_rate"),
   )
   def test_a_mistake_ends_with_one_sentence(self, arguments, message):
-    status, text = command_line.last_words(
-      lambda: _run(self.workdir, *self.arguments, *arguments)
+    self.assertMistake(
+      lambda: _run(self.workdir, *self.arguments, *arguments), message
     )
-    self.assertEqual(status, 1)
-    self.assertStartsWith(text, "Error: ")
-    self.assertIn(message, text)
-    self.assertLen(text.splitlines(), 1)
 
 
 class ProcessTest(tf.test.TestCase):

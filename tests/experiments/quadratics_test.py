@@ -3,6 +3,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from experiments import quadratics
+from tests.lookahead_tf import algorithm1
 
 
 def _second_moments(gamma, k, alpha, periods, a, sigma2, start):
@@ -60,12 +61,14 @@ class NoisyQuadraticTest(tf.test.TestCase, parameterized.TestCase):
   def test_monte_carlo(self):
     gamma, k, alpha, a, copies = 0.4, 4, 0.6, 1.5, 100_000
     rng = np.random.default_rng(0)
-    phi = np.zeros(copies)
-    for _ in range(20):
-      theta = phi
-      for _ in range(k):
-        theta = theta - gamma * a * (theta - rng.normal(size=copies))
-      phi = phi + alpha * (theta - phi)
+    _, (phi,) = algorithm1.lookahead(
+      algorithm1.Sgd(gamma),
+      lambda theta, i: [a * (theta[0] - rng.normal(size=copies))],
+      [np.zeros(copies)],
+      20 * k,
+      k,
+      alpha,
+    )
     # The standard error is .45 %.
     found = quadratics.lookahead_variance(gamma, k, alpha, a)
     self.assertAllClose(found, np.var(phi), rtol=0.02)
@@ -94,11 +97,12 @@ class DeterministicQuadraticTest(tf.test.TestCase, parameterized.TestCase):
     gamma, beta, k, alpha = 0.7, 0.9, 3, 0.3
     curvatures = np.array([1.0, 0.2])
     phi, velocity = np.array([1.0, 2.0]), np.array([0.5, -1.0])
-    theta, v = phi, velocity
-    for _ in range(k):
-      v = beta * v - gamma * curvatures * theta
-      theta = theta + v
-    expected = np.stack([phi + alpha * (theta - phi), v], axis=-1)
+    inner = algorithm1.Sgd(gamma, beta)
+    inner.slots = [velocity]
+    _, (slow,) = algorithm1.lookahead(
+      inner, lambda theta, i: [curvatures * theta[0]], [phi], k, k, alpha
+    )
+    expected = np.stack([slow, *inner.slots], axis=-1)
     period = quadratics.lookahead_period(gamma, curvatures, beta, k, alpha)
     state = np.stack([phi, velocity], axis=-1)
     self.assertAllClose(np.einsum("nij,nj->ni", period, state), expected)

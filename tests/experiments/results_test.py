@@ -47,7 +47,9 @@ class MakeTableTest(absltest.TestCase):
       self.assertEqual(rows[2:], [["long", "1.50"], ["1,234", ""]])
 
 
-class ResultsTest(tf.test.TestCase, parameterized.TestCase):
+class ResultsTest(
+  command_line.Mistakes, tf.test.TestCase, parameterized.TestCase
+):
   def setUp(self):
     super().setUp()
     self.workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
@@ -93,11 +95,7 @@ class ResultsTest(tf.test.TestCase, parameterized.TestCase):
     (["more"], "['more']"),
   )
   def test_a_mistake_ends_with_one_sentence(self, arguments, message):
-    status, text = command_line.last_words(lambda: self._run(*arguments))
-    self.assertEqual(status, 1)
-    self.assertStartsWith(text, "Error: ")
-    self.assertIn(message, text)
-    self.assertLen(text.splitlines(), 1)
+    self.assertMistake(lambda: self._run(*arguments), message)
     self.assertFalse(os.path.exists(self.workdir))
 
   def test_no_workdir_and_one_that_is_a_file(self):
@@ -107,10 +105,7 @@ class ResultsTest(tf.test.TestCase, parameterized.TestCase):
       (self._run, f"--workdir={self.workdir}"),
       (lambda: programs.run(_main, []), "--workdir must name a directory"),
     ):
-      _, text = command_line.last_words(run)
-      self.assertStartsWith(text, "Error: ")
-      self.assertIn(message, text)
-      self.assertLen(text.splitlines(), 1)
+      self.assertMistake(run, message)
 
 
 if __name__ == "__main__":

@@ -97,7 +97,9 @@ class MapsTest(tf.test.TestCase):
       )
 
 
-class RobustnessTest(tf.test.TestCase, parameterized.TestCase):
+class RobustnessTest(
+  command_line.Mistakes, tf.test.TestCase, parameterized.TestCase
+):
   def _run(self, *arguments):
     self.workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
     with mock.patch.dict(robustness.FORMS, {"digits": _FORM}):
@@ -145,11 +147,7 @@ class RobustnessTest(tf.test.TestCase, parameterized.TestCase):
     (["--strategy=tpu"], "--strategy"),
   )
   def test_a_mistake_ends_with_one_sentence(self, arguments, message):
-    status, text = command_line.last_words(lambda: self._run(*arguments))
-    self.assertEqual(status, 1)
-    self.assertStartsWith(text, "Error: ")
-    self.assertIn(message, text)
-    self.assertLen(text.splitlines(), 1)
+    self.assertMistake(lambda: self._run(*arguments), message)
     self.assertFalse(os.path.exists(self.workdir))
 
 

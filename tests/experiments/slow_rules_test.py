@@ -49,7 +49,9 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
     )
 
 
-class ProgramTest(tf.test.TestCase, parameterized.TestCase):
+class ProgramTest(
+  command_line.Mistakes, tf.test.TestCase, parameterized.TestCase
+):
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
@@ -119,13 +121,7 @@ class ProgramTest(tf.test.TestCase, parameterized.TestCase):
     (["--inner_optimizer=Adam"], "--inner_optimizer"),
   )
   def test_a_mistake_ends_with_one_sentence(self, arguments, message):
-    status, text = command_line.last_words(
-      lambda: _run(self.workdir, *arguments)
-    )
-    self.assertEqual(status, 1)
-    self.assertStartsWith(text, "Error: ")
-    self.assertIn(message, text)
-    self.assertLen(text.splitlines(), 1)
+    self.assertMistake(lambda: _run(self.workdir, *arguments), message)
 
 
 class SmallImagesTest(tf.test.TestCase):

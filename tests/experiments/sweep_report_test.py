@@ -61,10 +61,8 @@ class DescribeTest(tf.test.TestCase):
       ],
       ACCURACY,
     )
-    self.assertEqual(
-      best,
-      "Best final accuracy: 91.00 %, with config a, learning_rate.peak 0.1.",
-    )
+    self.assertIn("final accuracy: 91.00 %", best)
+    self.assertIn("config a, learning_rate.peak 0.1", best)
     head, _, first, _ = (
       [cell.strip() for cell in line.strip("|").split("|")]
       for line in table.splitlines()

@@ -21,18 +21,23 @@ _SGD = f"--config={command_line.ROOT}/configs/digits.py:sgd"
 _RATES = "--grid=learning_rate.peak=0.1,0.3"
 
 
-class SweepTest(tf.test.TestCase, parameterized.TestCase):
+class SweepTest(
+  command_line.Mistakes, tf.test.TestCase, parameterized.TestCase
+):
   def setUp(self):
     super().setUp()
     self.workdir = os.path.join(self.get_temp_dir(), "sweep")
 
+  def _run(self, *arguments, config=_SGD):
+    command_line.run(
+      sweep.main,
+      [config, f"--workdir={self.workdir}", *arguments],
+      sweep.define_flags,
+    )
+
   def _last_words(self, *arguments, config=_SGD):
     status, text = command_line.last_words(
-      lambda: command_line.run(
-        sweep.main,
-        [config, f"--workdir={self.workdir}", *arguments],
-        sweep.define_flags,
-      )
+      lambda: self._run(*arguments, config=config)
     )
     self.assertEqual(status, 1)
     self.assertStartsWith(text, "Error: ")
@@ -63,9 +68,7 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
     ([_RATES, "more"], "['more']"),
   )
   def test_a_mistake_ends_with_one_sentence(self, arguments, message):
-    text = self._last_words(*arguments)
-    self.assertIn(message, text)
-    self.assertLen(text.splitlines(), 1)
+    self.assertMistake(lambda: self._run(*arguments), message)
     self.assertFalse(os.path.exists(self.workdir))
 
   def test_without_ray(self):
@@ -80,9 +83,9 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
     ("127.0.0.1:99999", "--cluster=127.0.0.1:99999 cannot be reached"),
   )
   def test_a_cluster_that_is_not_there(self, address, message):
-    text = self._last_words(_RATES, f"--cluster={address}")
-    self.assertIn(message, text)
-    self.assertLen(text.splitlines(), 1)
+    self.assertMistake(
+      lambda: self._run(_RATES, f"--cluster={address}"), message
+    )
 
   def test_a_trial_that_fails(self):
     with mock.patch.object(local, "run", programs.fail_second):

@@ -42,7 +42,9 @@ class PlaneTest(tf.test.TestCase):
         weight_space.make_plane(np.zeros(2), np.ones(2), np.array(third))
 
 
-class WeightSpaceTest(tf.test.TestCase, parameterized.TestCase):
+class WeightSpaceTest(
+  command_line.Mistakes, tf.test.TestCase, parameterized.TestCase
+):
   def _run(self, *arguments):
     self.workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
     with mock.patch.object(weight_space, "_POINTS", 3):
@@ -85,11 +87,7 @@ class WeightSpaceTest(tf.test.TestCase, parameterized.TestCase):
     (["--learning_rate=1e30"], "diverged"),
   )
   def test_a_mistake_ends_with_one_sentence(self, arguments, message):
-    status, text = command_line.last_words(lambda: self._run(*arguments))
-    self.assertEqual(status, 1)
-    self.assertStartsWith(text, "Error: ")
-    self.assertIn(message, text)
-    self.assertLen(text.splitlines(), 1)
+    self.assertMistake(lambda: self._run(*arguments), message)
     self.assertNotIn("results.md", os.listdir(self.get_temp_dir()))
 
 

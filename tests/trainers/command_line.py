@@ -12,7 +12,6 @@ import pathlib
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from unittest import mock
 
 import keras
 from absl import flags as absl_flags
@@ -56,12 +55,9 @@ def parse(
     *define: Functions that define flags, beside `flags.define_devices`.
   """
   values = absl_flags.FlagValues()
-  argv = ["program", *arguments]
-  # Where ml_collections looks for overrides of the config.
-  with mock.patch.object(sys, "argv", argv):
-    for one in (flags.define_devices, *define):
-      one(values)
-    return values, flags.parse(argv, values)
+  for one in (flags.define_devices, *define):
+    one(values)
+  return values, flags.parse(["program", *arguments], values)
 
 
 def run(
@@ -98,3 +94,21 @@ def last_words(program: Callable[[], None]) -> tuple[int, str]:
         return 1, end.code
       return end.code or 0, text.getvalue()
   raise AssertionError("The program did not end early.")
+
+
+class Mistakes:
+  """A mixin of test cases that make mistakes on command lines."""
+
+  def assertMistake(self, program: Callable[[], None], *words: str) -> None:
+    """Asserts that a program ends with one sentence that says all of `words`.
+
+    Args:
+      program: Calls `run` or `run_trainer`.
+      *words: What the sentence must say.
+    """
+    status, text = last_words(program)
+    self.assertEqual(status, 1)
+    self.assertStartsWith(text, "Error: ")
+    for word in words:
+      self.assertIn(word, text)
+    self.assertLen(text.splitlines(), 1)

@@ -53,7 +53,9 @@ class ProcessTest(tf.test.TestCase):
     self.assertEqual(finished.stderr, "Stopped by Ctrl-C.\n")
 
 
-class MistakesTest(tf.test.TestCase, parameterized.TestCase):
+class MistakesTest(
+  command_line.Mistakes, tf.test.TestCase, parameterized.TestCase
+):
   @parameterized.parameters(
     (["--config.num_epoch=4"], "no field 'num_epoch'. Did you mean"),
     (["--config.typo=4"], "no field 'typo'."),
@@ -97,15 +99,12 @@ class MistakesTest(tf.test.TestCase, parameterized.TestCase):
   )
   def test_a_mistake_ends_with_one_sentence(self, arguments, message):
     workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
-    status, text = command_line.last_words(
+    self.assertMistake(
       lambda: command_line.run_trainer(
         TRAINER, _DIGITS, f"--workdir={workdir}", *arguments
-      )
+      ),
+      message,
     )
-    self.assertEqual(status, 1)
-    self.assertStartsWith(text, "Error: ")
-    self.assertIn(message, text)
-    self.assertLen(text.splitlines(), 1)
     self.assertFalse(os.path.exists(workdir))
     self.assertFalse(os.path.exists("exp[lr=0.1]"))
 

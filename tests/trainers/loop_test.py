@@ -11,6 +11,7 @@ from absl.testing import parameterized
 
 from lookahead_tf import Lookahead
 from tests import replicas
+from tests.lookahead_tf import algorithm1
 from tests.trainers.plan_test import make_plan
 from trainers import errors, loop, metrics
 from trainers.devices import Runtime
@@ -72,11 +73,14 @@ def _task(strategy, **fields):
 
 def _expected(steps):
   """The weight after `steps` steps, from Algorithm 1."""
-  slow = fast = 0.0
-  for i in range(steps):
-    fast -= 0.5 * (fast - (i + 0.5))
-    if (i + 1) % 3 == 0:
-      slow = fast = slow + 0.5 * (fast - slow)
+  (fast,), _ = algorithm1.lookahead(
+    algorithm1.Sgd(0.5),
+    lambda weights, i: [weights[0] - (i + 0.5)],
+    [0.0],
+    steps,
+    k=3,
+    alpha=0.5,
+  )
   return fast
 
 
@@ -214,9 +218,8 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
   def test_a_loss_without_sense_stops(self):
     with self.assertRaisesRegex(
       UserError,
-      r"diverged in step 8: train/loss is 2\.9e\+23 \(mean of steps 7 to 8\), "
-      r"at learning rate 0\.5\. .*more than 10,000 times .* is 2, .*"
-      r"The last good checkpoint is \S*ckpt-5\.",
+      r"step 8\b.*train/loss is 2\.9e\+23 .*steps 7 to 8\b.*learning rate 0\.5"
+      r"\b.*10,000 times .* is 2\b.*\bckpt-5\b",
     ):
       self._train_with_losses(
         *(1.0, 2.0, 19_000.0, 1.0), *(0.5, 0.5, 20_000.0, 5.8e23)

@@ -74,14 +74,14 @@ class SummaryTest(tf.test.TestCase, parameterized.TestCase):
     (_, finished) = summary.length(44, 22, "64 images", 44)
     self.assertEqual(finished, ("goes on", "from step 44, the last one"))
 
-  def test_figure(self):
+  def test_metric_text(self):
     for name, value, expected in (
       ("accuracy", 0.91666, "91.67%"),
       ("bleu", 20.456, "20.46"),
       ("perplexity", 12345.678, "12345.68"),
       ("loss", 0.123456, "0.1235"),
     ):
-      self.assertEqual(summary.figure(name, value), expected)
+      self.assertEqual(summary.metric_text(name, value), expected)
 
   def test_outcome(self):
     workdir = self.get_temp_dir()

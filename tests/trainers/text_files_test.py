@@ -1,30 +1,15 @@
 import gzip
-import os
-import tempfile
 
 import tensorflow as tf
 from absl.testing import parameterized
 
+from tests.trainers.written_files import WrittenFiles
 from trainers import text_files
-from trainers.errors import UserError
 
 
-class TextFilesTest(tf.test.TestCase, parameterized.TestCase):
-  def _write(self, name, content):
-    directory = tempfile.mkdtemp(dir=self.get_temp_dir())
-    path = os.path.join(directory, name)
-    with open(path, "wb") as file:
-      file.write(content)
-    return path
-
+class TextFilesTest(WrittenFiles, tf.test.TestCase, parameterized.TestCase):
   def _lines(self, content):
-    return list(text_files.read_lines(self._write("text", content)))
-
-  def assertMistake(self, function, *words):
-    with self.assertRaises(UserError) as raised:
-      function()
-    for word in words:
-      self.assertIn(word, str(raised.exception))
+    return list(text_files.read_lines(self.write("text", content)))
 
   @parameterized.named_parameters(
     ("line feed at the end", b"a\nb\n", ["a", "b"]),
@@ -56,7 +41,7 @@ class TextFilesTest(tf.test.TestCase, parameterized.TestCase):
     ("cut", "ä".encode()[:1], "line 3"),
   )
   def test_not_utf8(self, content, line):
-    path = self._write("bad.de", b"a\nb\n" + content)
+    path = self.write("bad.de", b"a\nb\n" + content)
     self.assertMistake(
       lambda: list(text_files.read_lines(path)),
       f"bad.de, {line}: this is not UTF-8",
@@ -65,7 +50,7 @@ class TextFilesTest(tf.test.TestCase, parameterized.TestCase):
   def test_damaged_gzip(self):
     content = gzip.compress(bytes(range(97, 123)) * 1000)
     for damaged in (content[:-9], content[:20] + b"\0\1\2" + content[23:]):
-      path = self._write("bad.gz", damaged)
+      path = self.write("bad.gz", damaged)
       self.assertMistake(
         lambda path=path: list(text_files.read_lines(path)),
         "bad.gz cannot be read",

@@ -23,7 +23,7 @@ from trainers.image_classification.pixels import FILLS
 from trainers.image_classification.speedrun import LEAST_IMAGE_SIZE
 from trainers.image_classification.splits import Source
 
-_IMAGENET_WIDTH = 64  # The only one of an "imagenet_resnet".
+_IMAGENET_WIDTH = 64  # The only width of an "imagenet_resnet".
 
 # Fields with a condition on the value of each, and the condition in words.
 _RANGES = (
@@ -67,8 +67,8 @@ _RANGES = (
   ),
 )
 
-# Fields of one kind of pipeline alone: that kind, and the value that the field
-# must have for the other kind.
+# Fields that one kind of pipeline uses: the kind, and the value that the field
+# must have with the other kind.
 _FIELDS_OF_A_KIND = {
   "antialias": ("large_images", None),
   "crop_padding": ("small_images", 0),

@@ -1,8 +1,8 @@
 """CIFAR-10 in the binary files that its authors publish.
 
-A file is of records of 3,073 bytes: a label, then the red, the green and the
-blue values of 32 rows of 32 pixels. data_batch_1.bin to data_batch_5.bin hold
-10,000 images to train on each, and test_batch.bin 10,000 to evaluate on.
+A file consists of records of 3,073 bytes: a label, then the red, the green and
+the blue values of 32 rows of 32 pixels. data_batch_1.bin to data_batch_5.bin
+hold 10,000 images to train on each, and test_batch.bin 10,000 to evaluate on.
 """
 
 import os

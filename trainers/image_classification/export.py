@@ -36,7 +36,7 @@ def make_keras_model(model: keras.Model, experiment: Experiment) -> keras.Model:
 
   Args:
     model: With the weights; they are copied.
-    experiment: That of the run.
+    experiment: Experiment of the run.
   """
   inputs = keras.Input(
     (None, None, experiment.source.channels), dtype="float32", name="image"
@@ -64,7 +64,7 @@ def make_keras_model(model: keras.Model, experiment: Experiment) -> keras.Model:
 
 
 def _prepared(images, experiment):
-  """Returns what the model gets: images cut, and normalized by layers."""
+  """Returns images as the model takes them: cut, and normalized by layers."""
   cut, objective = experiment.batching.cut, experiment.objective
   make = {"small_images": _central_square, "large_images": _central_crop}
   images = make[experiment.pipeline](images, cut)
@@ -78,9 +78,9 @@ def _prepared(images, experiment):
 
 
 def _central_square(images, cut: Cut):
-  """Returns what `pixels.central_square` does, of a batch."""
-  # No layer: Keras' Resizing has training=True as its default, which the layers
-  # behind it take for theirs in a plain call of the model.
+  """Returns the `pixels.central_square` of each image of a batch."""
+  # An operation, since Keras' layer Resizing has training=True as its default:
+  # in a plain call of the model the layers after it would take that for theirs.
   images = ops.image.resize(
     images, (cut.image_size,) * 2, antialias=True, crop_to_aspect_ratio=True
   )
@@ -88,9 +88,9 @@ def _central_square(images, cut: Cut):
 
 
 def _central_crop(images, cut: Cut):
-  """Returns what `pixels.central_crop` does, of a batch."""
+  """Returns the `pixels.central_crop` of each image of a batch."""
   crop = cut.image_size
-  # Height and width are no numbers before there is an image: they are counted.
+  # Height and width are not known before there is an image: pixels are counted.
   ones = ops.ones_like(images[0, :, :, 0])
   size = ops.stack([ops.sum(ones[:, 0]), ops.sum(ones[0])])
   resized = ops.floor(cut.eval_resize * size / ops.min(size))
@@ -108,7 +108,7 @@ def _central_crop(images, cut: Cut):
 
 
 class Served(tf.Module):
-  """What a saved model has: signatures, and the variables that they need.
+  """Signatures of a saved model, and the variables that they need.
 
   Attributes:
     class_names: Names of the labels 0, 1, ..., strings.

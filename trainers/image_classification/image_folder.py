@@ -1,7 +1,7 @@
 """Images in class folders, SPLIT/CLASS/*.jpg, and what else lies there.
 
-Names that begin with a dot are no data, as those of .ipynb_checkpoints and of
-macOS' ._NAME.jpg.
+Files and folders whose names begin with a dot are no data, such as
+.ipynb_checkpoints and macOS' ._NAME.jpg.
 """
 
 import collections
@@ -19,16 +19,17 @@ from trainers.files import check_data_dir, tell_archives
 from trainers.image_classification import fingerprints
 from trainers.image_classification.splits import Source, of_files
 
-# By their names: which format it is an image file's contents say.
+# Ends of names of images. Their contents, not their names, decide the format.
 READABLE = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif")
 if hasattr(tf.io, "decode_webp"):  # Not before TensorFlow 2.20.
   READABLE += (".webp",)
-# Images too, so that a class of nothing else is a mistake.
+# Ends of names of images that may not be decoded. A class of these alone is a
+# mistake.
 _UNREADABLE = (
   *(".webp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2"),
   *(".ppm", ".pgm", ".pnm", ".svg", ".ico", ".tga", ".psd", ".dng", ".npy"),
 )
-# What file managers, archives and network disks put into folders of images.
+# Files that file managers, archives and network disks put into folders.
 _OF_SYSTEMS = ("thumbs.db", "desktop.ini", "__macosx", "@eadir")
 _LINK = "links that lead nowhere"
 _CLASSES_TOLD = 5
@@ -101,8 +102,8 @@ def load_and_split(
   """Returns the images of class folders, a part of each class held out.
 
   The name of a file in its class folder and the seed decide whether the file is
-  held out: neither the place of the folder nor the order of the files does. Of
-  each class that is the fraction, rounded, and at least one image.
+  held out: neither the place of the folder nor the order of the files does. The
+  fraction of each class is rounded, and is at least one image.
 
   Args:
     root: The directory that holds CLASS/*.jpg.
@@ -295,8 +296,8 @@ def _walk(folder, parents) -> Iterator[str]:
 
   Args:
     folder: Where to begin.
-    parents: The real paths of the folders that it was reached by: a link to one
-      of these is not followed, which would have no end.
+    parents: The real paths of the folders above. A link to one of these is not
+      followed: that would have no end.
   """
   if "://" not in folder:
     here = os.path.realpath(folder)

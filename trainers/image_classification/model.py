@@ -18,17 +18,17 @@ class Architecture:
     name: "cnn", "cifar_resnet", "imagenet_resnet" or "speedrun", a key of
       FEATURES.
     width: Channels of the first stage; 64 in an "imagenet_resnet".
-    blocks_per_stage: Of a ResNet. (3, 4, 6, 3) makes the ResNet-50 of an
-      "imagenet_resnet", (3, 8, 36, 3) its ResNet-152.
+    blocks_per_stage: Blocks in each stage of a ResNet. (3, 4, 6, 3) makes the
+      ResNet-50 of an "imagenet_resnet", (3, 8, 36, 3) its ResNet-152.
     image_shape: (height, width, channels).
     num_classes: Number of labels.
     synchronized: Whether to normalize with the statistics of the global batch,
       not of one replica's part: then the number of replicas does not change the
       model.
-    batch_norm_momentum: Of the moving statistics of batch normalization: what a
-      step leaves of them.
-    batch_norm_bias_rate: Times the learning rate of SGD that biases of batch
-      normalization have; see `FusedBatchNormalization`.
+    batch_norm_momentum: Share of the moving statistics of batch normalization
+      that a step keeps.
+    batch_norm_bias_rate: Learning rate of the biases of batch normalization
+      with SGD, as a multiple of the others'; see `FusedBatchNormalization`.
     logit_scale: Multiplies the logits.
     uses_xla_within: Whether XLA may compile parts of a model that is a graph;
       see `devices.uses_xla_within`.
@@ -226,8 +226,9 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
   without XLA each is passes over the feature maps, forward and backward. Here
   one operation does all. The results are Keras', up to rounding.
 
-  It takes tensors of shape (batch, height, width, channels). Synchronized, or
-  with a mask, and for inference it is Keras' own.
+  The layer takes tensors of shape (batch, height, width, channels). With
+  synchronized statistics, with a mask, and for inference it computes as Keras'
+  own layer does.
 
   With another `bias_rate` than 1 the layer adds sqrt(bias_rate) times its
   variable `beta`. A step of SGD, with or without momentum, then moves the bias
@@ -235,8 +236,9 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
   on the variable decays the bias as fast as any other parameter.
 
   Args:
-    bias_rate: Positive: times the learning rate of SGD that the bias has.
-    **arguments: Those of Keras' layer.
+    bias_rate: Learning rate of the bias with SGD, as a multiple of that of
+      other parameters; positive.
+    **arguments: Arguments of Keras' layer.
   """
 
   def __init__(self, bias_rate: float = 1.0, **arguments: Any):
@@ -258,7 +260,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     training: bool | None = None,
     mask: tf.Tensor | None = None,
   ) -> tf.Tensor:
-    """Returns normalized `inputs`; in training the statistics follow."""
+    """Returns normalized `inputs`; training updates the moving statistics."""
     if (
       not training
       or not self.trainable
@@ -282,7 +284,8 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
       epsilon=self.epsilon,
       is_training=True,
     )
-    # That of the population, which the operation estimates from the batch's.
+    # The operation returns an unbiased estimate, and Keras' layer follows the
+    # variance of the batch itself.
     count = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
     variance = result.batch_variance * (count - 1.0) / count
     for moving, value in (

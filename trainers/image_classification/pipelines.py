@@ -29,12 +29,12 @@ class Batching:
     shuffle_buffer: How many examples to shuffle among.
     cut: What is cut out of images; SmallImages needs its `image_size` and
       `horizontal_flip` alone.
-    crop_padding: Of SmallImages: pixels on each side before a crop.
-    crop_fill: Of SmallImages: what these pixels are, one of `pixels.FILLS`.
-    alternating_flip: Of SmallImages, with the `horizontal_flip` of `cut`:
-      whether each image is mirrored in every other epoch. Else each is mirrored
+    crop_padding: Pixels that SmallImages adds on each side before a crop.
+    crop_fill: Values of these pixels, one of `pixels.FILLS`.
+    alternating_flip: Whether SmallImages, with the `horizontal_flip` of `cut`,
+      mirrors each image in every other epoch. Otherwise it mirrors each image
       or not at random.
-    cache: Of SmallImages: whether to keep the decoded images in memory.
+    cache: Whether SmallImages keeps the decoded images in memory.
   """
 
   global_batch_size: int
@@ -81,7 +81,7 @@ class ImagePipeline(Pipeline):
 
     The number of an epoch decides its order. The number of the step
     (SmallImages) or of the image (LargeImages) decides what is cut and flipped.
-    Of each global batch every host has its own part.
+    Every host has its own part of each global batch.
     """
     return self._batches(first_step).prefetch(tf.data.AUTOTUNE)
 
@@ -147,8 +147,8 @@ class SmallImages(ImagePipeline):
   """Small images: decoded once, kept in memory, cropped after padding.
 
   As for CIFAR: all images become squares of one size before they are cached,
-  and are shuffled and augmented as pixels. What a step trains on does not
-  depend on the number of hosts: each shuffles all examples, and takes its own
+  and are shuffled and augmented as pixels. The batch of a step does not depend
+  on the number of hosts: each host shuffles all examples, and takes its own
   rows of each global batch.
   """
 
@@ -232,8 +232,8 @@ class LargeImages(ImagePipeline):
   """Large images: shuffled as files are, decoded last, and only where needed.
 
   As for ImageNet: each host reads its own records, which stay encoded while
-  they are shuffled and skipped. So what a step trains on depends on the number
-  of hosts.
+  they are shuffled and skipped. So the batch of a step depends on the number of
+  hosts.
   """
 
   @staticmethod
@@ -276,7 +276,7 @@ class LargeImages(ImagePipeline):
 
   def _records_of(self, first_step, steps):
     numbered = self._numbered_records(first_step)
-    # More by one step: what is for other replicas may have been read already.
+    # One step more: records for other replicas may have been read already.
     return numbered.take((steps + 1) * self._host_size).map(
       lambda number, record: record
     )
@@ -355,9 +355,9 @@ def endless(
     read: A function of a seed, an int64 scalar tensor: returns an epoch's items
       in an order that the seed decides.
     seed: The experiment's seed.
-    items_per_epoch: What an epoch has beyond that is left out.
-    first_item: Number of the first item, counted from 0 over all epochs. Those
-      before it in its epoch are read and dropped.
+    items_per_epoch: Items of an epoch; further items are left out.
+    first_item: Number of the first item, counted from 0 over all epochs.
+      Earlier items of its epoch are read and dropped.
 
   Returns:
     Pairs (number, item); the number is an int64 scalar.

@@ -17,11 +17,12 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-# Of a random crop, before it is given up for a central one.
+# Tries of a random crop, before a central one is taken.
 _TRIES = 10
 # Pixels around an image before a random crop, and their mode of tf.pad.
 FILLS = {"black": "CONSTANT", "reflect": "REFLECT"}
-# Of `random_window`: an area and a ratio for each try, and a place.
+# Numbers that `random_window` takes: an area and a ratio for each try, and the
+# two coordinates of a place.
 RANDOM_NUMBERS = 2 * _TRIES + 2
 
 
@@ -50,9 +51,9 @@ class Cut:
 def decode(data: tf.Tensor, channels: int) -> tf.Tensor:
   """Returns an image file as uint8 (height, width, channels).
 
-  It is a JPEG, PNG, GIF or BMP, or a WebP of one picture where TensorFlow
-  decodes these. Of a GIF it is the first picture. Opacity is left out. A WebP
-  of several pictures is an InvalidArgumentError.
+  The file is a JPEG, PNG, GIF or BMP, or a WebP of one picture where TensorFlow
+  decodes these. The first picture of a GIF is taken. Opacity is left out. A
+  WebP of several pictures is an InvalidArgumentError.
   """
   # Filled up, for contents that are shorter.
   head = tf.strings.join([tf.strings.substr(data, 0, 32), b"\0" * 32])
@@ -68,7 +69,7 @@ def decode(data: tf.Tensor, channels: int) -> tf.Tensor:
 
   if channels != 3:
     return tf.ensure_shape(decode_any(), (None, None, channels))
-  # What decode_image does not do, or not right.
+  # Formats that decode_image does not decode, or decodes wrongly.
   others = [(_is_indexed_bmp(head), lambda: _decode_indexed_bmp(data, head))]
   if hasattr(tf.io, "decode_webp"):
     others.append(
@@ -233,7 +234,7 @@ def central_crop(data: tf.Tensor, channels: int, cut: Cut) -> tf.Tensor:
   crop = cut.image_size
 
   def resized(size):
-    """Returns (height, width) after resizing; those are before."""
+    """Returns (height, width) after resizing, given those before."""
     return cut.eval_resize * size // tf.reduce_min(size)
 
   def corner(size):
@@ -291,11 +292,11 @@ def random_window(
 ) -> tf.Tensor:
   """Returns a window of random area and shape at a random place.
 
-  The area is uniform and the logarithm of the aspect ratio is; what does not
-  fit into the image is drawn again, ten times in all. If none fits, it is the
-  largest central window of an allowed aspect ratio. (TensorFlow's
-  `sample_distorted_bounding_box` has another distribution: there it is the
-  height that is uniform, for an aspect ratio that is uniform itself.)
+  The area and the logarithm of the aspect ratio are uniform. A window that does
+  not fit into the image is drawn again, ten times in all. If none fits, the
+  largest central window of an allowed aspect ratio is taken. (TensorFlow's
+  `sample_distorted_bounding_box` has another distribution: there the height is
+  uniform, for an aspect ratio that is uniform itself.)
 
   Args:
     size: Height and width of the image, int32.
@@ -365,7 +366,7 @@ def shift_and_flip(
     rows: Which images to return.
     padding: Pixels on each side before the crop.
     horizontal_flip: Whether to mirror half of the images.
-    fill: What these pixels are, one of FILLS: black, or the image reflected at
+    fill: Values of these pixels, one of FILLS: black, or the image reflected at
       its edge, as in tf.pad's "REFLECT".
     mirrored: Which images to mirror, booleans of shape (batch,), in place of
       half of them by `seed`.

@@ -33,10 +33,10 @@ class Predictions:
   """What the photos are.
 
   Attributes:
-    paths: Of the photos, sorted.
+    paths: Paths of the photos, sorted.
     class_names: Names of the classes.
     probabilities: float32 of shape (photos, classes).
-    weights: Which weights of the run these are of, for people.
+    weights: Which weights of the run made the predictions, for people.
   """
 
   paths: list[str]
@@ -131,9 +131,10 @@ def _make_input(paths, experiment, strategy):
 
 
 def _make_classify(model, objective, strategy):
-  """Returns a function of a distributed batch, for what all replicas return.
+  """Returns a function that classifies a distributed batch.
 
-  That is probabilities, labels and weights, on every host those of all hosts.
+  The function returns probabilities, labels and weights, on every host those of
+  all hosts.
   """
 
   def one_replica(batch):

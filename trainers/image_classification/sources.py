@@ -24,7 +24,7 @@ _SIZES = {
   "digits": (1_437, 360, 10, 1),
   "imagenet2012": (1_281_167, 50_000, 1000, 3),
 }
-# Names that do not say how much data there is: as if they were ImageNet.
+# Names that do not say how much data there is: ImageNet's sizes are taken.
 _LIKE_IMAGENET = ("image_folder", "tfrecords")
 
 

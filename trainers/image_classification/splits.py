@@ -1,4 +1,4 @@
-"""What a data set is to the input pipelines: splits of labelled images."""
+"""Splits of labelled images, as the input pipelines read them."""
 
 import dataclasses
 import functools
@@ -79,11 +79,12 @@ class Split:
   def find_unreadable(self, records: tf.data.Dataset) -> UserError | None:
     """Reads and decodes records up to the first for which that fails.
 
-    An operation that fails does not say on what. To let each image carry its
-    name costs time in every step; to look again does only after an error.
+    An operation that fails does not name the image. Names that travel with the
+    images would cost time in every step, and looking again costs time only
+    after an error.
 
     Args:
-      records: Those to look at, in the order in which to.
+      records: The records to read, in this order.
 
     Returns:
       An error with the name of the image, or None if all can be read.
@@ -107,7 +108,7 @@ class Split:
     return None
 
   def _name_of_first(self, records):
-    """Returns the name of the first record, or None if it has none itself."""
+    """Returns the name of the first record, or None if that fails too."""
     try:
       for name in records.take(1).map(self.name):
         return name.numpy().decode(errors="replace")
@@ -222,8 +223,8 @@ def in_memory(
 ) -> Callable[[int, int, tf.Tensor | None, int], tf.data.Dataset]:
   """Returns the `records` of a Split whose records are rows of arrays.
 
-  Each host has every so many-th row. A seed shuffles all of them, whatever the
-  buffer.
+  Each host has every `hosts`-th row. A seed shuffles all rows of a host,
+  whatever the buffer.
 
   Args:
     *columns: Arrays of equal length, the components of a record.

@@ -20,9 +20,10 @@ class Objective:
 
   Attributes:
     global_batch_size: Examples in a step over all replicas.
-    mean: Subtracted from images in [0, 1], one number or one for each channel.
-    std: Divides them then, likewise.
-    label_smoothing: In [0, 1), the share of the target that all classes divide.
+    mean: Subtracted from images in [0, 1]: one number, or one a channel.
+    std: Divisor of the difference: one number, or one a channel.
+    label_smoothing: Share of the target that is spread over all classes, in
+      [0, 1).
     l2_penalty: Coefficient of half the squared norm of all parameters.
     whitening_bias_steps: Steps after which the bias of the layer `whitening`
       gets no gradient any more; None if the model has no such layer.
@@ -113,7 +114,7 @@ def make_evaluation(
     jit_compile: Whether XLA compiles one replica's part.
 
   Raises:
-    UserError: by that function, if an image cannot be read.
+    UserError: from the returned function, if an image cannot be read.
   """
 
   def measure(batch):
@@ -213,9 +214,9 @@ def cross_entropy(
 def l2_penalty(model: keras.Model, coefficient: float) -> tf.Tensor:
   """Returns coefficient / 2 times the squared norm of all parameters.
 
-  Its gradient is the `weight_decay` of PyTorch's SGD, which the paper's image
-  experiments use: it goes through the momentum, and batch norm parameters and
-  biases are not exempt.
+  The gradient of the penalty is the `weight_decay` of PyTorch's SGD, which the
+  paper's image experiments use: it goes through the momentum, and batch norm
+  parameters and biases are not exempt.
   """
   if not coefficient:
     return tf.constant(0.0)

@@ -62,7 +62,7 @@ def load(
 def _find_key(features, kind, usual):
   """Returns the key of the only feature of that kind, or None.
 
-  Of several it is that with the usual name: CIFAR-100 has coarse labels too.
+  The usual name decides between several: CIFAR-100 has coarse labels too.
   """
   keys = [key for key, value in features.items() if isinstance(value, kind)]
   if len(keys) == 1:
@@ -73,8 +73,8 @@ def _find_key(features, kind, usual):
 def _make_parsers(features, image_key, label_key):
   """Returns two functions of a record, a string scalar.
 
-  The first returns its Example, the second the name that it has in the data
-  set, and is None if it has none.
+  The first returns the record's Example. The second returns the record's name
+  in the data set, and is None if records have no names there.
   """
   decoders = {image_key: tfds.decode.SkipDecoding()}
 
@@ -118,7 +118,7 @@ def _split(builder, field, name, parsers, channels):
 
 
 def _split_of_array_records(records, load, name_of, channels, extents):
-  """Returns a split of which numbers are shuffled and skipped, not records."""
+  """Returns a split that shuffles and skips numbers instead of records."""
 
   def name(number):
     if name_of:

@@ -117,7 +117,7 @@ def _count_records(path):
 
 
 def _open_unbuffered(path):
-  """Opens a file of which a few bytes here and there are to be read."""
+  """Opens a file to read a few bytes here and there."""
   if "://" in path:
     return tf.io.gfile.GFile(path, "rb")
   return open(path, "rb", buffering=0)
@@ -235,13 +235,13 @@ def make_split(
   channels: int = 3,
   read_file: Callable[[tf.Tensor], tf.data.Dataset] = read_tfrecords,
 ) -> Split:
-  """Returns the split of which all records are in `extents`.
+  """Returns the split of all records in `extents`.
 
   Args:
-    extents: Where they are.
+    extents: Where the records are.
     load: As in Split, of a record, its file's path and its index there.
-    name: Likewise.
-    channels: Of the images, 1 or 3.
+    name: As in Split, of the same three.
+    channels: Channels of the images, 1 or 3.
     read_file: As for `read`.
   """
   return Split(

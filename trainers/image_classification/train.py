@@ -30,10 +30,11 @@ _WHITENED_AT_ONCE = 500  # Images.
 def train(experiment: Experiment, run: Runtime) -> None:
   """Trains an experiment, and leaves everything in the workdir.
 
-  That is config.json, source.json, runtime.json, metrics.jsonl, TensorBoard
-  events, checkpoints, the best checkpoint, and what `export.make_keras_model`
-  makes of the slow weights, each file whole or not at all: of the best
-  evaluation in best.keras, of the last step in model.keras.
+  The workdir then holds config.json, source.json, runtime.json, metrics.jsonl,
+  TensorBoard events, checkpoints, the best checkpoint, best.keras and
+  model.keras. `export.make_keras_model` makes the last two of the slow weights
+  of the best evaluation and of the last step. Each is written whole or not at
+  all.
 
   Args:
     experiment: From `experiment.load`, for the strategy of `run`.

@@ -1,4 +1,4 @@
-"""Multi-head attention, and which positions read which."""
+"""Multi-head attention, and masks of the positions that it reads."""
 
 import keras
 import tensorflow as tf
@@ -7,21 +7,21 @@ import tensorflow as tf
 KeysValues = tuple[tf.Tensor, tf.Tensor]
 
 # Added to a score that must not count: its exponential is 0 in float32. Keras
-# casts it on its way, and float16 has no greater numbers.
+# casts the number on its way, and float16 has none that is much greater.
 _MASKED = -6e4
 
 
 class Attention(keras.layers.Layer):
   """Multi-head scaled dot-product attention (Vaswani et al. 2017, section 3.2).
 
-  It is tensor2tensor's: four square matrices without biases, and dropout of the
-  weights. keras.layers.MultiHeadAttention has tensors of rank 3 instead, for
-  which Glorot's initialization and Adafactor's factors come out otherwise; and
+  The layer is tensor2tensor's: four square matrices without biases, and dropout
+  of the weights. keras.layers.MultiHeadAttention has tensors of rank 3 instead,
+  for which Glorot's initialization and Adafactor's factors come out otherwise.
   keras-hub's CachedMultiHeadAttention copies all of its cache in each step of a
   decoding. Scores and their softmax are float32 in any precision.
 
   Args:
-    width: Of input and output, a multiple of `num_heads`.
+    width: Width of input and output, a multiple of `num_heads`.
     num_heads: How many heads.
     dropout: Layer that drops weights, of (batch, heads, queries, keys).
   """

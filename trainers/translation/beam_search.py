@@ -39,14 +39,14 @@ def beam_search(
 ) -> tuple[tf.Tensor, tf.Tensor]:
   """Returns the hypotheses that the search finds, the best first.
 
-  It is that of tensor2tensor: in each step the 2 `size` likeliest continuations
-  are looked at. Those that end join the finished hypotheses, of which the
-  `size` with the best scores stay; of the others the `size` likeliest go on. It
-  ends when nothing that goes on could still get a better score than the worst
-  finished one. But a sentence that comes to its limit must end there.
+  The search is tensor2tensor's. Each step looks at the 2 `size` likeliest
+  continuations. Continuations that end join the finished hypotheses, of which
+  the `size` with the best scores stay. The `size` likeliest of the others go
+  on. The search ends when no hypothesis that goes on can still get a better
+  score than the worst finished one. A sentence at its limit must end there.
 
-  Hypotheses go on in another slot than that of their first tokens, and `step`
-  is told which: so it need not move what it has kept of earlier steps.
+  A hypothesis may go on in another slot than that of its first tokens. `step`
+  gets the slots, so it need not move what it has kept of earlier steps.
 
   Args:
     step: A function of
@@ -96,7 +96,7 @@ class _Search:
     """Returns the alive and the finished hypotheses before the first step."""
     empty = tf.zeros(self._shape, tf.int32)
     never = tf.fill(self._shape[:2], _NEVER)
-    # All begin alike: all but one would find the same.
+    # All slots begin alike, so one of them is enough.
     is_first = tf.range(self._beam.size) == 0
     log_probs = tf.where(is_first, 0.0, never)
     return (empty, log_probs, empty), (empty, never)
@@ -132,12 +132,13 @@ class _Search:
     return index + 1, state, alive, finished
 
   def _continuations(self, index, log_probs, logits):
-    """Returns the likeliest: log-probabilities, slots and tokens."""
+    """Returns log-probabilities, slots and tokens of likely continuations."""
     size, vocabulary = self._beam.size, logits.shape[-1]
-    # Those that end leave as many as can go on. The greedy search ends at once.
+    # A slot has one continuation that ends, so at least `size` of 2 * `size` go
+    # on. The greedy search is over when its one hypothesis ends.
     count = 2 * size if size > 1 else 1
     logits = tf.cast(logits, tf.float32)
-    # Of a slot no more than `count` can be among the likeliest of all.
+    # At most `count` continuations of one slot are among the likeliest of all.
     values, words = tf.math.top_k(logits, min(count, vocabulary))
     # At its limit, a sentence has one continuation: to end.
     must_end = (index + 1 >= self._limits)[:, tf.newaxis, tf.newaxis]
@@ -157,7 +158,7 @@ class _Search:
   def _finish(self, index, tokens, found, ends, finished):
     """Returns the best finished hypotheses, with those that end now."""
     scores = tf.where(ends, found / self._penalty(index + 1), _NEVER)
-    # A hypothesis that never was does not become one by ending.
+    # A slot without a hypothesis does not get one by an end of sentence.
     scores = tf.where(found > _NEVER / 2, scores, _NEVER)
     scores = tf.concat([finished[1], scores], axis=1)
     tokens = tf.concat([finished[0], tokens], axis=1)
@@ -179,9 +180,9 @@ def make_decoder(
 ) -> Callable[[tf.Tensor], tf.Tensor]:
   """Returns a function from source tokens to target tokens.
 
-  It is traced once for each shape. Keys and values of the encoder are made
-  once for all hypotheses of a sentence; those of the decoder stay where they
-  were written, and a mask tells whose they are: nothing is moved.
+  The function is traced once for each shape. Keys and values of the encoder are
+  made once for all hypotheses of a sentence. Keys and values of the decoder
+  stay where they were written, and a mask tells whose they are.
 
   Args:
     model: The model.
@@ -219,7 +220,7 @@ def search(
   )
   longest = length + extra_length
   lengths = tf.reduce_sum(tf.cast(is_token, tf.int32), axis=1)
-  # Nobody waits for rows that only fill up the batch.
+  # Rows that only fill up the batch end at once, so that none waits for them.
   limits = tf.where(lengths > 0, lengths + extra_length, 1)
   memory = model.encode(
     source, tf.cast(is_token, tf.int32), tf.range(length)[tf.newaxis]
@@ -243,9 +244,10 @@ def search(
 
 
 def _ancestor_mask(index, ancestors, size):
-  """Returns whose keys and values each hypothesis reads.
+  """Returns which keys and values of the cache each hypothesis reads.
 
-  The cache holds, for each index, one after another, those of each slot.
+  The cache holds the keys and values of all slots at index 0, then at index 1,
+  and so on.
 
   Args:
     index: The present one.

@@ -1,4 +1,4 @@
-"""Which values a translation config may have."""
+"""Checks of the values of a translation config."""
 
 import math
 

@@ -44,7 +44,7 @@ _CODES = {
 # Numbers are less than one of these: those written out, and those in digits.
 _SPELT = (20, 100, 1_000)
 _DIGITS = (20, 100, 1_000, 5_000)
-# Others are narrow or do not break, which no keyboard has.
+# No keyboard has the spaces that are narrow or do not break.
 _SPACES = str.maketrans(dict.fromkeys("\u00a0\u2009\u202f", " "))
 
 
@@ -52,8 +52,8 @@ _SPACES = str.maketrans(dict.fromkeys("\u00a0\u2009\u202f", " "))
 def make_splits() -> dict[str, list[Pair]]:
   """Returns the phrases of "train", "validation" and "test".
 
-  They are the same each time, whatever a run's seed, as long as the versions of
-  Babel and num2words are. No English phrase is there twice.
+  The phrases are the same each time, whatever a run's seed, as long as Babel
+  and num2words have the same versions. No English phrase is there twice.
   """
   rng = random.Random(0)
   pools = {
@@ -204,7 +204,7 @@ def _number(rng):
 
 
 def _whole_number(rng, sizes):
-  """Returns one that German writes as it is before a noun: not 1, not 101."""
+  """Returns a number that German does not inflect: not 1, 101, 201, ..."""
   number = rng.randrange(2, rng.choice(sizes))
   return number if number % 100 != 1 else number + 1
 
@@ -217,7 +217,7 @@ def _names(kind) -> Sequence[Pair]:
   ]
 
 
-# How many of each there are to choose from.
+# Numbers of phrases to choose from, by the function that makes one.
 _POOLS = {
   _amount: 5_000,
   _date: 3_000,
@@ -230,7 +230,7 @@ _POOLS = {
   _spelt_number: 4_000,
   _time: 2_000,
 }
-# What is listed, and how often.
+# Kinds of things that are listed, and how often, in proportion.
 _LISTED = {
   _amount: 5,
   _date: 2,

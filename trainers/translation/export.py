@@ -41,9 +41,9 @@ class Served(tf.Module):
         decoding.extra_length,
       )
       text = self._words.detokenize(tokens[:, 0])
-      # Of no text but the end of the sentence, nothing is the translation.
+      # The translation of an empty sentence is empty.
       text = tf.where(lengths > 1, text, "")
-      # Bytes that `byte_fallback` spells need not be UTF-8, as JSON has to be.
+      # JSON has to be UTF-8, and bytes that `byte_fallback` spells need not be.
       text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8")
       return {"translations": text}
 

@@ -18,7 +18,7 @@ class Architecture:
   Attributes:
     d_model: Width, an even multiple of `num_heads`.
     num_heads: Heads of each attention.
-    num_layers: Of the encoder, and of the decoder.
+    num_layers: Layers of the encoder, and of the decoder.
     d_ff: Width inside of feed-forward layers.
     dropout: Rate after the embeddings and after each sublayer, in [0, 1).
     relu_dropout: Rate inside of feed-forward layers.
@@ -45,10 +45,10 @@ class Architecture:
 class Embedding(keras.layers.Layer):
   """The matrix that both languages and the softmax share, always in float32.
 
-  A lookup scales it by sqrt(width), and token 0, the padding, counts as zeros.
-  The scaled matrix is looked up, not the variable: so the gradient is one dense
-  tensor, since Keras' Adam mistakes repeated indices in a sparse one.
-  (keras.layers.ReversibleEmbedding has the sparse one.)
+  A lookup scales the matrix by sqrt(width), and token 0, the padding, counts as
+  zeros. The rows come from the scaled matrix, not from the variable, so that
+  the gradient is one dense tensor: Keras' Adam mistakes repeated indices in a
+  sparse gradient, which keras.layers.ReversibleEmbedding has.
 
   Args:
     vocabulary_size: Number of tokens.
@@ -76,8 +76,8 @@ class Embedding(keras.layers.Layer):
     With `reverse`, it returns logits (..., vocabulary size) of such vectors.
     """
     if reverse:
-      # One product of two matrices: of three dimensions TensorFlow makes one a
-      # row, and backwards a gradient of the whole matrix for each of them.
+      # One product of two matrices. With three dimensions TensorFlow would make
+      # a product for each row, and a gradient of the whole matrix for each.
       rows = tf.reshape(x, (-1, x.shape[-1]))
       matrix = tf.cast(self._matrix, x.dtype)
       logits = tf.matmul(rows, matrix, transpose_b=True)
@@ -110,8 +110,8 @@ class FeedForward(keras.layers.Layer):
   """Two dense layers with a ReLU and dropout between them.
 
   Args:
-    width: Of input and output.
-    inner_width: Between them.
+    width: Width of input and output.
+    inner_width: Width between the two layers.
     dropout: Layer that drops what comes out of the ReLU.
   """
 
@@ -145,7 +145,8 @@ class Block(keras.layers.Layer):
 
   Args:
     architecture: The sizes.
-    has_memory: Whether it is the decoder's, which reads the encoder's output.
+    has_memory: Whether the layer is the decoder's and reads the encoder's
+      output.
   """
 
   def __init__(
@@ -285,14 +286,15 @@ def norm(name: str) -> keras.layers.Layer:
 class Dropout(keras.layers.Dropout):
   """keras.layers.Dropout, with a choice of the random number generator.
 
-  Within XLA on a CPU, TensorFlow's usual one, Philox, takes a multiple of the
-  time of ThreeFry; outside of XLA there is no ThreeFry. Philox outside of XLA
-  takes twice the time of ThreeFry within XLA, the product and its gradient
+  TensorFlow's usual generator is Philox. Compiled by XLA on a CPU, Philox takes
+  a multiple of the time of ThreeFry. Without XLA there is no ThreeFry, and
+  Philox takes twice the time of ThreeFry with XLA, the product and its gradient
   included.
 
   Args:
     rate: The share that is dropped.
-    noise_shape: Where it is 1, one decision holds for all; None for no such.
+    noise_shape: One decision holds for all places of an axis that is 1 here;
+      None for a decision at each place.
     uses_xla: Whether the layer is called within a function that XLA compiles.
     jit_compile: Whether XLA compiles the layer alone, called elsewhere.
   """

@@ -20,11 +20,11 @@ from trainers.translation.layers import (
 class Transformer(keras.Model):
   """An encoder and a decoder, on rows of several sentences each.
 
-  It is tensor2tensor's `transformer_base`, but for the "target space", a vector
-  that tells the encoder the task, where there is but one: layer normalization
-  before each sublayer and at the end of both stacks, no biases in attention,
-  one matrix for the embeddings of both languages and the softmax, and sines as
-  positions.
+  The model is tensor2tensor's `transformer_base`: layer normalization before
+  each sublayer and at the end of both stacks, no biases in attention, one
+  matrix for the embeddings of both languages and the softmax, and sines as
+  positions. The "target space", a vector that tells the encoder the task, is
+  left out, since there is one task only.
 
   Args:
     architecture: The sizes and the dropout.
@@ -137,13 +137,14 @@ class Transformer(keras.Model):
 
     Args:
       tokens: Decoder input, int32 (rows, n): 0 at the start of a sentence, and
-        then the token before. They may be of one sentence or of several.
-      positions: The positions of these tokens, integers that broadcast.
-      index: Where in `cache` they belong, an integer scalar.
-      mask: Which of them reads which of the cache, booleans (rows, n, length).
+        then the token before. The tokens may be of one sentence or of several.
+      positions: Positions of the tokens, integers that broadcast.
+      index: Place of the tokens in `cache`, an integer scalar.
+      mask: Which token reads which place of the cache, booleans (rows, n,
+        length).
       cache: From `empty_cache` and then from the step before.
       memory: From `project_memory`.
-      memory_mask: Which of them reads which token of the source, booleans that
+      memory_mask: Which token reads which token of the source, booleans that
         broadcast to (rows, n, source length).
 
     Returns:

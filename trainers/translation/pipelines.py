@@ -25,7 +25,7 @@ class RowsPipeline(Pipeline):
   Args:
     rows: What to read.
     global_batch_size: Rows in a step over all replicas.
-    seed: Of the order of training.
+    seed: Seed of the order of training.
     context: Which host this is of how many, and how many replicas there are.
   """
 
@@ -49,7 +49,7 @@ class RowsPipeline(Pipeline):
 
     Each epoch goes through all rows in an order of its own; the remainder that
     fills no batch is left out. A resumed run begins at once, and the number of
-    replicas changes nothing. Of each global batch every host has its own part.
+    replicas changes nothing. Every host has its own part of each global batch.
     """
     size = len(self._rows.tokens)
     steps_per_epoch = size // self._size
@@ -59,7 +59,8 @@ class RowsPipeline(Pipeline):
 
     def make_batch(step):
       epoch, step_of_epoch = step // steps_per_epoch, step % steps_per_epoch
-      # Where a place of the epoch is in its permutation: no state, so no cost.
+      # The places in the epoch's permutation, which has no state: so a run goes
+      # on from any step at no cost.
       chosen = tf.random.experimental.index_shuffle(
         step_of_epoch * self._size + places,
         seed=tf.stack([tf.cast(self._seed, tf.int64), epoch]),
@@ -110,7 +111,7 @@ def _with_segments(tokens):
 
 
 def _segments(tokens):
-  """Returns which sentence of its row each token is of, and its place in it."""
+  """Returns each token's sentence, counted in its row, and its place there."""
   is_end = tf.cast(tokens == EOS, tf.int32)
   before = tf.cumsum(is_end, axis=1, exclusive=True)
   places = tf.range(tokens.shape[1])
@@ -122,7 +123,7 @@ def _segments(tokens):
 
 
 def _running_maximum(values):
-  """Returns the maximum up to each column, of columns doubled at a time."""
+  """Returns the maximum up to each column, over widths that double."""
   width = 1
   while width < values.shape[1]:
     shifted = tf.pad(values[:, :-width], [[0, 0], [width, 0]])

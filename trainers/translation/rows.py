@@ -19,7 +19,7 @@ from trainers.translation.sources import Split
 from trainers.translation.vocabulary import PAD, Vocabulary
 
 _PAIRS = 4096  # Tokenized at once.
-_FORMAT = 1  # Of the rows in a file; other numbers are not read.
+_FORMAT = 1  # Format of the files of rows; files of another one are not read.
 # Pairs that are packed among themselves. More would fill rows no better.
 _WINDOW = 512
 # Windows at a time, which bounds memory.
@@ -34,7 +34,7 @@ class Rows:
     tokens: uint16 or int32 of shape (rows, 2, length): sentences of the source
       and of the target, each with an end-of-sentence token, then padding. The
       i-th sentence of one side belongs to the i-th of the other.
-    pairs: Number of sentence pairs in it.
+    pairs: Number of sentence pairs in the rows.
     empty: How many were left out because a side is empty.
     too_long: How many were left out because a side is longer than a row, or
       were cut.
@@ -51,7 +51,7 @@ class Rows:
     return float(np.mean(self.tokens == PAD))
 
   def tell(self) -> tuple[str, str]:
-    """Returns how much it holds, and what was left out, for people."""
+    """Returns how much the rows hold, and what was left out, for people."""
     count, _, length = self.tokens.shape
     return (
       f"{self.pairs:,} pairs in {count:,} rows of {length} tokens a side, of "
@@ -61,7 +61,7 @@ class Rows:
     )
 
   def describe(self) -> dict[str, Any]:
-    """Returns how much it holds, JSON-like."""
+    """Returns how much the rows hold, JSON-like."""
     rows, _, length = self.tokens.shape
     return {
       "pairs": self.pairs,
@@ -80,7 +80,7 @@ def training_rows(
   directory: str,
   is_chief: bool = True,
 ) -> Rows:
-  """Returns the rows to train on, from a file in `directory` if they are there.
+  """Returns the rows to train on, from files in `directory` if there are any.
 
   Pairs with an empty side are left out, and so are those with more than
   `max_length` tokens on a side, the end of the sentence included.
@@ -176,7 +176,10 @@ def _tokenize(split, vocabulary, max_length, is_chief):
 
 
 def _write(path, rows):
-  """Writes the figures, then the tokens: a file of these is a whole one."""
+  """Writes the counts, then the tokens.
+
+  If the file of tokens exists, both are complete.
+  """
   temporary = f"{path}.tmp"
   counts = {"pairs": rows.pairs, "empty": rows.empty, "too_long": rows.too_long}
   with files.writing(path, on_error=lambda: tf.io.gfile.remove(temporary)):
@@ -188,7 +191,7 @@ def _write(path, rows):
 
 
 def _read(path):
-  """Returns the rows in a file, or None if they are not there, or damaged."""
+  """Returns the rows in the files at a path; None if missing or damaged."""
   if not tf.io.gfile.exists(f"{path}.npy"):
     return None
   try:
@@ -229,7 +232,7 @@ def assign_rows(lengths: np.ndarray, row_length: int) -> np.ndarray:
 
 
 def _assign_rows(lengths, row_length):
-  """The same for as many pairs as are packed at once."""
+  """Does what `assign_rows` does, for pairs that are packed at once."""
   windows = -(-len(lengths) // _WINDOW)
   # Pairs without tokens fill up the last window; they fit anywhere.
   sizes = np.zeros((windows * _WINDOW, 2), np.int32)

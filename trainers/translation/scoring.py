@@ -1,8 +1,8 @@
-"""BLEU of translations, by sacreBLEU, with what fits the target language.
+"""BLEU of translations, by sacreBLEU's tokenizer for the target language.
 
-BLEU counts groups of words. sacreBLEU's tokenizer 13a, its default, takes for a
-word what is between spaces or punctuation: where none is written, a sentence is
-one word, and BLEU is 0 for translations that are right.
+BLEU counts groups of words. To sacreBLEU's default tokenizer, 13a, words are
+what stands between spaces or punctuation. In a language without spaces a
+sentence is one word, and BLEU is 0 for translations that are right.
 """
 
 import collections
@@ -19,8 +19,8 @@ from sacrebleu.metrics import BLEU
 from trainers.errors import UserError
 from trainers.translation.sources import Split
 
-# What sacreBLEU takes for a language, and what is taken in its place where that
-# needs a package which is not there. Korean has spaces between most words.
+# sacreBLEU's tokenizer for a language, and the one to take where the package is
+# missing that the first one needs. Korean has spaces between most words.
 _OF_LANGUAGES = {
   "zh": ("zh", "zh"),
   "ja": ("ja-mecab", "char"),
@@ -29,7 +29,7 @@ _OF_LANGUAGES = {
 # Scripts without spaces between words for which sacreBLEU has no tokenizer that
 # works without a download.
 _OTHERS = ("Thai", "Lao", "Khmer", "Myanmar", "Tibetan")
-# What letters tell, by the first word of their names in Unicode.
+# Languages and scripts of letters, by the first word of their Unicode names.
 _WRITTEN = {
   "CJK": "zh",
   "HIRAGANA": "ja",
@@ -38,7 +38,8 @@ _WRITTEN = {
   **{script.upper(): script for script in _OTHERS},
 }
 _NAMES = {"zh": "Chinese", "ja": "Japanese", "ko": "Korean"}
-# Of all letters. The words of most other scripts have several times as many.
+# Share of all letters from which on a script counts. The words of most other
+# scripts have several times as many letters.
 _LEAST_SHARE = 0.1
 
 
@@ -47,9 +48,9 @@ class Bleu:
   """BLEU of detokenized text, cased.
 
   Attributes:
-    tokenizer: The name of sacreBLEU's.
-    effective_order: Whether groups of so many words as no sentence has are left
-      out of the score. Otherwise it is 0.
+    tokenizer: Name of sacreBLEU's tokenizer.
+    effective_order: Whether the score leaves out groups of more words than any
+      sentence has. Otherwise such groups make the score 0.
   """
 
   tokenizer: str = "13a"
@@ -90,11 +91,11 @@ class Scored:
   """Sentences whose translations are scored.
 
   Attributes:
-    name: That of their split.
-    sentences: What is translated.
+    name: Name of the split.
+    sentences: Sentences to translate.
     references: A right translation of each.
     bleu: The score that fits the references.
-    notes: A sentence for each way in which that is not the usual BLEU.
+    notes: A sentence for each way in which `bleu` is not the usual BLEU.
   """
 
   name: str
@@ -133,7 +134,7 @@ def prepare(
 def choose(
   language: str | None, references: Sequence[str], name: str
 ) -> tuple[Bleu, list[str]]:
-  """Returns a BLEU that is 100 for these references, and what to say of it.
+  """Returns a BLEU that is 100 for these references, and notes on it.
 
   The tokenizer is that of the script which the references are written in. The
   language counts where the script leaves it open.
@@ -141,8 +142,8 @@ def choose(
   Args:
     language: A code such as "ja", "zh-CN" or "zho_Hans", or None. It need not
       be right: a config for other text files has one too.
-    references: All of a split that will be scored.
-    name: That of the split.
+    references: All references of a split that will be scored.
+    name: Name of the split.
 
   Returns:
     The metric, and a sentence for each way in which it is not the usual one.
@@ -170,7 +171,7 @@ def choose(
 
 
 def _choose_tokenizer(language, references, name):
-  """Returns the name of a tokenizer, and a list of what to say of it."""
+  """Returns the name of a tokenizer, and a list of notes on it."""
   code, written = _language_code(language), _written(references)
   reason = f"the target sentences are written in {_NAMES.get(written, written)}"
   # Japanese need not have kana, and there may be little text of the language.

@@ -1,7 +1,7 @@
 """Where pairs of sentences come from: text files, TFDS, phrases of CLDR.
 
-Of two text files, plain or gzip, line i of the one is the translation of line i
-of the other.
+Text files are plain or gzip. Line i of the target file is the translation of
+line i of the source file.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ class Split:
   Attributes:
     name: "train", "validation" or "test".
     size: Number of pairs.
-    fingerprint: Tells its text from another.
+    fingerprint: Differs for other text.
     read: Returns an iterator over the pairs (source, target), in a fixed order.
       A sentence has no white space around it, and may be empty.
   """
@@ -82,11 +82,10 @@ class Data:
     languages: Codes of the source and of the target language.
     splits: Names of TFDS's splits by those of SPLITS; "test" may be None.
     text_files: Paths of the source and the target of each of SPLITS, None for
-      those that are not given. Files that are given are what is meant, whatever
-      `name` is.
-    validation_fraction: The part of the text files to train on that is held out
-      to validate, where there are no files for that; or None.
-    split_seed: Decides which part that is.
+      paths that are not given. Given files are read whatever `name` is.
+    validation_fraction: The part of the training files to hold out as the
+      validation split, where that has no files; or None.
+    split_seed: Decides which part is held out.
   """
 
   name: str
@@ -174,10 +173,10 @@ def _text_files(data, data_dir):
 
 
 def _hold_out(split, data):
-  """Returns what is left of a split to train on, and what is held out of it.
+  """Returns the pairs of a split to train on, and the pairs that are held out.
 
-  The source sentence and a seed decide, so that all pairs with one sentence are
-  on one side, whatever else the files hold.
+  The source sentence and a seed decide, so that pairs with the same source
+  sentence stay together, whatever else the files hold.
   """
   limit = int(data.validation_fraction * 2**64)
 
@@ -219,7 +218,8 @@ def _tfds(data, data_dir):
     def read():
       return _read_tfds(builder, part, languages)
 
-    # All of a large data set takes minutes, and is told by its files' sizes.
+    # To read all of a large data set takes minutes. The sizes of its files and
+    # its first pairs tell it from another.
     described_files = [
       [os.path.basename(f.filename), tf.io.gfile.stat(f.filename).length]
       for f in info.file_instructions
@@ -277,11 +277,11 @@ def _fingerprint(content):
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
-  """What a pair of files was found to hold.
+  """Contents of a pair of files.
 
   Attributes:
-    size: Lines in each.
-    fingerprint: The same for the same text only.
+    size: Number of lines in each file.
+    fingerprint: Differs for other text.
   """
 
   size: int

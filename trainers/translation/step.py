@@ -24,9 +24,9 @@ def make_train_step(
 ) -> Callable[[Batch], dict[str, tf.Tensor]]:
   """Returns one replica's training step.
 
-  The step takes a batch of a RowsPipeline, updates the model, and returns the
-  replica's share of the loss and the accuracy of all target tokens of the
-  global batch, and the number of its own, float32 scalars.
+  The step takes a batch of a RowsPipeline, updates the model, and returns three
+  float32 scalars: the replica's share of the loss and of the accuracy over all
+  target tokens of the global batch, and its own number of target tokens.
 
   Args:
     model: From `model.make_model`.
@@ -84,10 +84,11 @@ def make_loss(
   *,
   jit_compile: bool,
 ) -> Callable[[], dict[str, float]]:
-  """Returns a function that evaluates the weights that the model has then.
+  """Returns a function that evaluates the weights that the model holds.
 
-  The function returns the mean loss, the cross entropy in nats without label
-  smoothing, and the accuracy, over all target tokens and ends of sentences.
+  The function returns the mean loss and the accuracy over all target tokens and
+  ends of sentences. The loss is the cross entropy in nats without label
+  smoothing.
 
   Args:
     model: From `model.make_model`.

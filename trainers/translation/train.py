@@ -34,10 +34,10 @@ from trainers.translation.translator import Translator
 def train(experiment: Experiment, run: Runtime) -> None:
   """Trains an experiment, and leaves everything in the workdir.
 
-  That is the records config.json, source.json, scoring.json, vocabulary.json
-  and runtime.json, metrics.jsonl, TensorBoard events, the vocabulary, the rows
-  that were trained on, checkpoints, the best checkpoint, and results.json with
-  the final scores.
+  The workdir then holds the records config.json, source.json, scoring.json,
+  vocabulary.json and runtime.json, metrics.jsonl, TensorBoard events, the
+  vocabulary, the training rows, checkpoints, the best checkpoint, the final
+  translations, and results.json with their score.
 
   Args:
     experiment: From `experiment.load`, for the strategy of `run`.

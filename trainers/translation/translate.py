@@ -26,7 +26,7 @@ def translate(
 ) -> None:
   """Translates a text file line by line.
 
-  A line that is empty stays so. The output is written whole or not at all.
+  An empty line stays empty. The output is written whole or not at all.
 
   Args:
     run: Where the trained run is, and what to use now.

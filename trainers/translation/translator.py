@@ -73,9 +73,10 @@ class Translator:
     )
 
   def __call__(self, sentences: Sequence[str]) -> list[str]:
-    """Returns the translations, in this order; nothing is that of nothing.
+    """Returns the translations, in the order of the sentences.
 
-    A sentence of more than `max_length` tokens is cut, with a warning.
+    The translation of an empty sentence is empty. A sentence of more than
+    `max_length` tokens is cut, with a warning.
     """
     replicas = self._strategy.num_replicas_in_sync
     batches = make_batches(
@@ -129,20 +130,20 @@ def make_batches(
   """Returns sentences to translate, sorted by length, in batches of few shapes.
 
   A batch holds sentences of 16 tokens at most, or of 32, 64 and so on up to
-  `max_length`, and the fewer of them the longer they are. Longer sentences are
-  cut, with a warning. Empty ones are in no batch: nothing is their translation.
+  `max_length`; batches of longer sentences hold fewer. Sentences of more than
+  `max_length` tokens are cut, with a warning. Empty sentences are in no batch.
 
   Args:
     sentences: Text.
     vocabulary: Its tokens.
     max_length: Tokens of the longest source, with the end of the sentence.
     batch_tokens: Source tokens in a batch, about.
-    replicas: Rows are a multiple of that.
+    replicas: Number of replicas; rows are a multiple of it.
 
   Returns:
     For each batch "source", int32 of shape (rows, length), with
-    end-of-sentence tokens and padding, and "index", int32 of shape (rows,):
-    which of `sentences` it is, or -1 for a row that fills up the batch.
+    end-of-sentence tokens and padding, and "index", int32 of shape (rows,): the
+    place of each row in `sentences`, or -1 for a row that fills up the batch.
   """
   tokens, lengths = _tokenize(sentences, vocabulary, max_length)
   order = np.argsort(lengths, kind="stable")

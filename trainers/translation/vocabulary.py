@@ -30,7 +30,7 @@ _FOLDER = "vocabulary"  # In the directory of a run.
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-  """How a vocabulary is trained; the words are SentencePiece's.
+  """How SentencePiece trains a vocabulary.
 
   Attributes:
     kind: One of KINDS.
@@ -38,7 +38,7 @@ class Recipe:
     character_coverage: In [0.98, 1].
     byte_fallback: Whether bytes spell the characters that are not covered.
     split_digits: Whether each digit is a subword of its own.
-    max_sentences: Of how many sentences at most.
+    max_sentences: Number of sentences to train on at most.
   """
 
   kind: str
@@ -52,15 +52,15 @@ class Recipe:
 class Vocabulary(tf.Module):
   """Turns text into numbers of subwords and back.
 
-  A module, so that what holds it can be saved with it.
+  The class is a module, so that a module that holds a vocabulary can be saved.
 
   Args:
     model: A serialized SentencePiece model whose padding, end of sentence and
       unknown subword are PAD, EOS and UNK.
 
   Attributes:
-    model: The same.
-    size: Number of subwords; tokens are less than that.
+    model: The serialized model.
+    size: Number of subwords; tokens are less than `size`.
   """
 
   def __init__(self, model: bytes):
@@ -77,8 +77,8 @@ class Vocabulary(tf.Module):
   def _living_tokenizer(self):
     """Returns the tokenizer, made again if TensorFlow has freed its model.
 
-    An operation that TensorFlow keeps for reuse owns the model, and setting the
-    global seed makes TensorFlow forget all of these.
+    An operation that TensorFlow keeps for reuse owns the model, and TensorFlow
+    forgets all such operations when the global seed is set.
     """
     with tf.init_scope():
       try:
@@ -89,11 +89,11 @@ class Vocabulary(tf.Module):
 
   @functools.cached_property
   def fingerprint(self) -> str:
-    """Tells it from another vocabulary."""
+    """A text that differs for another vocabulary."""
     return hashlib.sha256(self.model).hexdigest()
 
   def describe(self) -> dict[str, Any]:
-    """Returns what tells it from another, JSON-like."""
+    """Returns what tells the vocabulary from another, JSON-like."""
     return {"size": self.size, "fingerprint": self.fingerprint}
 
   def tokenize(self, sentences: tf.Tensor) -> tf.RaggedTensor:
@@ -122,7 +122,7 @@ class Vocabulary(tf.Module):
     """
     tokens = self.tokenize(sentences)
     lengths = tokens.row_lengths()
-    # The last place that there is can hold nothing but the end.
+    # The last place can hold nothing but the end of the sentence.
     has_last = (lengths >= max_length)[:, tf.newaxis]
     ends = tf.ragged.boolean_mask(tf.fill(tf.shape(has_last), EOS), has_last)
     return tf.concat([tokens[:, : max_length - 1], ends], axis=1), lengths
@@ -130,7 +130,8 @@ class Vocabulary(tf.Module):
   def detokenize(self, tokens: tf.Tensor) -> tf.Tensor:
     """Returns the text of sentences, strings of shape (sentences,).
 
-    What would end a line, which `byte_fallback` can spell, is a space in it.
+    Characters that would end a line, which `byte_fallback` can spell, become
+    spaces.
 
     Args:
       tokens: int32 of shape (sentences, tokens). What follows the first EOS of
@@ -164,7 +165,7 @@ def load_or_train(
 ) -> Vocabulary:
   """Returns the vocabulary of a text, from a file in `directory` if there.
 
-  It is the same each time it is trained, with one version of SentencePiece.
+  One version of SentencePiece trains the same vocabulary each time.
 
   Args:
     split: The text to train it on, both sides of it.
@@ -280,8 +281,9 @@ class _Reader:
   """Iterates over the sentences of pairs spread evenly over a text.
 
   Attributes:
-    ended: Set when all is read.
-    error: What ended it before, or None: SentencePiece raises another.
+    ended: Event, set when all is read.
+    error: Error that ended the reading, or None. SentencePiece raises another
+      error in its place.
   """
 
   def __init__(self, split, most, is_chief):
@@ -315,7 +317,7 @@ class _Reader:
 
 
 def _explain(error, recipe):
-  """Returns as a UserError what SentencePiece means."""
+  """Returns a UserError that says what SentencePiece means."""
   message = str(error)
   too_large = re.search(r"set it to a value <= (\d+)", message)
   if too_large:

@@ -331,13 +331,16 @@ class FindTest(tf.test.TestCase):
     os.makedirs(os.path.join(self.root, "empty"))
     files, told = self._find()
     self.assertEqual([*files], ["cat", "dog", "owl"])
-    self.assertEqual(
-      told,
-      f"{self.root}: 4 files are left out, which are no images that TensorFlow "
-      f"{tf.__version__} decodes ('cat': 1 .csv, 2 .tiff; 'dog': 1 without an "
-      "ending). 2 images beside the class folders have no class. The folders "
-      "['empty'] hold no images, and are no classes.",
-    )
+    for words in (
+      self.root,
+      "4 files are left out",
+      f"TensorFlow {tf.__version__}",
+      "('cat': 1 .csv, 2 .tiff; 'dog': 1 without an ending)",
+      "2 images beside the class folders",
+      "['empty']",
+    ):
+      self.assertIn(words, told)
+    self.assertNotIn("owl", told)  # It holds images alone.
 
   def test_of_many_classes_a_few_are_told(self):
     for i in range(9):

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 
+from tests.trainers.hosts import input_context
 from tests.trainers.image_classification import photos
 from tests.trainers.image_classification.stored_images import (
   write_imagenet,
@@ -29,10 +30,6 @@ from trainers.image_classification.pipelines import (
 from trainers.image_classification.pixels import Cut
 
 _CUT = ("image_size", "horizontal_flip")
-
-
-def _context(replicas=1, hosts=1, host=0):
-  return tf.distribute.InputContext(hosts, host, replicas)
 
 
 def _batching(**fields):
@@ -66,7 +63,7 @@ def _small_split(size=_SMALL, pixels=6):
 
 def _small(split=None, context=None, **fields):
   return SmallImages(
-    split or _small_split(), _batching(**fields), context or _context()
+    split or _small_split(), _batching(**fields), context or input_context()
   )
 
 
@@ -115,7 +112,7 @@ class SmallImagesTest(tf.test.TestCase, parameterized.TestCase):
   def test_replicas_share_the_global_batch(self):
     fields = {"crop_padding": 2, "horizontal_flip": True}
     whole = _train(3, **fields)
-    parts = _train(6, context=_context(2), **fields)
+    parts = _train(6, context=input_context(2), **fields)
     for i, (images, labels) in enumerate(whole):
       pair = parts[2 * i], parts[2 * i + 1]
       self.assertAllEqual(images, np.concatenate([p[0] for p in pair]))
@@ -168,7 +165,7 @@ class SmallImagesTest(tf.test.TestCase, parameterized.TestCase):
         20 - first_step,
         split,
         first_step,
-        _context(hosts, hosts, host),
+        input_context(hosts, hosts, host),
         **fields,
       )
       for step, (batch, labels) in enumerate(batches, first_step):
@@ -199,7 +196,9 @@ class SmallEvaluationTest(tf.test.TestCase, parameterized.TestCase):
   @parameterized.product(batch=[1, 3, 4, 10, 16], cache=[False, True])
   def test_every_example_once_in_batches_of_one_shape(self, batch, cache):
     batches = _small(
-      context=_context(replicas=2), cache=cache, global_batch_size=2 * batch
+      context=input_context(replicas=2),
+      cache=cache,
+      global_batch_size=2 * batch,
     ).examples()
     for _ in range(2):  # Again, now from the cache.
       labels, weights = [], []
@@ -229,15 +228,18 @@ class SmallHostsTest(tf.test.TestCase):
   def test_training(self):
     fields = {"crop_padding": 1, "horizontal_flip": True}
     self.assertParts(
-      _train(24, context=_context(4), **fields),
-      [_train(12, context=_context(4, 2, host), **fields) for host in (0, 1)],
+      _train(24, context=input_context(4), **fields),
+      [
+        _train(12, context=input_context(4, 2, host), **fields)
+        for host in (0, 1)
+      ],
     )
 
   def test_evaluation(self):
     seen, lengths = [], []
     for host in (0, 1):
       batches = _small(
-        context=_context(4, 2, host), global_batch_size=8
+        context=input_context(4, 2, host), global_batch_size=8
       ).examples()
       length = 0
       for images, labels, weights in batches.as_numpy_iterator():
@@ -256,7 +258,7 @@ _LARGE = 22  # Photos; photo i is labelled i.
 def _large(split, context=None, **fields):
   fields = {"image_size": 8, "horizontal_flip": True, **fields}
   batching = _batching(**{"shuffle_buffer": 8, **fields})
-  return LargeImages(split, batching, context or _context())
+  return LargeImages(split, batching, context or input_context())
 
 
 def _batches(split, number, first_step=0, context=None, **fields):
@@ -320,7 +322,7 @@ class LargeImagesTest(tf.test.TestCase, parameterized.TestCase):
   def test_what_a_step_sees_does_not_depend_on_the_first(
     self, first_step, name, hosts
   ):
-    split, context = self._split(name), _context(hosts, hosts, hosts - 1)
+    split, context = self._split(name), input_context(hosts, hosts, hosts - 1)
     everything = _batches(split, 9, context=context)[first_step:]
     resumed = _batches(split, 9 - first_step, first_step, context)
     for (images, labels), (other_images, other_labels) in zip(
@@ -350,7 +352,7 @@ class LargeImagesTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_replicas_share_the_batch_of_a_host(self):
     whole = _batches(self._split(), 3)
-    parts = _batches(self._split(), 6, context=_context(2))
+    parts = _batches(self._split(), 6, context=input_context(2))
     for i, (images, labels) in enumerate(whole):
       pair = parts[2 * i], parts[2 * i + 1]
       self.assertAllEqual(images, np.concatenate([p[0] for p in pair]))
@@ -359,7 +361,7 @@ class LargeImagesTest(tf.test.TestCase, parameterized.TestCase):
   @parameterized.parameters("tfrecords", "folder", "array_record")
   def test_hosts_train_on_parts_of_their_own(self, name):
     parts = [
-      _labels(_batches(self._split(name), 5, context=_context(2, 2, host)))
+      _labels(_batches(self._split(name), 5, context=input_context(2, 2, host)))
       for host in (0, 1)
     ]
     for part in parts:
@@ -389,7 +391,7 @@ class LargeImagesTest(tf.test.TestCase, parameterized.TestCase):
     for host in range(hosts):
       batches = _large(
         split,
-        _context(2 * hosts, hosts, host),
+        input_context(2 * hosts, hosts, host),
         global_batch_size=2 * hosts * batch,
       ).examples()
       labels, weights = [], []
@@ -414,7 +416,7 @@ class MadeUpImagesTest(tf.test.TestCase, parameterized.TestCase):
     pipeline = MadeUpImages(
       source.train,
       _batching(global_batch_size=64),
-      _context(4, hosts=2, host=1),
+      input_context(4, hosts=2, host=1),
       num_classes=len(source.class_names),
     )
     batches = pipeline.batches(first_step=7)
@@ -438,7 +440,7 @@ class MadeUpImagesTest(tf.test.TestCase, parameterized.TestCase):
       batches = MadeUpImages(
         split,
         _batching(global_batch_size=64, image_size=2),
-        _context(2, hosts=2, host=host),
+        input_context(2, hosts=2, host=host),
         num_classes=10,
       ).examples()
       weights += [batch[2].tolist() for batch in batches.as_numpy_iterator()]

@@ -4,14 +4,11 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 
+from tests.trainers.hosts import input_context
 from trainers.errors import UserError
 from trainers.language_modeling import pipelines, segments
 
 _LENGTHS = segments.Lengths(70, (35, 65, 70, 75))
-
-
-def _context(hosts=1, host=0, replicas=1):
-  return tf.distribute.InputContext(hosts, host, replicas)
 
 
 class LengthsTest(tf.test.TestCase, parameterized.TestCase):
@@ -142,7 +139,7 @@ class PipelinesTest(tf.test.TestCase, parameterized.TestCase):
     parts = [
       [
         *pipelines.TrainingPipeline(
-          columns, table, 75, _context(hosts, host, replicas)
+          columns, table, 75, input_context(replicas, hosts, host)
         )
         .batches(1)
         .take(local * (steps - 1))
@@ -174,7 +171,7 @@ class PipelinesTest(tf.test.TestCase, parameterized.TestCase):
     counted, shapes = [], set()
     for host in range(hosts):
       pipeline = pipelines.EvaluationPipeline(
-        *made, 7, _context(hosts, host, replicas)
+        *made, 7, input_context(replicas, hosts, host)
       )
       batches = [*pipeline.examples().as_numpy_iterator()]
       for i, batch in enumerate(batches):

@@ -23,7 +23,9 @@ def _run(name, arguments):
     command_line.run(export.main, arguments, trained.define_flags)
 
 
-class FlagsTest(tf.test.TestCase, parameterized.TestCase):
+class FlagsTest(
+  command_line.Mistakes, tf.test.TestCase, parameterized.TestCase
+):
   @parameterized.parameters(
     ("train", [], "--config"),
     ("train", [_CONFIG, "--beam_size=1"], "beam_size"),
@@ -48,12 +50,9 @@ class FlagsTest(tf.test.TestCase, parameterized.TestCase):
   )
   def test_a_mistake_ends_with_one_sentence(self, name, arguments, message):
     workdir = os.path.join(self.get_temp_dir(), self.id().split()[0])
-    status, text = command_line.last_words(
-      lambda: _run(name, [f"--workdir={workdir}", *arguments])
+    self.assertMistake(
+      lambda: _run(name, [f"--workdir={workdir}", *arguments]), message
     )
-    self.assertEqual(status, 1)
-    self.assertStartsWith(text, "Error: ")
-    self.assertIn(message, text)
     self.assertFalse(os.path.exists(workdir))
 
   def test_the_workdir_is_required(self):

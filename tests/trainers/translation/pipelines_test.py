@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 
+from tests.trainers.hosts import input_context
 from trainers.translation.pipelines import RowsPipeline
 from trainers.translation.rows import Rows
 
@@ -22,13 +23,11 @@ def _rows(count=10):
   return Rows(tokens, pairs=2 * count, empty=0, too_long=0)
 
 
-def _context(replicas=1, hosts=1, host=0):
-  return tf.distribute.InputContext(hosts, host, replicas)
-
-
 def _train(number, rows=None, first_step=0, context=None, seed=0, batch=4):
   """The first batches, as NumPy arrays."""
-  pipeline = RowsPipeline(rows or _rows(), batch, seed, context or _context())
+  pipeline = RowsPipeline(
+    rows or _rows(), batch, seed, context or input_context()
+  )
   batches = pipeline.batches(first_step)
   return list(itertools.islice(batches.as_numpy_iterator(), number))
 
@@ -45,7 +44,7 @@ class SegmentsTest(tf.test.TestCase):
     rows[0, 1] = [7, 1, 8, 8, 8, 9, 1]
     rows[1, 0] = [1, 1, 7, 1, 0, 0, 0]  # Sentences without text.
     rows[1, 1] = [7, 7, 7, 7, 7, 7, 1]
-    pipeline = RowsPipeline(Rows(rows, 3, 0, 0), 3, 0, _context())
+    pipeline = RowsPipeline(Rows(rows, 3, 0, 0), 3, 0, input_context())
     (batch,) = pipeline.examples().as_numpy_iterator()
     self.assertAllEqual(batch["source"], rows[:, 0])
     self.assertAllEqual(batch["target"], rows[:, 1])
@@ -69,7 +68,7 @@ class SegmentsTest(tf.test.TestCase):
 
   def test_against_a_loop_over_tokens(self):
     rows = _rows(50)
-    batches = RowsPipeline(rows, 50, 0, _context()).examples()
+    batches = RowsPipeline(rows, 50, 0, input_context()).examples()
     (batch,) = batches.as_numpy_iterator()
     for side, name in enumerate(("source", "target")):
       for row in range(50):
@@ -110,7 +109,7 @@ class TrainBatchesTest(tf.test.TestCase, parameterized.TestCase):
       self.assertAllEqual(batch["target"], rows.tokens[chosen, 1])
 
   def test_shapes_are_static(self):
-    batches = RowsPipeline(_rows(), 4, 0, _context(replicas=2)).batches(0)
+    batches = RowsPipeline(_rows(), 4, 0, input_context(replicas=2)).batches(0)
     for spec in batches.element_spec.values():
       self.assertEqual(spec, tf.TensorSpec((2, _LENGTH), tf.int32))
 
@@ -129,14 +128,14 @@ class TrainBatchesTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_replicas_share_the_global_batch(self):
     whole = _numbers(_train(3))
-    parts = _numbers(_train(6, context=_context(2)))
+    parts = _numbers(_train(6, context=input_context(2)))
     self.assertEqual(whole, [parts[i] + parts[i + 1] for i in (0, 2, 4)])
 
 
 class EvaluationBatchesTest(tf.test.TestCase, parameterized.TestCase):
   @parameterized.parameters(1, 3, 4, 10, 16)
   def test_every_row_once_in_batches_of_one_shape(self, batch):
-    context = _context(replicas=2)
+    context = input_context(replicas=2)
     batches = RowsPipeline(_rows(), 2 * batch, 0, context).examples()
     seen = []
     for values in batches.as_numpy_iterator():
@@ -160,8 +159,11 @@ class HostsTest(tf.test.TestCase):
 
   def test_training(self):
     self.assertParts(
-      _numbers(_train(24, context=_context(4))),
-      [_numbers(_train(12, context=_context(4, 2, host))) for host in (0, 1)],
+      _numbers(_train(24, context=input_context(4))),
+      [
+        _numbers(_train(12, context=input_context(4, 2, host)))
+        for host in (0, 1)
+      ],
     )
 
   def test_evaluation(self):
@@ -170,7 +172,8 @@ class HostsTest(tf.test.TestCase):
       return _numbers(pipeline.examples().as_numpy_iterator())
 
     self.assertParts(
-      numbers(_context(4)), [numbers(_context(4, 2, host)) for host in (0, 1)]
+      numbers(input_context(4)),
+      [numbers(input_context(4, 2, host)) for host in (0, 1)],
     )
 
 

@@ -8,6 +8,7 @@ import tensorflow_datasets as tfds
 from absl.testing import parameterized
 
 from configs import translation
+from tests.trainers.written_files import WrittenFiles
 from trainers.errors import UserError
 from trainers.translation import experiment, sources
 
@@ -284,36 +285,23 @@ class SourcesTest(tf.test.TestCase, parameterized.TestCase):
     )
 
 
-class TextFilesTest(tf.test.TestCase, parameterized.TestCase):
-  def _write(self, name, content):
-    directory = tempfile.mkdtemp(dir=self.get_temp_dir())
-    path = os.path.join(directory, name)
-    with open(path, "wb") as file:
-      file.write(content)
-    return path
-
-  def assertMistake(self, function, *words):
-    with self.assertRaises(UserError) as raised:
-      function()
-    for word in words:
-      self.assertIn(word, str(raised.exception))
-
+class TextFilesTest(WrittenFiles, tf.test.TestCase):
   def test_check_counts_and_tells_texts_apart(self):
-    one = self._write("one", b"a\nb\n")
-    two = self._write("two", b"c\nd\n")
+    one = self.write("one", b"a\nb\n")
+    two = self.write("two", b"c\nd\n")
     contents = sources.check_aligned(one, two)
     self.assertEqual(contents.size, 2)
     same = sources.check_aligned(
-      self._write("x", gzip.compress(b"a\nb\n")), self._write("y", b"c\r\nd")
+      self.write("x", gzip.compress(b"a\nb\n")), self.write("y", b"c\r\nd")
     )
     self.assertEqual(contents, same)
     for other in (b"c\ne\n", b"cd\n\n"):
-      changed = sources.check_aligned(one, self._write("z", other))
+      changed = sources.check_aligned(one, self.write("z", other))
       self.assertNotEqual(contents.fingerprint, changed.fingerprint)
 
   def test_misaligned(self):
-    one = self._write("one.en", b"a\n" * 1000)
-    two = self._write("two.de", b"b\n" * 1001)
+    one = self.write("one.en", b"a\n" * 1000)
+    two = self.write("two.de", b"b\n" * 1001)
     self.assertMistake(
       lambda: sources.check_aligned(one, two),
       "one.en and ",
@@ -322,7 +310,7 @@ class TextFilesTest(tf.test.TestCase, parameterized.TestCase):
     )
 
   def test_missing_and_empty(self):
-    text = self._write("text", b"a\n")
+    text = self.write("text", b"a\n")
     nowhere = os.path.join(self.get_temp_dir(), "nowhere.en")
     self.assertMistake(
       lambda: sources.check_aligned(nowhere, text), "nowhere.en is not a file"
@@ -331,7 +319,7 @@ class TextFilesTest(tf.test.TestCase, parameterized.TestCase):
       lambda: sources.check_aligned(text, self.get_temp_dir()), "is not a file"
     )
     self.assertMistake(
-      lambda: sources.check_aligned(text, self._write("no", b"")), "no is empty"
+      lambda: sources.check_aligned(text, self.write("no", b"")), "no is empty"
     )
 
 
