@@ -166,8 +166,8 @@ def mean_logits(logits_of: Callable[[Any], Any], images: Any, kind: str) -> Any:
     kind: One of TEST_TIME_AUGMENTATIONS. "mirror": the mean over the image and
       the mirrored image. "mirror_and_shift": half the weight is on that mean,
       and a quarter on that of the image shifted by a pixel up and left, and by
-      a pixel down and right. What a shift leaves empty is the image reflected
-      at its edge.
+      a pixel down and right. Pixels that a shift leaves empty are reflected at
+      the edge.
 
   Returns:
     Logits, float (batch, classes).
