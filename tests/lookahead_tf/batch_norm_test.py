@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import tensorflow as tf
+from absl.testing import parameterized
 
 import lookahead_tf
 from lookahead_tf import Lookahead, recompute_batch_norm
@@ -26,7 +27,26 @@ def _model():
   return model
 
 
-class RecomputeBatchNormTest(tf.test.TestCase):
+class Subclass(keras.Model):
+  """Has no inputs that Keras knows of."""
+
+  def __init__(self):
+    super().__init__()
+    self.norm = keras.layers.BatchNormalization()
+
+  def call(self, x, training=False):
+    return self.norm(x, training=training)
+
+
+class Batches(keras.utils.PyDataset):
+  def __len__(self):
+    return 2
+
+  def __getitem__(self, index):
+    return X[25 * index : 25 * index + 25], X[:25, :1]
+
+
+class RecomputeBatchNormTest(tf.test.TestCase, parameterized.TestCase):
   def test_mean_and_variance_over_batches_of_any_size(self):
     model = _model()
     dataset = tf.data.Dataset.from_tensor_slices((X, X[:, :1])).batch(16)
@@ -73,6 +93,85 @@ class RecomputeBatchNormTest(tf.test.TestCase):
   def test_no_data(self):
     with self.assertRaisesRegex(ValueError, "`data`.*batch"):
       recompute_batch_norm(_model(), [])
+
+  @parameterized.parameters(
+    (X, r"an array of shape \(50, 4\)\."),
+    (X[0], r"an array of shape \(4,\)\."),
+    (tf.constant(X), r"an array of shape \(50, 4\)\."),
+    ((X, X[:, :1]), r"a tuple of arrays of shapes \(50, 4\), \(50, 1\)\."),
+    ([X, X[:, 0]], r"a batch of shape \(50,\), where .* \(None, 4\)\."),
+    ([[X, X[:, :1]]], r"a batch of arrays of shapes \(50, 4\), \(50, 1\), "),
+    ([[1.0, 2.0]], "a batch of type list"),
+    ("data.csv", "'data.csv'"),
+    (None, "None"),
+    ({"x": X}, "an object of type dict"),
+    (len, "an object of type builtin_function_or_method"),
+  )
+  def test_what_is_no_batches(self, data, received):
+    with self.assertRaisesRegex(
+      (TypeError, ValueError),
+      r"^`data` must yield batches of inputs.*\[x\]\. Received: " + received,
+    ):
+      recompute_batch_norm(_model(), data)
+
+  @parameterized.product(
+    data=[
+      X,
+      (X, X[:, 0]),
+      tf.data.Dataset.from_tensor_slices(X),
+      tf.data.Dataset.from_tensor_slices((X, X[:, 0])),
+    ],
+    is_subclass=[False, True],
+  )
+  def test_single_examples(self, data, is_subclass):
+    model = Subclass() if is_subclass else _model()
+    if is_subclass:
+      model(X)
+    with self.assertRaisesRegex(ValueError, "`data` must yield batches"):
+      recompute_batch_norm(model, data)
+    (norm, *_) = [x for x in model.layers if hasattr(x, "moving_mean")]
+    self.assertAllEqual(norm.moving_mean, np.zeros(norm.moving_mean.shape))
+
+  def test_x_and_y_for_a_model_that_could_take_both(self):
+    model = keras.Sequential(
+      [keras.Input((1,)), keras.layers.BatchNormalization()]
+    )
+    with self.assertRaisesRegex(ValueError, "a tuple of arrays of shapes"):
+      recompute_batch_norm(model, (X[:, :1], X[:, 0]))
+
+  @parameterized.product(
+    data=[
+      [X[:25], X[25:]],
+      (X[:25], X[25:]),
+      X.reshape(2, 25, 4),
+      [(X[:25], X[:25, 0]), (X[25:], X[:25, 0])],
+      [[X[:25]], [X[25:]]],
+      tf.data.Dataset.from_tensor_slices(X).batch(25),
+      Batches(),
+    ],
+    is_subclass=[False, True],
+  )
+  def test_all_forms_of_batches(self, data, is_subclass):
+    model = Subclass()
+    if not is_subclass:
+      model = keras.Sequential([keras.Input((4,)), model.norm])
+    elif isinstance(data, list) and isinstance(data[0], list):
+      self.skipTest("A model with a `call` of its own takes no list.")
+    model(X)
+    recompute_batch_norm(model, data)
+    norm = model.norm if is_subclass else model.layers[0]
+    self.assertAllClose(norm.moving_mean, X.mean(0), 1e-5, 1e-5)
+    self.assertAllClose(norm.moving_variance, X.var(0), 1e-5, 1e-5)
+
+  def test_generators_and_several_inputs(self):
+    a, b = keras.Input((4,), name="a"), keras.Input((1,), name="b")
+    norm = keras.layers.BatchNormalization()
+    model = keras.Model([a, b], keras.layers.Add()([norm(a), b]))
+    for inputs in ([X, X[:, :1]], {"a": X, "b": X[:, :1]}):
+      recompute_batch_norm(model, (inputs for _ in range(2)))
+      self.assertAllClose(norm.moving_mean, X.mean(0), 1e-5, 1e-5)
+    with self.assertRaisesRegex(ValueError, "an array of shape"):
+      recompute_batch_norm(model, X)
 
 
 if __name__ == "__main__":
