@@ -1,6 +1,6 @@
 """Batch normalization with other weights than it was trained with."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -9,6 +9,11 @@ from keras import ops
 
 from lookahead_tf import models
 from lookahead_tf.backends import backend
+
+_WANTED = (
+  "`data` must yield batches of inputs, such as a batched tf.data.Dataset or "
+  "[x]."
+)
 
 
 def statistics(model: Any) -> list[Any]:
@@ -40,10 +45,12 @@ def recompute_batch_norm(model: keras.Model, data: Iterable[Any]) -> None:
       ends.
 
   Raises:
-    TypeError: if `model` is no model of Keras 3.
-    ValueError: if `data` holds no batch.
+    TypeError: if `model` is no model of Keras 3, or `data` not iterable.
+    ValueError: if `data` holds no batch, or a batch that the model cannot take,
+      such as a single example.
   """
   models.check(model)
+  _check_iterable(data)
   layers = [layer for layer in _norms(model) if layer.trainable]
   if not layers:
     return
@@ -71,7 +78,14 @@ def _run(model, data, layers):
   sizes, batches = [], []
   for batch in data:
     x = batch[0] if isinstance(batch, tuple) else batch
-    forward(x)
+    try:
+      forward(x)
+    except (AttributeError, TypeError, ValueError) as error:
+      shapes = [getattr(leaf, "shape", leaf) for leaf in keras.tree.flatten(x)]
+      raise ValueError(
+        f"{_WANTED} Received a batch of shape {', '.join(map(str, shapes))}, "
+        "which the model cannot take."
+      ) from error
     sizes.append(keras.tree.flatten(x)[0].shape[0])
     batches.append(
       [[_to_float64(v) for v in _moving(layer)] for layer in layers]
@@ -79,6 +93,13 @@ def _run(model, data, layers):
   if not sizes:
     raise ValueError("`data` must hold at least one batch. Received: none.")
   return sizes, batches
+
+
+def _check_iterable(data):
+  """Raises a TypeError for what cannot yield batches, such as a file's name."""
+  is_iterable = isinstance(data, Iterable) or hasattr(data, "__getitem__")
+  if not is_iterable or isinstance(data, (str, bytes, Mapping)):
+    raise TypeError(f"{_WANTED} Received: data={data!r:.100}")
 
 
 def _pool(sizes, moments):

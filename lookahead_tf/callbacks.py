@@ -51,8 +51,11 @@ class SwapSlowWeights(keras.callbacks.Callback):
     self._undo = None
     self._is_fitting = False
 
+  def _find_built(self):
+    return _find_built(self.model, "SwapSlowWeights")
+
   def _swap_in(self):
-    if self._undo is None and _find_built(self.model):
+    if self._undo is None and self._find_built():
       keras_internals.read_state(self.model)
       self._undo = evaluation.swap_in(self.model, is_by_callback=True)
 
@@ -69,7 +72,7 @@ class SwapSlowWeights(keras.callbacks.Callback):
     self._is_fitting = False
 
   def on_train_begin(self, logs=None):
-    for lookahead in _find_built(self.model):
+    for lookahead in self._find_built():
       lookahead.find_statistics(self.model)
       lookahead.begin_fit(was_interrupted=self.model in _IN_FIT)
     _IN_FIT.add(self.model)
@@ -85,7 +88,7 @@ class SwapSlowWeights(keras.callbacks.Callback):
     self._is_fitting = False
     self._undo = None
     _IN_FIT.discard(self.model)
-    for lookahead in _find_built(self.model):
+    for lookahead in self._find_built():
       lookahead.finish_training()  # Nothing, where Keras has made it do so.
 
   def on_test_begin(self, logs=None):
@@ -140,7 +143,7 @@ class LogSlowWeights(keras.callbacks.Callback):
 
   def on_train_begin(self, logs=None):
     tf = installation.import_tensorflow("LogSlowWeights")
-    _find_built(self.model)
+    self._find_built()
     self._summary = tf.summary
     self._writer = tf.summary.create_file_writer(
       os.path.join(self._log_dir, "train")
@@ -155,11 +158,11 @@ class LogSlowWeights(keras.callbacks.Callback):
   def on_train_batch_end(self, batch, logs=None):
     if self._distance is None:
       keras_internals.read_state(self.model)
-      if all(_is_before_the_last_update(x) for x in _find_built(self.model)):
+      if all(_is_before_the_last_update(x) for x in self._find_built()):
         self._distance = self._measure()
     self._batches += 1
     if self._batches == self._update_freq:
-      (lookahead, *_) = _find_built(self.model)
+      (lookahead, *_) = self._find_built()
       self._write(int(ops.convert_to_numpy(lookahead.iterations)))
       self._batches = 0
       self._distance = None
@@ -171,17 +174,20 @@ class LogSlowWeights(keras.callbacks.Callback):
   def on_train_end(self, logs=None):
     self._writer.close()
 
+  def _find_built(self):
+    return _find_built(self.model, "LogSlowWeights")
+
   def _measure(self):
     squares = [
       ops.sum(ops.square(ops.cast(fast, "float32") - ops.cast(slow, "float32")))
-      for lookahead in _find_built(self.model)
+      for lookahead in self._find_built()
       for fast, slow in lookahead.fast_and_slow()
     ]
     return float(ops.sqrt(sum(squares)))
 
   def _write(self, step):
     keras_internals.read_state(self.model)
-    lookaheads = _find_built(self.model)
+    lookaheads = self._find_built()
     if self._distance is None and all(map(_is_at_the_start, lookaheads)):
       warnings.warn(
         "LogSlowWeights wrote no distance: with this `steps_per_execution` it "
@@ -212,14 +218,20 @@ def _check_is_instance(callback, kind):
     )
 
 
-def _find_built(model):
-  """Returns the Lookaheads of `model`; none before its first update."""
+def _find_built(model, caller):
+  """Returns the Lookaheads of `model`; none before its first update.
+
+  Args:
+    model: What is trained.
+    caller: The name of the callback, for errors.
+  """
   for optimizer in models.optimizers(model):
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
       optimizer = optimizer.inner_optimizer
     if hasattr(optimizer, "optimizers") and not optimizer.built:
       return []  # A MultiOptimizer finds its optimizers when it is built.
-  return [x for x in evaluation.find_lookaheads(model) if x.built]
+  found = evaluation.find_lookaheads(model, caller=caller)
+  return [lookahead for lookahead in found if lookahead.built]
 
 
 def _is_at_the_start(lookahead):

@@ -149,15 +149,21 @@ def swap_in(
 ) -> contextlib.ExitStack:
   """Puts the slow weights into `model`; arguments and errors as below.
 
+  Args:
+    model: As below.
+    optimizer: As below.
+    is_by_callback: Whether the SwapSlowWeights callback does so.
+
   Returns:
     What undoes it when it is closed: nothing if the model holds the slow
     weights already.
   """
-  lookaheads = find_lookaheads(model, optimizer)
+  caller = "SwapSlowWeights" if is_by_callback else "slow_weights"
+  lookaheads = find_lookaheads(model, optimizer, caller=caller)
   built = [lookahead for lookahead in lookaheads if lookahead.built]
   if not built:
     raise ValueError(
-      "slow_weights needs an optimizer that is built: train a step, or call "
+      f"{caller} needs an optimizer that is built: train a step, or call "
       "optimizer.build(model.trainable_variables). Received: "
       f"optimizer={lookaheads[0]!r}"
     )
@@ -216,7 +222,9 @@ def slow_weights(model: Any, optimizer: Any = None) -> Iterator[Any]:
   undo.close()
 
 
-def find_lookaheads(model: Any, optimizer: Any = None) -> list[Lookahead]:
+def find_lookaheads(
+  model: Any, optimizer: Any = None, *, caller: str
+) -> list[Lookahead]:
   """Returns the outermost Lookaheads that train `model`, at least one.
 
   Those that are not built may come to train it.
@@ -224,6 +232,7 @@ def find_lookaheads(model: Any, optimizer: Any = None) -> list[Lookahead]:
   Args:
     model: The model, as for `slow_weights`.
     optimizer: What trains it; the attributes of `model` if None.
+    caller: What the user has called or passed, for the error.
 
   Raises:
     TypeError: if `model` is no model.
@@ -241,7 +250,7 @@ def find_lookaheads(model: Any, optimizer: Any = None) -> list[Lookahead]:
       lookaheads += nesting.outermost(each, Lookahead)
   if not lookaheads:
     raise ValueError(
-      "slow_weights needs a model that a Lookahead optimizer trains. "
+      f"{caller} needs a model that a Lookahead optimizer trains. "
       f"Received: optimizer={optimizers!r}"
     )
   variables = {id(variable) for variable in models.variables(model)}
@@ -253,7 +262,7 @@ def find_lookaheads(model: Any, optimizer: Any = None) -> list[Lookahead]:
   ]
   if not related:
     raise ValueError(
-      "slow_weights needs the model that the optimizer trains, but this "
+      f"{caller} needs the model that the optimizer trains, but this "
       f"optimizer was built for other variables. Received: model={model!r}"
     )
   return related

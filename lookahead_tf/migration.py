@@ -64,7 +64,7 @@ def unwrap_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
   Raises:
     ValueError: if the model is not compiled with a Lookahead.
   """
-  lookahead, *others = find_lookaheads(model)
+  lookahead, *others = find_lookaheads(model, caller="unwrap_optimizer")
   if others or lookahead is not _optimizer_of(model):
     raise ValueError(
       "unwrap_optimizer needs a model that one Lookahead trains. Received: a "

@@ -182,11 +182,18 @@ def load_tfa_checkpoint(
     name, to compare.
 
   Raises:
-    ValueError: if the checkpoint has no Lookahead in it, or if it does not fit
-      the model or its optimizer, also if it was
-      written with a schedule and the optimizer has none.
+    ValueError: if not one Lookahead trains the model, if the checkpoint has
+      none in it, or if it does not fit the model or its optimizer, also if it
+      was written with a schedule and the optimizer has none.
   """
-  (lookahead,) = find_lookaheads(model, optimizer)
+  lookahead, *others = find_lookaheads(
+    model, optimizer, caller="load_tfa_checkpoint"
+  )
+  if others:
+    raise ValueError(
+      "load_tfa_checkpoint needs a model that one Lookahead trains: say which "
+      f"by `optimizer`. Received: {len(others) + 1} of them"
+    )
   lookahead.build(model.trainable_variables)
   inner = lookahead.inner_optimizer
   values = _read(path)

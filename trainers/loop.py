@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from lookahead_tf import Lookahead
 from trainers import (
   agreement,
   devices,
@@ -325,6 +326,7 @@ def _tell_start(task, plan, runtime, step):
       f"{devices.describe_precision(runtime.strategy)}, {compiles}",
     ),
     *summary.length(plan.total_steps, plan.steps_per_epoch, batch, step),
+    *_slow_weights(task.optimizer, plan),
     (
       "evaluation",
       f"every {summary.counted(plan.eval_every_steps, 'step')}, a checkpoint "
@@ -333,6 +335,17 @@ def _tell_start(task, plan, runtime, step):
     ("results in", runtime.workdir),
   ]
   print(summary.block(task.title, lines), flush=True)
+
+
+def _slow_weights(optimizer, plan):
+  """Returns lines on slow weights that a run is too short to move."""
+  if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+    optimizer = optimizer.inner_optimizer
+  if not isinstance(optimizer, Lookahead):
+    return []
+  inner = optimizer.inner_optimizer
+  updates = plan.total_steps // (inner.gradient_accumulation_steps or 1)
+  return summary.slow_weights(updates, optimizer.sync_period)
 
 
 def _profiler(plan, runtime):

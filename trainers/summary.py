@@ -110,6 +110,25 @@ def length(
   return lines
 
 
+def slow_weights(updates: int, sync_period: int) -> list[Line]:
+  """Returns a line on a run that ends before its first synchronization.
+
+  Args:
+    updates: Those of the inner optimizer in all.
+    sync_period: Updates in a period.
+  """
+  if updates >= sync_period:
+    return []
+  return [
+    (
+      "slow weights",
+      "evaluated and saved as they are at the start: the run makes "
+      f"{counted(updates, 'update')}, less than a period of "
+      f"lookahead.sync_period={sync_period}",
+    )
+  ]
+
+
 def outcome(workdir: str, name: str, *, is_least: bool = False) -> list[Line]:
   """Returns lines on the final and the best evaluation of a run.
 

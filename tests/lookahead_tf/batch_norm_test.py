@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import tensorflow as tf
+from absl.testing import parameterized
 
 import lookahead_tf
 from lookahead_tf import Lookahead, recompute_batch_norm
@@ -26,7 +27,7 @@ def _model():
   return model
 
 
-class RecomputeBatchNormTest(tf.test.TestCase):
+class RecomputeBatchNormTest(tf.test.TestCase, parameterized.TestCase):
   def test_mean_and_variance_over_batches_of_any_size(self):
     model = _model()
     dataset = tf.data.Dataset.from_tensor_slices((X, X[:, :1])).batch(16)
@@ -73,6 +74,25 @@ class RecomputeBatchNormTest(tf.test.TestCase):
   def test_no_data(self):
     with self.assertRaisesRegex(ValueError, "`data`.*batch"):
       recompute_batch_norm(_model(), [])
+
+  @parameterized.parameters(
+    (X, r"batch of shape \(4,\)"),
+    ((X, X[:, :1]), r"batch of shape \(50, 1\)"),
+    (tf.data.Dataset.from_tensor_slices((X, X)), r"batch of shape \(4,\)"),
+    ([[1.0, 2.0]], "batch of shape 1.0, 2.0"),
+    ("data.csv", "data='data.csv'"),
+    (None, "data=None"),
+    ({"x": X[:2]}, "data={'x': "),
+  )
+  def test_what_is_no_batches(self, data, received):
+    model = _model()
+    (norm,) = [x for x in model.layers if hasattr(x, "moving_mean")]
+    before = norm.moving_mean.numpy()
+    with self.assertRaisesRegex(
+      (TypeError, ValueError), rf"`data` must yield .*\[x\]\. .*{received}"
+    ):
+      recompute_batch_norm(model, data)
+    self.assertAllEqual(norm.moving_mean, before)
 
 
 if __name__ == "__main__":

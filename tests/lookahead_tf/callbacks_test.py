@@ -177,11 +177,19 @@ class SwapSlowWeightsTest(TestCase):
     self.assertTrue(lookahead.built)
 
   def test_another_optimizer_is_refused_at_once(self):
-    with self.assertRaisesRegex(ValueError, "Lookahead.*SGD"):
-      _fit(make("sgd"), [SwapSlowWeights()])
+    model, message = make("sgd"), "^SwapSlowWeights needs .*Lookahead.*SGD"
+    with self.assertRaisesRegex(ValueError, message):
+      _fit(model, [SwapSlowWeights()])
+    with self.assertRaisesRegex(ValueError, message):
+      model.evaluate(X, Y, verbose=0, callbacks=[SwapSlowWeights()])
 
 
 class LogSlowWeightsTest(TestCase):
+  def test_another_optimizer_is_refused_at_once(self):
+    message = "^LogSlowWeights needs .*Lookahead.*SGD"
+    with self.assertRaisesRegex(ValueError, message):
+      _fit(make("sgd"), [LogSlowWeights(self.new_path())])
+
   def _read(self, path):
     """Returns {tag: [(step, value)]} of the event files in a folder."""
     found = {}

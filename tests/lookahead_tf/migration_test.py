@@ -94,7 +94,8 @@ class UnwrapOptimizerTest(TestCase):
     self.assertEqual(int(inner.iterations), 6)
 
   def test_without_a_lookahead(self):
-    with self.assertRaisesRegex(ValueError, "Lookahead.*SGD"):
+    message = "^unwrap_optimizer needs .*Lookahead.*SGD"
+    with self.assertRaisesRegex(ValueError, message):
       unwrap_optimizer(_model("sgd"))
 
 

@@ -122,6 +122,15 @@ class LoadTfaCheckpointTest(TestCase):
       load_tfa_checkpoint(path, model)
     self.assertSame(model.weights, before)
 
+  @parameterized.parameters(
+    ([keras.optimizers.SGD()], "^load_tfa_checkpoint needs .*Lookahead.*SGD"),
+    ([Lookahead("adam"), Lookahead("adam")], "needs .*one Lookahead.*: 2 of"),
+  )
+  def test_not_one_lookahead(self, optimizers, message):
+    path, model = str(FILES / "adam" / "ckpt-1"), _model(INNER["adam"]())
+    with self.assertRaisesRegex(ValueError, message):
+      load_tfa_checkpoint(path, model, optimizers)
+
   def test_a_checkpoint_without_lookahead(self):
     saved = tf.train.Checkpoint(x=tf.Variable(1.0))
     path = saved.save(self.new_path("other"))

@@ -29,7 +29,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests import replicas
-from trainers import devices, metrics
+from trainers import devices, loop, metrics
 from trainers import trainer as trainer_lib
 from trainers import workdir as workdir_lib
 from trainers.devices import Runtime
@@ -256,6 +256,23 @@ class TrainerContract:
       lines[0],
     )
     self.assertContainsSubset(self.last_metrics, lines[-1])
+
+  def test_slow_weights_that_will_not_move_are_told_at_the_start(self):
+    config = self.make_config(**{"lookahead.sync_period": 1_000_000})
+    told = io.StringIO()
+    with (
+      contextlib.redirect_stdout(told),
+      mock.patch.object(loop, "_progress", side_effect=InterruptedError),
+      self.assertRaises(InterruptedError),
+    ):
+      self.train(config, self.workdir)
+    self.assertRegex(
+      told.getvalue(),
+      r"\n  slow weights +evaluated .* at the start: the run "
+      r"makes \d+ updates, less than .* lookahead\.sync_period=1000000\n",
+    )
+    self.finished()
+    self.assertNotIn("slow weights  ", self.printed)
 
   def test_what_it_prints(self):
     workdir = self.finished()

@@ -38,7 +38,9 @@ class _Numbers(Pipeline):
     raise NotImplementedError
 
 
-def _task(strategy, **fields):
+def _task(
+  strategy, accumulated=None, wrap=lambda optimizer: optimizer, **fields
+):
   """One weight that follows the mean of its batches: batch i is (i, i + 1)."""
   with strategy.scope():
     model = keras.Sequential(
@@ -47,7 +49,8 @@ def _task(strategy, **fields):
         keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros"),
       ]
     )
-    optimizer = Lookahead(keras.optimizers.SGD(0.5), 3, 0.5)
+    inner = keras.optimizers.SGD(0.5, gradient_accumulation_steps=accumulated)
+    optimizer = wrap(Lookahead(inner, 3, 0.5))
     optimizer.build(model.trainable_variables)
   (weight,) = model.trainable_variables
 
@@ -278,6 +281,26 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     self.assertIn("11/11 [", err)
     self.assertIn("step/s, training value 10.5]", err)
     self.assertNotIn("validation", err)
+
+  @parameterized.parameters(
+    (3, {}, None),
+    (2, {}, "2 updates"),
+    (2, {"wrap": keras.optimizers.LossScaleOptimizer}, "2 updates"),
+    (6, {"accumulated": 2}, None),
+    (5, {"accumulated": 2}, "2 updates"),
+    (2, {"wrap": lambda lookahead: lookahead.inner_optimizer}, None),
+  )
+  def test_a_run_that_ends_before_a_synchronization(
+    self, total_steps, fields, updates
+  ):
+    task = _task(_one_device(), **fields)
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+      self._train(task=task, total_steps=total_steps)
+    told = [line for line in out.getvalue().splitlines() if "slow" in line]
+    self.assertLen(told, 1 if updates else 0)
+    for line in told:
+      self.assertIn(f"run makes {updates}, less than a period of", line)
+      self.assertEndsWith(line, "lookahead.sync_period=3")
 
   def test_the_best_checkpoint_is_kept(self):
     results = iter([1.0, 3.0, 2.0])

@@ -74,6 +74,14 @@ class SummaryTest(tf.test.TestCase, parameterized.TestCase):
     (_, finished) = summary.length(44, 22, "64 images", 44)
     self.assertEqual(finished, ("goes on", "from step 44, the last one"))
 
+  def test_slow_weights(self):
+    self.assertEmpty(summary.slow_weights(5, 5))
+    ((name, text),) = summary.slow_weights(1, 5)
+    self.assertEqual(name, "slow weights")
+    self.assertEndsWith(
+      text, "makes 1 update, less than a period of lookahead.sync_period=5"
+    )
+
   def test_metric_text(self):
     for name, value, expected in (
       ("accuracy", 0.91666, "91.67%"),

@@ -194,13 +194,31 @@ def _hold_out(split, data):
       size += 1
       fingerprint.update("".join(f"{side}\n" for side in pair).encode())
     if not size:
-      raise UserError(
-        f"data.validation_fraction={data.validation_fraction} leaves none of "
-        f"the {split.size:,} pairs for the {name} split."
-      )
+      raise UserError(_why_none(split, name, data))
     return Split(name, size, fingerprint.hexdigest(), read)
 
   return part("train", False), part("validation", True)
+
+
+def _why_none(split, name, data):
+  """Returns why a part that would be held out of a split has no pairs."""
+  fraction = f"data.validation_fraction={data.validation_fraction}"
+  none = f"{fraction} leaves none of the {split.size:,} pairs for the {name} "
+  sources = {source for source, _ in split.read()}
+  if len(sources) == split.size:
+    return f"{none}split."
+  if len(sources) > 1:
+    return (
+      f"{none}split: all pairs with one source sentence go to one split, and "
+      f"there are {len(sources):,} different source sentences."
+    )
+  (source,) = sources
+  lines = "blank" if not source else f"the same, {source!r}"
+  return (
+    f"{fraction} holds out pairs by their source sentences, and all "
+    f"{split.size:,} lines of {data.text_files['train'][0]} are {lines}: "
+    "data.train_source must have different sentences."
+  )
 
 
 def _tfds(data, data_dir):

@@ -148,6 +148,20 @@ class SourcesTest(tf.test.TestCase, parameterized.TestCase):
       "data.validation_fraction=0.2 .*'cldr'", validation_fraction=0.2
     )
 
+  @parameterized.parameters(
+    ([""] * 40, "all 40 lines of .*a.en are blank: data.train_source must"),
+    ([" "] * 40, "all 40 lines of .*a.en are blank: data.train_source must"),
+    (["One"] * 40, "all 40 lines of .*a.en are the same, 'One': "),
+    (["One", "Two"] * 20, "one split, and there are 2 different source sent"),
+  )
+  def test_source_sentences_that_do_not_differ(self, lines, message):
+    self.assertMistake(
+      f"data.validation_fraction=0.01 .*{message}",
+      train_source=self._write("a.en", lines),
+      train_target=self._write("a.de", [f"Eins {i}" for i in range(40)]),
+      validation_fraction=0.01,
+    )
+
   def test_text_files_whose_names_are_patterns(self):
     root = os.path.join(self.directory, "data[12]")
     for directory, text in ((root, "own"), (f"{root[:-4]}1", "other")):
