@@ -42,9 +42,14 @@ class Exclusion:
       groups: Lists of variables by a word for them.
       are_all: Whether a pattern that matches none of them warns.
     """
+    excluded = {name: set() for name in groups}
     for pattern in self._patterns:
-      matches = [pattern.find(name, group) for name, group in groups.items()]
-      if are_all and not any(matches):
+      found = {
+        name: pattern.find(name, group) for name, group in groups.items()
+      }
+      for name, places in found.items():
+        excluded[name] |= places
+      if are_all and not any(found.values()):
         paths = [path_of(v) for group in groups.values() for v in group]
         warnings.warn(
           f"`exclude` holds {pattern.text!r}, which is found in no variable "
@@ -53,7 +58,7 @@ class Exclusion:
         )
     return {
       name: [
-        not any(i in pattern.found(name) for pattern in self._patterns)
+        i not in excluded[name]
         and inner_state.is_float(variable)
         and not keras_internals.is_set_by_gradient(variable)
         for i, variable in enumerate(group)
@@ -84,14 +89,12 @@ class _Pattern:
     else:
       self.text = f"^{re.escape(path_of(given))}$"
     self._needs_places = bool(self._saved) or self._variable is not None
-    self._found = {}
 
   def find(self, name: str, group: list[Any]) -> set[int]:
     """Returns the places in a group of what the pattern excludes."""
     places, size = self._saved.get(name, (None, None))
     if size != len(group):
       places = {i for i, v in enumerate(group) if self._matches(v)}
-    self._found[name] = places
     if group:
       self._saved[name] = places, len(group)
       copied = _paths_of_a_copy([path_of(variable) for variable in group])
@@ -99,10 +102,6 @@ class _Pattern:
         i for i, path in enumerate(copied) if re.search(self.text, path)
       }
     return places
-
-  def found(self, name: str) -> set[int]:
-    """Returns what `find` returned."""
-    return self._found[name]
 
   def saved(self) -> str:
     """Returns a regular expression that excludes the same in a copy."""
