@@ -188,7 +188,7 @@ def _read_architecture(config, source, strategy):
     batch_norm_momentum=model.batch_norm_momentum,
     batch_norm_bias_rate=model.batch_norm_bias_rate,
     logit_scale=model.logit_scale,
-    uses_xla_within=devices.uses_xla_within(config.jit_compile, strategy),
+    tuned_for_cpu=devices.uses_xla_within(config.jit_compile, strategy),
   )
 
 

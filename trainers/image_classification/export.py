@@ -18,7 +18,7 @@ from trainers import flags as flags_lib
 from trainers import trained as shared
 from trainers.image_classification import trained
 from trainers.image_classification.experiment import Experiment
-from trainers.image_classification.model import with_layers_of_keras
+from trainers.image_classification.fast_layers import with_layers_of_keras
 from trainers.image_classification.pipelines import KINDS
 from trainers.image_classification.pixels import Cut
 from trainers.image_classification.step import evaluation_logits, normalize

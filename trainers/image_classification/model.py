@@ -1,13 +1,11 @@
 """Models of images."""
 
 import dataclasses
-from typing import Any
 
 import keras
-import tensorflow as tf
-from keras import layers, ops
+from keras import layers
 
-from trainers.image_classification import speedrun
+from trainers.image_classification import fast_layers, speedrun
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,10 +26,11 @@ class Architecture:
     batch_norm_momentum: Share of the moving statistics of batch normalization
       that a step keeps.
     batch_norm_bias_rate: Learning rate of the biases of batch normalization
-      with SGD, as a multiple of the others'; see `FusedBatchNormalization`.
+      with SGD, as a multiple of the others'; see
+      `fast_layers.FusedBatchNormalization`.
     logit_scale: Multiplies the logits.
-    uses_xla_within: Whether XLA may compile parts of a model that is a graph;
-      see `devices.uses_xla_within`.
+    tuned_for_cpu: Whether to make layers that are faster on a CPU, in a graph
+      of which XLA compiles parts; see `devices.uses_xla_within`.
   """
 
   name: str
@@ -43,7 +42,7 @@ class Architecture:
   batch_norm_momentum: float = 0.9
   batch_norm_bias_rate: float = 1.0
   logit_scale: float = 1.0
-  uses_xla_within: bool = False
+  tuned_for_cpu: bool = False
 
 
 def make_model(architecture: Architecture) -> keras.Model:
@@ -74,7 +73,9 @@ def make_model(architecture: Architecture) -> keras.Model:
 def _cnn(x, architecture):
   """Three 3x3 convolutions with one pooling: enough for 8x8 digits."""
   for i, factor in enumerate((1, 2, 2)):
-    x = _convolution(x, architecture.width * factor, name=f"conv{i}")
+    x = _convolution(
+      x, architecture, architecture.width * factor, name=f"conv{i}"
+    )
     x = _normalized(x, architecture, name=f"conv{i}")
     x = layers.ReLU()(x)
     if i == 1:
@@ -88,7 +89,7 @@ def _cifar_resnet(x, architecture):
   Width 64 and (2, 2, 2, 2) blocks is the wide CIFAR form of ResNet-18: a 3x3
   stem without pooling, then 64, 128, 256 and 512 channels.
   """
-  x = _convolution(x, architecture.width, name="stem")
+  x = _convolution(x, architecture, architecture.width, name="stem")
   x = layers.ReLU()(_normalized(x, architecture, name="stem"))
   return _stages(x, architecture, _basic_block)
 
@@ -100,7 +101,9 @@ def _imagenet_resnet(x, architecture):
   convolution, padding is on both sides, convolutions have no bias, and batch
   normalization has momentum .9 and epsilon 1e-5.
   """
-  x = _convolution(x, architecture.width, kernel_size=7, strides=2, name="stem")
+  x = _convolution(
+    x, architecture, architecture.width, kernel_size=7, strides=2, name="stem"
+  )
   x = layers.ReLU()(_normalized(x, architecture, name="stem"))
   x = layers.MaxPooling2D(3, 2)(layers.ZeroPadding2D(1)(x))
   return _stages(x, architecture, _bottleneck_block)
@@ -113,7 +116,7 @@ def _speedrun(x, architecture):
     return _normalized(x, architecture, name=name, scale=False, epsilon=1e-12)
 
   return speedrun.features(
-    x, architecture.width, normalized, architecture.uses_xla_within
+    x, architecture.width, normalized, architecture.tuned_for_cpu
   )
 
 
@@ -134,9 +137,11 @@ def _stages(x, architecture, make_block):
 def _basic_block(x, filters, strides, architecture, *, name):
   """Two 3x3 convolutions around which the input is added."""
   shortcut = _shortcut(x, filters, strides, architecture, name)
-  x = _convolution(x, filters, strides=strides, name=f"{name}_conv0")
+  x = _convolution(
+    x, architecture, filters, strides=strides, name=f"{name}_conv0"
+  )
   x = layers.ReLU()(_normalized(x, architecture, name=f"{name}_conv0"))
-  x = _convolution(x, filters, name=f"{name}_conv1")
+  x = _convolution(x, architecture, filters, name=f"{name}_conv1")
   x = _normalized(x, architecture, name=f"{name}_conv1")
   return layers.ReLU(name=name)(layers.Add()([x, shortcut]))
 
@@ -148,7 +153,9 @@ def _bottleneck_block(x, filters, strides, architecture, *, name):
     ((1, 1, filters), (3, strides, filters), (1, 1, 4 * filters))
   ):
     conv = f"{name}_conv{i}"
-    x = _convolution(x, channels, kernel_size=size, strides=stride, name=conv)
+    x = _convolution(
+      x, architecture, channels, kernel_size=size, strides=stride, name=conv
+    )
     x = _normalized(x, architecture, name=conv)
     if i < 2:
       x = layers.ReLU()(x)
@@ -160,12 +167,17 @@ def _shortcut(x, filters, strides, architecture, name):
   if strides == 1 and x.shape[-1] == filters:
     return x
   x = _convolution(
-    x, filters, kernel_size=1, strides=strides, name=f"{name}_shortcut"
+    x,
+    architecture,
+    filters,
+    kernel_size=1,
+    strides=strides,
+    name=f"{name}_shortcut",
   )
   return _normalized(x, architecture, name=f"{name}_shortcut")
 
 
-def _convolution(x, filters, *, kernel_size=3, strides=1, name):
+def _convolution(x, architecture, filters, *, kernel_size=3, strides=1, name):
   if strides == 1:
     padding = "same"
   else:
@@ -173,7 +185,10 @@ def _convolution(x, filters, *, kernel_size=3, strides=1, name):
     padding = "valid"
     if kernel_size > 1:
       x = layers.ZeroPadding2D(kernel_size // 2)(x)
-  return layers.Conv2D(
+  # The layer tuned for a CPU knows strides of 1 alone.
+  is_tuned = architecture.tuned_for_cpu and strides == 1
+  kind = fast_layers.MatmulGradientConv2D if is_tuned else layers.Conv2D
+  return kind(
     filters,
     kernel_size,
     strides=strides,
@@ -189,7 +204,7 @@ def _convolution(x, filters, *, kernel_size=3, strides=1, name):
 
 
 def _normalized(x, architecture, *, name, scale=True, epsilon=1e-5):
-  return FusedBatchNormalization(
+  return fast_layers.FusedBatchNormalization(
     bias_rate=architecture.batch_norm_bias_rate,
     momentum=architecture.batch_norm_momentum,
     epsilon=epsilon,
@@ -217,101 +232,3 @@ FEATURES = {
   "imagenet_resnet": _imagenet_resnet,
   "speedrun": _speedrun,
 }
-
-
-class FusedBatchNormalization(keras.layers.BatchNormalization):
-  """Keras' layer for images, which trains faster on one device.
-
-  Keras computes the mean, the variance and the normalization one after another:
-  without XLA each is passes over the feature maps, forward and backward. Here
-  one operation does all. The results are Keras', up to rounding.
-
-  The layer takes tensors of shape (batch, height, width, channels). With
-  synchronized statistics, with a mask, and for inference it computes as Keras'
-  own layer does.
-
-  With another `bias_rate` than 1 the layer adds sqrt(bias_rate) times its
-  variable `beta`. A step of SGD, with or without momentum, then moves the bias
-  `bias_rate` times as far as a variable that is added itself, and an L2 penalty
-  on the variable decays the bias as fast as any other parameter.
-
-  Args:
-    bias_rate: Learning rate of the bias with SGD, as a multiple of that of
-      other parameters; positive.
-    **arguments: Arguments of Keras' layer.
-  """
-
-  def __init__(self, bias_rate: float = 1.0, **arguments: Any):
-    super().__init__(**arguments)
-    self.bias_rate = bias_rate
-
-  @property
-  def bias_factor(self) -> float:
-    """What the layer multiplies its variable `beta` with."""
-    return self.bias_rate**0.5
-
-  def get_config(self) -> dict[str, Any]:
-    """Returns the arguments."""
-    return super().get_config() | {"bias_rate": self.bias_rate}
-
-  def call(
-    self,
-    inputs: tf.Tensor,
-    training: bool | None = None,
-    mask: tf.Tensor | None = None,
-  ) -> tf.Tensor:
-    """Returns normalized `inputs`; training updates the moving statistics."""
-    if (
-      not training
-      or not self.trainable
-      or self.synchronized
-      or mask is not None
-    ):
-      result = super().call(inputs, training=training, mask=mask)
-      if self.bias_rate != 1.0:
-        rest = (self.bias_factor - 1.0) * self.beta
-        result += ops.cast(rest, result.dtype)
-      return result
-    offset = self.beta.value
-    if self.bias_rate != 1.0:
-      offset = self.bias_factor * offset
-    result = tf.raw_ops.FusedBatchNormV3(
-      x=inputs,
-      scale=self.gamma.value if self.scale else tf.ones_like(offset),
-      offset=offset,
-      mean=tf.zeros([0]),
-      variance=tf.zeros([0]),
-      epsilon=self.epsilon,
-      is_training=True,
-    )
-    # The operation returns an unbiased estimate, and Keras' layer follows the
-    # variance of the batch itself.
-    count = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
-    variance = result.batch_variance * (count - 1.0) / count
-    for moving, value in (
-      (self.moving_mean, result.batch_mean),
-      (self.moving_variance, variance),
-    ):
-      moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
-    return result.y
-
-
-def with_layers_of_keras(model: Any) -> keras.Model:
-  """Returns a copy of a functional model that Keras alone can load."""
-
-  def copy(layer):
-    kind, config = type(layer), layer.get_config()
-    if kind is FusedBatchNormalization:
-      kind = keras.layers.BatchNormalization
-      del config["bias_rate"]
-    elif kind is speedrun.FusedGelu:
-      kind = keras.layers.Activation
-    return kind.from_config(config)
-
-  plain = keras.models.clone_model(model, clone_function=copy)
-  plain.set_weights(model.get_weights())
-  for layer in model.layers:
-    if isinstance(layer, FusedBatchNormalization):
-      beta = plain.get_layer(layer.name).beta
-      beta.assign(layer.bias_factor * beta)
-  return plain

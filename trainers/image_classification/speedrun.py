@@ -3,14 +3,14 @@
 Source: cifar10-airbench, its program of 94 %.
 """
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import layers, ops
+
+from trainers.image_classification import fast_layers
 
 # Name of the first layer.
 WHITENING = "whitening"
@@ -24,7 +24,7 @@ LEAST_IMAGE_SIZE = 25  # Three poolings by 2 and one by 3 leave one pixel.
 
 
 def features(
-  x: Any, width: int, normalized: Callable[..., Any], fuses_gelu: bool
+  x: Any, width: int, normalized: Callable[..., Any], tuned_for_cpu: bool
 ) -> Any:
   """Returns the feature maps of images, to be averaged over their places.
 
@@ -38,18 +38,21 @@ def features(
     width: Channels of the first group, 64 in the source.
     normalized: A function of a tensor and the `name` of the layer before it:
       returns the tensor after batch normalization.
-    fuses_gelu: Whether GELU is `FusedGelu`, else it is Keras' own.
+    tuned_for_cpu: Whether to make layers that are faster on a CPU; see
+      `Architecture`.
   """
   filters = 2 * _PATCH**2 * x.shape[-1]
   whitening = layers.Conv2D(filters, _PATCH, name=WHITENING)
   x = whitening(x)
   whitening.kernel.trainable = False
-  gelu = FusedGelu if fuses_gelu else layers.Activation
+  gelu, conv2d = layers.Activation, layers.Conv2D
+  if tuned_for_cpu:
+    gelu, conv2d = fast_layers.FusedGelu, fast_layers.MatmulGradientConv2D
   x = gelu("gelu")(x)
   for group, factor in enumerate(_FACTORS):
     for i in range(2):
       name = f"group{group}_conv{i}"
-      x = layers.Conv2D(
+      x = conv2d(
         width * factor,
         3,
         padding="same",
@@ -61,39 +64,6 @@ def features(
         x = layers.MaxPooling2D(2)(x)
       x = gelu("gelu")(normalized(x, name=name))
   return layers.MaxPooling2D(3)(x)
-
-
-class FusedGelu(layers.Activation):
-  """Keras' activation "gelu", which XLA makes one pass over memory.
-
-  As a graph GELU takes five operations forward and more backward, each of which
-  reads and writes whole feature maps. The results are Keras', up to rounding.
-  """
-
-  def call(self, x: tf.Tensor) -> tf.Tensor:
-    """Returns x times the probability that a normal variable is less."""
-    return _gelu(x)
-
-
-@tf.custom_gradient
-def _gelu(x):
-  return _gelu_forward(x), lambda upstream: _gelu_backward(x, upstream)
-
-
-@tf.function(jit_compile=True)
-def _gelu_forward(x):
-  return x * _normal_probability(x)
-
-
-@tf.function(jit_compile=True)
-def _gelu_backward(x, upstream):
-  density = tf.exp(-0.5 * x * x) * (2 * math.pi) ** -0.5
-  return upstream * (_normal_probability(x) + x * density)
-
-
-def _normal_probability(x):
-  """Returns the probability that a normal variable is less than x."""
-  return 0.5 * (1.0 + tf.math.erf(x * 2**-0.5))
 
 
 @keras.saving.register_keras_serializable(package="lookahead_tf.trainers")

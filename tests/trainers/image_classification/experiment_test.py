@@ -69,7 +69,7 @@ class LoadTest(tf.test.TestCase):
         (1, 1, 1),
         (8, 8, 1),
         num_classes=10,
-        uses_xla_within=devices.uses_xla_within(None, _one_device()),
+        tuned_for_cpu=devices.uses_xla_within(None, _one_device()),
       ),
     )
     self.assertEqual(
