@@ -72,6 +72,19 @@ class Weights:
         variable.assign(value)
 
 
+def require_own(run: Runtime, is_own: bool) -> None:
+  """Raises a UserError unless --init_from names a run of the new run's trainer.
+
+  Args:
+    run: Of the new run.
+    is_own: Whether the directory has the records that this trainer writes.
+  """
+  if not is_own:
+    raise UserError(
+      f"--init_from={run.init_from} holds no run of this trainer."
+    )
+
+
 def load_other(run: Runtime, load: Callable[[Runtime, str], Any]) -> Any:
   """Returns the run that another one starts from, with its best weights.
 

@@ -1,6 +1,5 @@
 """Input pipelines: one for each host, and all of a process as one object."""
 
-import abc
 from collections.abc import Callable
 from typing import Any
 
@@ -9,10 +8,13 @@ import tensorflow as tf
 from trainers.errors import UserError
 
 
-class Pipeline(abc.ABC):
-  """The input of one host's replicas, from one split of a data set."""
+class Pipeline:
+  """The input of one host's replicas, from one split of a data set.
 
-  @abc.abstractmethod
+  A subclass has `batches` if its split is for training, and `examples` if it is
+  for evaluation.
+  """
+
   def batches(self, first_step: int) -> tf.data.Dataset:
     """Returns the batches to train on from a step on, without end.
 
@@ -26,8 +28,8 @@ class Pipeline(abc.ABC):
     Returns:
       Batches of one replica each, for the replicas of this host in turn.
     """
+    raise NotImplementedError
 
-  @abc.abstractmethod
   def examples(self) -> tf.data.Dataset:
     """Returns every example of the split once, to evaluate on.
 
@@ -35,6 +37,7 @@ class Pipeline(abc.ABC):
       Batches of one replica each, all of one shape. All hosts have the same
       number of batches. Padding has weight 0.
     """
+    raise NotImplementedError
 
   def find_unreadable(
     self, first_step: int | None = None, steps: int = 0

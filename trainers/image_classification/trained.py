@@ -8,7 +8,6 @@ from absl import flags
 from trainers import devices, initialization, trained
 from trainers import workdir as workdir_lib
 from trainers.checkpoints import Checkpoints
-from trainers.errors import UserError
 from trainers.image_classification import experiment as experiment_lib
 from trainers.image_classification.experiment import Experiment
 
@@ -96,10 +95,7 @@ class Start:
 
   def __init__(self, run: devices.Runtime):
     source = workdir_lib.read(run.init_from, "source")
-    if source is None or "class_names" not in source:
-      raise UserError(
-        f"--init_from={run.init_from} holds no run of this trainer."
-      )
+    initialization.require_own(run, "class_names" in (source or {}))
     loaded = initialization.load_other(run, load)
     self._class_names = loaded.experiment.source.class_names
     self._weights = initialization.Weights.of(

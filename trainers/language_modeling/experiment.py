@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from trainers import devices, initialization, optimizers
 from trainers import workdir as workdir_lib
-from trainers.errors import UserError
 from trainers.experiment import of_record as config_of_record
 from trainers.experiment import (
   plan_of_epochs,
@@ -301,10 +300,7 @@ def _find_vocabulary(source, run):
   record = workdir_lib.read(directory, "vocabulary")
   if config and record and is_own(config):
     return vocabulary.load(directory, record)
-  if is_due:
-    raise UserError(
-      f"--init_from={run.init_from} holds no run of this trainer."
-    )
+  initialization.require_own(run, not is_due)
   return Vocabulary.of(source.train)  # --workdir is refused later.
 
 

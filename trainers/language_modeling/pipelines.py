@@ -76,10 +76,6 @@ class TrainingPipeline(_ColumnsPipeline):
       .prefetch(tf.data.AUTOTUNE)
     )
 
-  def examples(self) -> tf.data.Dataset:
-    """Not for evaluation: see EvaluationPipeline."""
-    raise NotImplementedError
-
 
 class EvaluationPipeline(_ColumnsPipeline):
   """All segments of a text in their order, for one host.
@@ -108,10 +104,6 @@ class EvaluationPipeline(_ColumnsPipeline):
     super().__init__(np.pad(columns, [(0, rows), (0, rest)]), context)
     self._weights = np.pad(weights, [(0, rows), (0, rest)])
     self._length = length
-
-  def batches(self, first_step: int) -> tf.data.Dataset:
-    """Not for training: see TrainingPipeline."""
-    raise NotImplementedError
 
   def examples(self) -> tf.data.Dataset:
     """Returns segments, one for each replica of this host in turn."""

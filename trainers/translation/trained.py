@@ -117,10 +117,8 @@ class Start:
   """
 
   def __init__(self, run: devices.Runtime):
-    if workdir_lib.read(run.init_from, "vocabulary") is None:
-      raise UserError(
-        f"--init_from={run.init_from} holds no run of this trainer."
-      )
+    record = workdir_lib.read(run.init_from, "vocabulary")
+    initialization.require_own(run, record is not None)
     loaded = initialization.load_other(run, load)
     model = workdir_lib.read(run.init_from, "config")["model"]
     self.vocabulary = loaded.words.model  # A serialized SentencePiece model.
