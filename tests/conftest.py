@@ -2,11 +2,6 @@
 
 import gc
 import importlib.util
-import os
-
-# LLVM's optimization of XLA's programs takes longer here than it saves: a tenth
-# of the suite's time. Programs that tests start inherit this.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 
 def pytest_configure(config):
