@@ -163,8 +163,9 @@ def swap_in(
   built = [lookahead for lookahead in lookaheads if lookahead.built]
   if not built:
     raise ValueError(
-      f"{caller} needs an optimizer that is built: train a step, or call "
-      "optimizer.build(model.trainable_variables). Received: "
+      f"{caller} needs an optimizer that is built: train a step, or, with a "
+      "model that is built, call optimizer.build(model.trainable_variables). "
+      "Received: "
       f"optimizer={lookaheads[0]!r}"
     )
   with contextlib.ExitStack() as undo:
@@ -244,6 +245,11 @@ def find_lookaheads(
     if optimizer is None
     else [*nesting.contents(optimizer)]
   )
+  if not optimizers:
+    raise ValueError(
+      f"{caller} needs a model that is compiled with a Lookahead optimizer. "
+      f"Received: model={model!r}, which is not compiled"
+    )
   lookaheads = []
   for each in optimizers:
     if isinstance(each, keras.optimizers.Optimizer):

@@ -5,6 +5,8 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import keras
+
 from lookahead_tf import inner_state, keras_internals
 from lookahead_tf.models import path_of
 
@@ -113,7 +115,9 @@ class _Pattern:
 
   def _matches(self, variable):
     if self._variable is not None:
-      return variable is self._variable
+      # The backend's variable within one of Keras stands for that.
+      own = variable.value if isinstance(variable, keras.Variable) else None
+      return self._variable is variable or self._variable is own
     return re.search(self.text, path_of(variable)) is not None
 
 

@@ -407,6 +407,15 @@ class ExclusionTest(TestCase):
       [s is None for s in copy.slow_weights], [False] * 3 + [True, False]
     )
 
+  def test_a_variable_of_the_backend_is_that_of_keras(self):
+    if keras.backend.backend() != "tensorflow":
+      self.skipTest("The value of a variable is no variable here.")
+    model = make()
+    optimizer = Lookahead("sgd", exclude=[model.weights[1].value])
+    optimizer.build(model.trainable_variables)
+    self.assertIsNone(optimizer.slow_of(model.weights[1]))
+    self.assertIsNotNone(optimizer.slow_of(model.weights[0]))
+
   def test_a_variable_of_another_model_warns(self):
     optimizer = Lookahead("sgd", exclude=[make().weights[0]])
     with self.assertWarnsRegex(UserWarning, "`exclude`.*kernel"):

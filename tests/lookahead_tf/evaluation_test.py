@@ -177,7 +177,12 @@ class SlowWeightsTest(TestCase):
     with self.assertRaisesRegex(ValueError, message):
       lookahead_tf.slow_weights(model).__enter__()
 
-  def test_optimizer_of_anothermake(self):
+  def test_without_an_optimizer(self):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    with self.assertRaisesRegex(ValueError, "model=.*not compiled"):
+      lookahead_tf.slow_weights(model).__enter__()
+
+  def test_optimizer_of_another_model(self):
     model, other = make(Lookahead("sgd")), make(Lookahead("sgd"))
     _train(other)
     with self.assertRaisesRegex(ValueError, "model=<Sequential"):

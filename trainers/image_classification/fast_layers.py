@@ -14,12 +14,13 @@ class MatmulGradientConv2D(keras.layers.Conv2D):
   The gradient is a product of two matrices for each place of the kernel: the
   pixels that meet that place, and the gradient of the output. For 1x1 kernels,
   and where feature maps have fewer pixels than input and output have channels,
-  oneDNN's gradient takes 1.2 to 6 times as long on a CPU with AMX. Elsewhere,
+  oneDNN's gradient takes 1.3 to 6 times as long on a CPU with AMX. Elsewhere,
   and mostly in float32, oneDNN's is the faster one, and the layer computes as
   Keras' does. The results are Keras', up to rounding.
 
-  The layer takes tensors of shape (batch, height, width, channels). It needs
-  strides of 1 and the padding "same".
+  The layer takes tensors of shape (batch, height, width, channels). It computes
+  as Keras' does, too, with strides, a dilation, groups, or another padding than
+  "same".
   """
 
   def convolution_op(self, inputs: tf.Tensor, kernel: Any) -> tf.Tensor:
@@ -31,6 +32,12 @@ class MatmulGradientConv2D(keras.layers.Conv2D):
   def _has_fast_products(self, inputs):
     pixels = inputs.shape[1:3].num_elements()
     if inputs.dtype != tf.bfloat16 or pixels is None:
+      return False
+    is_plain = self.strides == self.dilation_rate == (1, 1) and self.groups == 1
+    if not is_plain or (self.padding, self.data_format) != (
+      "same",
+      "channels_last",
+    ):
       return False
     channels = min(inputs.shape[-1], self.filters)
     return self.kernel_size == (1, 1) or pixels < channels

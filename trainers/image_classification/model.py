@@ -185,8 +185,7 @@ def _convolution(x, architecture, filters, *, kernel_size=3, strides=1, name):
     padding = "valid"
     if kernel_size > 1:
       x = layers.ZeroPadding2D(kernel_size // 2)(x)
-  # The layer tuned for a CPU knows strides of 1 alone.
-  is_tuned = architecture.tuned_for_cpu and strides == 1
+  is_tuned = architecture.tuned_for_cpu
   kind = fast_layers.MatmulGradientConv2D if is_tuned else layers.Conv2D
   return kind(
     filters,

@@ -46,6 +46,26 @@ class MatmulGradientConv2DTest(tf.test.TestCase, parameterized.TestCase):
       self.assertAllClose(value, expected, rtol=0.02, atol=0.05)
 
   @parameterized.parameters(
+    {"strides": 2},
+    {"dilation_rate": 2},
+    {"groups": 4},
+    {"padding": "valid"},
+  )
+  def test_leaves_other_convolutions_to_keras(self, **arguments):
+    results = []
+    x = tf.random.stateless_normal((2, 3, 3, 16), [0, 1])
+    for kind in (fast_layers.MatmulGradientConv2D, keras.layers.Conv2D):
+      keras.utils.set_random_seed(0)
+      arguments = {"padding": "same"} | arguments
+      layer = kind(16, 3, dtype="mixed_bfloat16", **arguments)
+      with tf.GradientTape() as tape:
+        y = layer(x)
+        loss = tf.reduce_sum(tf.cast(y, tf.float32) ** 2)
+      results.append((y, tape.gradient(loss, layer.kernel.value)))
+    self.assertAllEqual(results[0][0], results[1][0])
+    self.assertAllEqual(results[0][1], results[1][1])
+
+  @parameterized.parameters(
     # Fewer pixels than channels, as many pixels, and a kernel of one place.
     ("mixed_bfloat16", 3, (3, 5, 16), True),
     ("mixed_bfloat16", 3, (4, 4, 16), False),
