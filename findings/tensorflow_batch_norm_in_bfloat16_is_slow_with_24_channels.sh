@@ -7,9 +7,9 @@
 #
 # Seen on 2026-11-29 (2 cores of an Intel Xeon with AMX, batch 256, 15 x 15 pixels,
 # forward and backward, milliseconds, median of 8):
-#   24 channels, float32: 9    bfloat16: 51, nspc_bnorm:any
-#   48 channels, float32: 10   bfloat16: 9, bnorm_tbb_jit:avx512_core_bf16
-#   100 channels, float32: 22  bfloat16: 101, nspc_bnorm:any
+#   24 channels, float32: 7    bfloat16: 54, nspc_bnorm:any
+#   48 channels, float32: 11   bfloat16: 11, bnorm_tbb_jit:avx512_core_bf16
+#   100 channels, float32: 21  bfloat16: 97, nspc_bnorm:any
 # Fails if oneDNN takes other kernels. Times are printed, not asserted. Needs a CPU
 # with avx512_bf16; says so and ends elsewhere.
 set -euo pipefail

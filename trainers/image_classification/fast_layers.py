@@ -30,14 +30,14 @@ class MatmulGradientConv2D(keras.layers.Conv2D):
     return _convolve(inputs, tf.convert_to_tensor(kernel))
 
   def _has_fast_products(self, inputs):
+    is_plain = (
+      self.strides == self.dilation_rate == (1, 1)
+      and self.groups == 1
+      and self.padding == "same"
+      and self.data_format == "channels_last"
+    )
     pixels = inputs.shape[1:3].num_elements()
-    if inputs.dtype != tf.bfloat16 or pixels is None:
-      return False
-    is_plain = self.strides == self.dilation_rate == (1, 1) and self.groups == 1
-    if not is_plain or (self.padding, self.data_format) != (
-      "same",
-      "channels_last",
-    ):
+    if not is_plain or inputs.dtype != tf.bfloat16 or pixels is None:
       return False
     channels = min(inputs.shape[-1], self.filters)
     return self.kernel_size == (1, 1) or pixels < channels
