@@ -154,8 +154,8 @@ def _time(dataset):
   """Returns the seconds of an image in a round, from start to last batch.
 
   So nothing is made before its time counts. What goes on after the last batch
-  does not count: an iterator waits for up to seconds for its autotuner before
-  it ends.
+  does not count: an iterator with AUTOTUNE may wait for its autotuner before it
+  ends.
   """
   started = time.perf_counter()
   for _ in dataset:

@@ -11,6 +11,7 @@ import tqdm
 
 from trainers.errors import UserError, first_line
 from trainers.files import check_data_dir
+from trainers.input import PARALLEL_CALLS
 
 _FORMATS = tfds.core.FileFormat
 # Packages by which TFDS reads a format, besides TensorFlow.
@@ -91,7 +92,7 @@ def examples(builder: tfds.core.DatasetBuilder, name: str) -> tf.data.Dataset:
     .dataset()
     .map(
       builder.info.features.deserialize_example,
-      num_parallel_calls=tf.data.AUTOTUNE,
+      num_parallel_calls=PARALLEL_CALLS,
       deterministic=True,
     )
   )
@@ -184,7 +185,7 @@ class ArrayRecords:
           ),
           (None,),
         ),
-        num_parallel_calls=tf.data.AUTOTUNE,
+        num_parallel_calls=PARALLEL_CALLS,
         deterministic=True,
       )
       .unbatch()

@@ -139,8 +139,15 @@ class TrainerContract:
     directory = tempfile.TemporaryDirectory()
     cls.addClassCleanup(directory.cleanup)
     workdir = os.path.join(directory.name, "run")
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-      cls.train(cls.make_config(**cls.equal_fields), workdir)
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    distribute = "distribute_datasets_from_function"
+    with (
+      contextlib.redirect_stdout(io.StringIO()) as printed,
+      mock.patch.object(
+        strategy, distribute, wraps=getattr(strategy, distribute)
+      ) as cls.distribute,
+    ):
+      cls.train(cls.make_config(**cls.equal_fields), workdir, strategy)
     cls.printed = printed.getvalue()
     return workdir
 
@@ -175,6 +182,14 @@ class TrainerContract:
     self.assertEqual(weights.keys(), other_weights.keys())
     for name, value in weights.items():
       self.assertAllClose(value, other_weights[name], **tolerance, msg=name)
+
+  def test_no_input_is_autotuned(self):
+    # Its iterator would take up to a minute to be deleted.
+    self.finished()
+    read = [call.args[0] for call in self.distribute.call_args_list]
+    self.assertGreaterEqual(len(read), 2)  # To train and to evaluate on.
+    for dataset in (make(tf.distribute.InputContext()) for make in read):
+      self.assertIs(dataset.options().autotune.enabled, False)
 
   def test_two_replicas_equal_one(self):
     self.train(

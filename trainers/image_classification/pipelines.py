@@ -15,7 +15,7 @@ from trainers.errors import UserError
 from trainers.image_classification import pixels
 from trainers.image_classification.pixels import Cut
 from trainers.image_classification.splits import Split
-from trainers.input import Pipeline
+from trainers.input import PARALLEL_CALLS, Pipeline, prefetch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +75,7 @@ class ImagePipeline(Pipeline):
     self._size = batching.global_batch_size  # Over all replicas.
     self._host_size = self._size // self._hosts
     self._replica_size = context.get_per_replica_batch_size(self._size)
+    self._replicas = context.num_replicas_in_sync // self._hosts  # Of the host.
 
   def batches(self, first_step: int) -> tf.data.Dataset:
     """Returns shuffled and augmented batches, one for each replica in turn.
@@ -83,7 +84,7 @@ class ImagePipeline(Pipeline):
     (SmallImages) or of the image (LargeImages) decides what is cut and flipped.
     Every host has its own part of each global batch.
     """
-    return self._batches(first_step).prefetch(tf.data.AUTOTUNE)
+    return prefetch(self._batches(first_step), self._replicas)
 
   def examples(self) -> tf.data.Dataset:
     """Returns batches with every example once, one for each replica in turn.
@@ -95,12 +96,12 @@ class ImagePipeline(Pipeline):
     filling = tf.data.Dataset.from_tensors(
       tuple(tf.zeros(spec.shape, spec.dtype) for spec in examples.element_spec)
     )
-    return (
+    batches = (
       examples.concatenate(filling.repeat())
       .take(-(-largest_part // self._host_size) * self._host_size)
       .batch(self._replica_size, drop_remainder=True)
-      .prefetch(tf.data.AUTOTUNE)
     )
+    return prefetch(batches, self._replicas)
 
   def find_unreadable(
     self, first_step: int | None = None, steps: int = 0
@@ -201,7 +202,7 @@ class SmallImages(ImagePipeline):
         items_per_epoch=steps_per_epoch,
         first_item=first_step,
       )
-      .map(augment, num_parallel_calls=tf.data.AUTOTUNE)
+      .map(augment, num_parallel_calls=PARALLEL_CALLS)
       .rebatch(self._replica_size, drop_remainder=True)
     )
 
@@ -224,7 +225,7 @@ class SmallImages(ImagePipeline):
     def resize(image, label):
       return pixels.central_square(image, size), tf.cast(label, tf.int32)
 
-    examples = examples.map(resize, num_parallel_calls=tf.data.AUTOTUNE)
+    examples = examples.map(resize, num_parallel_calls=PARALLEL_CALLS)
     return examples.cache() if self._batching.cache else examples
 
 
@@ -260,7 +261,7 @@ class LargeImages(ImagePipeline):
 
     return (
       self._numbered_records(first_step)
-      .map(augment, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+      .map(augment, num_parallel_calls=PARALLEL_CALLS, deterministic=True)
       .batch(self._replica_size, drop_remainder=True)
     )
 
@@ -271,7 +272,7 @@ class LargeImages(ImagePipeline):
       return image, example.label
 
     return self._own_records().map(
-      load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+      load, num_parallel_calls=PARALLEL_CALLS, deterministic=True
     )
 
   def _records_of(self, first_step, steps):

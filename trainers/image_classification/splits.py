@@ -11,6 +11,7 @@ import tqdm
 
 from trainers.errors import UserError, reason
 from trainers.image_classification import fingerprints, pixels
+from trainers.input import PARALLEL_CALLS, prefetch
 
 
 class Example(NamedTuple):
@@ -73,7 +74,7 @@ class Split:
   def examples(self) -> tf.data.Dataset:
     """All pairs (image, label) in a fixed order, as `decode` returns them."""
     return self.records(0, 1, None, 1).map(
-      self.decode, num_parallel_calls=tf.data.AUTOTUNE
+      self.decode, num_parallel_calls=PARALLEL_CALLS
     )
 
   def find_unreadable(self, records: tf.data.Dataset) -> UserError | None:
@@ -91,13 +92,16 @@ class Split:
     """
     heights = records.map(
       lambda *record: tf.shape(self.decode(*record)[0])[0],
-      num_parallel_calls=tf.data.AUTOTUNE,
+      num_parallel_calls=PARALLEL_CALLS,
       deterministic=True,
     )
     readable = 0
     try:
       for _ in tqdm.tqdm(
-        heights, desc="Looking for what cannot be read", unit="image", delay=2
+        prefetch(heights),
+        desc="Looking for what cannot be read",
+        unit="image",
+        delay=2,
       ):
         readable += 1
     except tf.errors.OpError as error:

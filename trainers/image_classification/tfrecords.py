@@ -217,7 +217,7 @@ def read(
   records = files.interleave(
     read_extent,
     cycle_length=_FILES_AT_ONCE,
-    num_parallel_calls=tf.data.AUTOTUNE,
+    num_parallel_calls=_FILES_AT_ONCE,
     deterministic=True,
   )
   if seed is not None:

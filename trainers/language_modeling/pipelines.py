@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from trainers.input import Pipeline
+from trainers.input import Pipeline, prefetch
 from trainers.language_modeling.segments import Table
 
 
@@ -70,11 +70,8 @@ class TrainingPipeline(_ColumnsPipeline):
         "step": step,
       }
 
-    return (
-      tf.data.Dataset.range(first_step * self._local, tf.int64.max)
-      .map(make_batch)
-      .prefetch(tf.data.AUTOTUNE)
-    )
+    places = tf.data.Dataset.range(first_step * self._local, tf.int64.max)
+    return prefetch(places.map(make_batch), self._local)
 
 
 class EvaluationPipeline(_ColumnsPipeline):
@@ -120,8 +117,5 @@ class EvaluationPipeline(_ColumnsPipeline):
       part.set_shape((self._rows, self._length))
       return {"tokens": tokens, "weights": part, "is_first": start == 0}
 
-    return (
-      tf.data.Dataset.range(segments * self._local)
-      .map(make_batch)
-      .prefetch(tf.data.AUTOTUNE)
-    )
+    places = tf.data.Dataset.range(segments * self._local)
+    return prefetch(places.map(make_batch), self._local)

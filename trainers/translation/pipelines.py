@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from trainers.input import Pipeline
+from trainers.input import PARALLEL_CALLS, Pipeline, prefetch
 from trainers.translation.rows import Rows
 from trainers.translation.vocabulary import EOS, PAD
 
@@ -43,6 +43,7 @@ class RowsPipeline(Pipeline):
       context.num_input_pipelines,
     )
     self._replica_size = context.get_per_replica_batch_size(global_batch_size)
+    self._replicas = context.num_replicas_in_sync // self._hosts  # Of the host.
 
   def batches(self, first_step: int) -> tf.data.Dataset:
     """Returns shuffled batches, one for each replica in turn.
@@ -68,12 +69,12 @@ class RowsPipeline(Pipeline):
       )
       return _with_segments(tf.gather(tokens, chosen))
 
-    return (
+    batches = (
       tf.data.Dataset.range(first_step, tf.int64.max)
-      .map(make_batch, num_parallel_calls=tf.data.AUTOTUNE)
+      .map(make_batch, num_parallel_calls=PARALLEL_CALLS)
       .rebatch(self._replica_size, drop_remainder=True)
-      .prefetch(tf.data.AUTOTUNE)
     )
+    return prefetch(batches, self._replicas)
 
   def examples(self) -> tf.data.Dataset:
     """Returns batches with every row once, one for each replica in turn.
@@ -85,14 +86,14 @@ class RowsPipeline(Pipeline):
     tokens = np.pad(self._rows.tokens, [(0, missing), (0, 0), (0, 0)])
     shape = tokens.shape[1:]
     by_host = tokens.reshape(-1, self._hosts, self._size // self._hosts, *shape)
-    return (
+    batches = (
       tf.data.Dataset.from_tensor_slices(
         by_host[:, self._host].reshape(-1, *shape)
       )
       .batch(self._replica_size, drop_remainder=True)
-      .map(_with_segments, num_parallel_calls=tf.data.AUTOTUNE)
-      .prefetch(tf.data.AUTOTUNE)
+      .map(_with_segments, num_parallel_calls=PARALLEL_CALLS)
     )
+    return prefetch(batches, self._replicas)
 
 
 def _with_segments(tokens):

@@ -17,6 +17,7 @@ import tensorflow_datasets as tfds
 
 from trainers import files, text_files, tfds_data
 from trainers.errors import UserError, first_line
+from trainers.input import prefetch
 from trainers.translation import cldr_phrases
 
 Pair = tuple[str, str]
@@ -280,7 +281,7 @@ def _check_languages(data, builder):
 def _read_tfds(builder, split, languages):
   try:
     examples = tfds_data.examples(builder, split)
-    for batch in examples.batch(1024).prefetch(2).as_numpy_iterator():
+    for batch in prefetch(examples.batch(1024)).as_numpy_iterator():
       columns = ([t.decode().strip() for t in batch[k]] for k in languages)
       yield from zip(*columns)
   except (tf.errors.OpError, UnicodeDecodeError) as error:
