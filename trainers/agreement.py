@@ -37,7 +37,7 @@ def give_replicas_own_seeds(
     return
 
   @tracing.concrete
-  @tf.function
+  @tf.function(autograph=False)
   def fold():
     def one_replica():
       context = tf.distribute.get_replica_context()
@@ -88,7 +88,7 @@ def make_gather(
   if not strategy.extended._in_multi_worker_mode():
     return lambda number: [number]
 
-  @tf.function
+  @tf.function(autograph=False)
   def gather(number):
     return gather_processes(number, strategy)
 

@@ -27,7 +27,7 @@ def make_means(
     jit_compile: Whether XLA compiles one replica's part.
   """
 
-  @tf.function(jit_compile=jit_compile)
+  @tf.function(jit_compile=jit_compile, autograph=False)
   def sums_of(batch):
     losses, correct, weights = measure(batch)
     return tf.stack(
@@ -39,7 +39,7 @@ def make_means(
     )
 
   @tracing.concrete
-  @tf.function
+  @tf.function(autograph=False)
   def sum_over_replicas(batch):
     parts = strategy.run(sums_of, args=(batch,))
     return strategy.reduce(tf.distribute.ReduceOp.SUM, parts, axis=None)

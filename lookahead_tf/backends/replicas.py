@@ -128,7 +128,7 @@ def make_average(variables: list[Any]) -> Callable[[], None]:
   """
   strategy = native(variables[0]).distribute_strategy
 
-  @tf.function
+  @tf.function(autograph=False)
   def average():
     strategy.run(one_replica)
 

@@ -142,7 +142,7 @@ def _make_classify(model, objective, strategy):
     logits = evaluation_logits(model, normalize(images, objective), objective)
     return tf.nn.softmax(logits), labels, weights
 
-  @tf.function
+  @tf.function(autograph=False)
   def classify(batch):
     results = strategy.run(one_replica, args=(batch,))
     if strategy.num_replicas_in_sync == 1:

@@ -67,7 +67,7 @@ def make_train_step(
   if objective.whitening_bias_steps is not None:
     frozen_bias = model.get_layer(WHITENING).bias
 
-  @tf.function(jit_compile=jit_compile)
+  @tf.function(jit_compile=jit_compile, autograph=False)
   def train_step(batch):
     images, labels = batch
     images = normalize(images, objective)

@@ -38,7 +38,7 @@ def generate(
     seed: Decides what is drawn, in [0, 2**31).
   """
 
-  @tf.function
+  @tf.function(autograph=False)
   def read(word, state):
     made = model.run(tf.reshape(word, (1, 1)), state)
     return made.logits, made.state

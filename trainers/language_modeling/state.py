@@ -74,7 +74,7 @@ class CarriedState(tf.Module):
   @functools.cached_property
   def _gather(self):
     @tracing.concrete
-    @tf.function
+    @tf.function(autograph=False)
     def gather():
       self._strategy.run(lambda: self._assign(self._own(), is_shared=True))
 

@@ -79,7 +79,7 @@ def make_train_step(
     replicas,
   )
 
-  @tf.function(jit_compile=jit_compile)
+  @tf.function(jit_compile=jit_compile, autograph=False)
   def train_step(batch):
     size = batch["size"]
     before = state.read(batch["is_first"], model.compute_dtype)

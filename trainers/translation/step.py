@@ -47,7 +47,7 @@ def make_train_step(
       smoothed_cross_entropy, jit_compile=True, autograph=False
     )
 
-  @tf.function(jit_compile=jit_compile)
+  @tf.function(jit_compile=jit_compile, autograph=False)
   def train_step(batch):
     is_token = tf.cast(batch["target_segments"] > 0, tf.float32)
     count = tf.reduce_sum(is_token)

@@ -69,7 +69,7 @@ class Translator:
       jit_compile,
     )
     self._decode_distributed = tracing.concrete(
-      tf.function(self._run_on_replicas)
+      tf.function(self._run_on_replicas, autograph=False)
     )
 
   def __call__(self, sentences: Sequence[str]) -> list[str]:

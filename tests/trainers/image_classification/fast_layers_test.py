@@ -142,30 +142,36 @@ class FusedBatchNormalizationTest(tf.test.TestCase, parameterized.TestCase):
       atol=1e-5,
     )
 
-  def test_is_one_operation(self):
+  @parameterized.parameters(False, True)
+  def test_is_one_operation(self, training):
     ours, keras_own = _norms()
     for layer, expected in ((ours, 1), (keras_own, 0)):
       operations, _ = _operations(
-        lambda x, layer=layer: layer(x, training=True),
+        lambda x, layer=layer: layer(x, training=training),
         tf.TensorSpec(self.images.shape),
       )
       types = [op.type for op in operations]
       self.assertEqual(types.count("FusedBatchNormV3"), expected)
 
-  @parameterized.parameters((16, tf.bfloat16), (24, tf.float32))
-  def test_computes_in_bfloat16_where_that_is_fast(self, channels, expected):
+  @parameterized.product(
+    case=[(16, tf.bfloat16), (24, tf.float32)], training=[False, True]
+  )
+  def test_computes_in_bfloat16_where_that_is_fast(self, case, training):
+    channels, expected = case
     layer = fast_layers.FusedBatchNormalization(dtype="mixed_bfloat16")
     operations, output = _operations(
-      lambda x: layer(x, training=True), tf.TensorSpec((2, 4, 5, channels))
+      lambda x: layer(x, training=training),
+      tf.TensorSpec((2, 4, 5, channels)),
     )
     (operation,) = (op for op in operations if op.type == "FusedBatchNormV3")
     self.assertEqual(operation.get_attr("T"), expected)
     self.assertEqual(output.dtype, tf.bfloat16)
 
-  def test_in_bfloat16(self):
+  @parameterized.parameters(False, True)
+  def test_in_bfloat16(self, training):
     ours, keras_own = _norms(dtype="mixed_bfloat16")
     ours, keras_own = (
-      self._run(layer, training=True, jit_compile=False)
+      self._run(layer, training, jit_compile=False)
       for layer in (ours, keras_own)
     )
     self.assertEqual(ours[0].dtype, tf.bfloat16)
