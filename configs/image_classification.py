@@ -76,7 +76,7 @@ def get_config(text: str = "") -> ml_collections.ConfigDict:
     keep_checkpoints=2,
     jit_compile=config_dict.placeholder(bool),
   )
-  # A config that starts from this one sets no field that there is not; which
-  # arguments there are depends on the optimizer.
+  # A config that starts from this one cannot set a field that does not exist.
+  # Arguments are free: which of them exist depends on the optimizer.
   config.lock().optimizer.arguments.unlock()
   return config

@@ -26,7 +26,7 @@ python -m trainers.image_classification --config=configs/imagenet.py:tpu \
 
 Expected is the top-1 accuracy after epoch 50 and after epoch 60, of the paper's
 table for ImageNet. The paper shows its other schedule as curves, without
-figures known to us, and has no figure of the batch of 1024.
+values known to us, and has no value for the batch of 1024.
 
 words                              rate  section  expected            here
 ---------------------------------  ----  -------  ------------------  -------

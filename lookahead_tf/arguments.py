@@ -256,7 +256,7 @@ def inner_state(value: Any) -> str:
 def exclude(value: Any) -> tuple[Any, ...]:
   """Returns `value`, regular expressions and variables, as a tuple.
 
-  One of them alone is taken as a tuple of one; a pattern not as its letters.
+  A single pattern or variable becomes a tuple of one.
   """
   if value is None:
     return ()

@@ -121,8 +121,9 @@ def _check_outer_optimizer(outer_optimizer, given, inner_optimizer, statistics):
     )
   if statistics is not None:
     raise ValueError(
-      "`statistics` must be None with `outer_optimizer`: they move by a step "
-      f"size, and it has none. Received: statistics={statistics!r}"
+      "`statistics` must be None with `outer_optimizer`: moving statistics "
+      "need a slow step size, and an outer optimizer has none. Received: "
+      f"statistics={statistics!r}"
     )
 
 
@@ -173,8 +174,8 @@ def _check_local_steps(
   ):
     if is_wrong:
       raise ValueError(
-        f"`{name}` must be {instead} with `local_steps`, by which replicas "
-        f"differ within a period. Received: {name}={value!r}"
+        f"`{name}` must be {instead} with `local_steps`: within a period the "
+        f"weights of the replicas differ. Received: {name}={value!r}"
       )
 
 

@@ -13,8 +13,8 @@ from lookahead_tf.outer_rules import Buffered
 class EveryStepRule(Buffered):
   """A rule for periods of one update.
 
-  The slow weights are those to evaluate and to export. The rule has all it
-  needs of the point that the update started from in them and in the buffer.
+  The slow weights are those to evaluate and to export. The slow weights and the
+  buffer determine the point that the update started from.
   """
 
   def arguments(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What of Lookahead is read, and assigned to, while training."""
+"""Attributes of Lookahead that can be read or assigned during training."""
 
 from typing import Any
 

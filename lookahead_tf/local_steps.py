@@ -15,7 +15,7 @@ from lookahead_tf.backends import backend
 from lookahead_tf.pairs import Pairs
 from lookahead_tf.wrapper import OptimizerWrapper
 
-# In place of the number of replicas: their period is not to be gone on with.
+# Value of `replicas` that marks a period which must not be resumed.
 _LEFT = -1
 
 

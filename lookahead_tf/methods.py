@@ -222,8 +222,8 @@ def gpa(
   of the parameters more than the inner optimizer: x, the weights to evaluate,
   which the slow weights are, and z. Each call of `fit` starts the average anew.
 
-  Do not use it with a momentum in the inner optimizer that is as strong as
-  without: the average is a momentum itself.
+  Give the inner optimizer less momentum than it has without GPA: the average
+  acts as momentum.
 
   Args:
     inner_optimizer: A Keras optimizer.

@@ -44,7 +44,7 @@ class Interpolation:
     """Makes the state, once `lookahead` has its slow weights."""
 
   def move_all(self, s: dict[int, Any]) -> None:
-    """Moves all slow weights at once, where the rule can do so only.
+    """Moves all slow weights at once, for a rule that cannot move one alone.
 
     Args:
       s: The pseudo-gradient of each variable that is trained, by its index.
@@ -228,8 +228,9 @@ class OuterOptimizer(Interpolation):
     if not keras_internals.updates_within_loops(optimizer):
       raise ValueError(
         "`outer_optimizer` must be another optimizer on several replicas: "
-        f"{type(optimizer).__name__} makes updates in a way of its own, which "
-        f"Keras cannot within a loop. Received: outer_optimizer={optimizer!r}"
+        f"{type(optimizer).__name__} overrides Keras' update step, and Keras "
+        "cannot run that update inside a loop. Received: "
+        f"outer_optimizer={optimizer!r}"
       )
     keras_internals.update_on_each_replica(optimizer)
 

@@ -7,8 +7,8 @@ from keras import ops
 
 from lookahead_tf import arguments, synchronization
 
-# What a config has for 0, which would make an optimizer without the variables
-# that a file of this one has. No weight tells the two apart.
+# A momentum of 0 is saved as this number. With 0, loading would create no
+# momentum buffers, and the file would not fit. No weight shows the difference.
 _AS_GOOD_AS_0 = 1e-30
 
 

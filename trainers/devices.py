@@ -197,7 +197,7 @@ def make_strategy(
   Warns of a GPU that is there and cannot be used.
 
   Raises:
-    UserError: if the devices cannot be had.
+    UserError: if the devices are not available.
   """
   if name not in STRATEGIES:
     raise UserError(f"strategy must be one of {STRATEGIES}, not {name!r}.")
@@ -362,7 +362,7 @@ def check_paths(tpu: str | None, **paths: str | None) -> None:
 
 
 def explain_tpu_error(tpu: str, error: Exception) -> str:
-  """Returns a sentence on why a TPU could not be had, and what to do."""
+  """Returns a sentence on why a TPU is not available, and what to do."""
   text = " ".join(str(error).split())
   if "ConfigureDistributedTPU" in text and "No OpKernel" in text:
     return (
@@ -373,7 +373,7 @@ def explain_tpu_error(tpu: str, error: Exception) -> str:
   if "cloud-tpu-client" in text or "cloud_tpu_client" in text:
     return (
       f"--tpu={tpu} cannot be looked up: Google's cloud-tpu-client is not "
-      "installed, and goes with no TensorFlow of today. Give the hosts' "
+      "installed, and supports no current TensorFlow. Give the hosts' "
       "addresses, --tpu=grpc://IP:8470,..., as docs/tpu.md says, or on the TPU "
       "VM itself --tpu=local."
     )

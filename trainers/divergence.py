@@ -22,7 +22,7 @@ class Guard:
     model: In training.
     optimizer: Its optimizer; errors tell its learning rate.
     checkpoints: Checkpoints of the run; errors tell the last good one.
-    guessing_loss: As in `loop.Task`; None if nothing is known of that.
+    guessing_loss: As in `loop.Task`; None if unknown.
 
   Attributes:
     loss_limit: A greater loss makes no sense; infinity without guessing_loss.

@@ -123,7 +123,6 @@ def check_training(
       f"number of replicas, which is {replicas}."
     )
   check_jit_compile(config, strategy)
-  check_learning_rate(config)
   check_optimizer(config, replicas)
 
 
@@ -246,7 +245,7 @@ def read_optimizer(
 def check_optimizer(
   config: ml_collections.ConfigDict, replicas: int = 1
 ) -> None:
-  """Raises a UserError for an optimizer or an argument that cannot be had.
+  """Raises a UserError for an optimizer or an argument that does not exist.
 
   Args:
     config: An experiment.

@@ -199,7 +199,8 @@ def make_runtime(values: flags.FlagValues) -> Runtime:
   Call it first of all: TensorFlow must not have used its devices before.
 
   Raises:
-    UserError: if the devices cannot be had, or for a path that cannot be used.
+    UserError: if the devices are not available, or for a path that cannot be
+      used.
   """
   files.check_no_pattern(workdir=values.workdir)
   data_dir = values.data_dir if "data_dir" in values else None

@@ -35,7 +35,16 @@ class Pipeline:
 
   A subclass has `batches` if its split is for training, and `examples` if it is
   for evaluation.
+
+  Args:
+    context: Which host this is of how many, and how many replicas there are.
   """
+
+  def __init__(self, context: tf.distribute.InputContext):
+    self._host = context.input_pipeline_id
+    self._hosts = context.num_input_pipelines
+    # Of this host.
+    self._replicas = context.num_replicas_in_sync // self._hosts
 
   def batches(self, first_step: int) -> tf.data.Dataset:
     """Returns the batches to train on from a step on, without end.

@@ -46,21 +46,22 @@ class Task:
       checkpoint.
     counts: Names of the `metrics` that count something in a step, such as
       tokens. They are written per second too.
-    guessing_loss: What the metric "loss" is before the first step, such as
-      log(classes), positive; None if nothing is known of that. Training stops
-      where the mean loss is more than 10,000 times as much.
+    guessing_loss: Loss of a model that guesses, positive, such as log(classes);
+      None if unknown. Training stops at a mean loss above 10,000 times this
+      loss.
     title: What is trained, for people.
     facts: Lines on the data, the model and the optimizer, told at the start.
     notes: What a user should know of the data, such as files that are left out.
     unit: What `Plan.global_batch_size` counts, such as "image".
     jit_compile: Whether XLA compiles the step, for people.
-    best_is_least: Whether the least value of `best` marks it instead.
+    best_is_least: Whether the least value of the metric `best` marks the best
+      checkpoint.
     state: Further state that checkpoints hold, or None.
     make_ready: Called in each process before weights are evaluated or saved.
     on_evaluation: Called with the metrics of each evaluation, before a
       checkpoint of that step is saved: so it may change `state`.
-    finish: Called in each process after the last step, when its checkpoint is
-      there for all of them.
+    finish: Called in each process after the last step, with the checkpoints of
+      the run, when the last one is there for all processes.
   """
 
   model: keras.Model
@@ -81,7 +82,7 @@ class Task:
   state: tf.Module | None = None
   make_ready: Callable[[], None] = lambda: None
   on_evaluation: Callable[[Mapping[str, float]], None] = lambda metrics: None
-  finish: Callable[[], None] = lambda: None
+  finish: Callable[[Checkpoints], None] = lambda checkpoints: None
 
 
 def train(task: Task, plan: Plan, runtime: Runtime) -> None:
@@ -148,7 +149,7 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
         host.stop(step, number)
   with errors.interrupted_by_lost_hosts(strategy):
     gather(0)  # For the last checkpoint to be there.
-    task.finish()
+    task.finish(checkpoints)
 
 
 def _checkpoints(task, plan, runtime):

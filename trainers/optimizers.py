@@ -192,8 +192,9 @@ def check(recipe: Recipe, replicas: int = 1) -> None:
   """Raises a UserError for a name or an argument that a recipe cannot have.
 
   Keras and Lookahead alone know the ranges of the arguments, and which of them
-  exclude each other. So the function makes the optimizer. It gives a name to
-  it: Keras does not count it among those that it names.
+  exclude each other. So the function makes an optimizer, before the data is
+  read: the learning rate of the real one depends on the size of the data. The
+  checked optimizer has a name, so Keras' counter of names does not advance.
 
   Args:
     recipe: To be checked.
@@ -252,7 +253,7 @@ def _check_kind(field, value, default):
 
 
 def _check_moving_average(recipe, replicas):
-  """Raises a UserError for a moving average that cannot be had."""
+  """Raises a UserError for a moving average that cannot be computed."""
   arguments = recipe.arguments
   is_own = recipe.name.lower() in _OWN
   if not (is_own or arguments.get("use_ema")):

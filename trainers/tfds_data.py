@@ -49,7 +49,7 @@ def load(
     ) from None
   except ValueError as error:
     raise UserError(
-      f"data.name={name!r} cannot be had from TFDS: {error}"
+      f"data.name={name!r} is not available from TFDS: {error}"
     ) from error
   if not builder.info.splits:
     raise UserError(

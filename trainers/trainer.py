@@ -38,6 +38,8 @@ class Trainer:
   Attributes:
     load: A function of a config and a Runtime; returns the experiment, after
       all checks of the config.
+    check_fields: A function of a config; makes those checks of the config that
+      need neither data nor devices.
     check: A function of a config and a strategy; makes those checks of the
       config that need no data.
     unpack: A function of a config, a source and a strategy; returns the
@@ -53,6 +55,7 @@ class Trainer:
   """
 
   load: Callable[[ml_collections.ConfigDict, Runtime], Any]
+  check_fields: Callable[[ml_collections.ConfigDict], None]
   check: Callable[[ml_collections.ConfigDict, tf.distribute.Strategy], None]
   unpack: Callable[
     [ml_collections.ConfigDict, Any, tf.distribute.Strategy], Any
@@ -175,6 +178,7 @@ def _train(trainer, values):
   config = values.config
   if values.seed is not None:
     config.seed = values.seed
+  trainer.check_fields(config)  # Before a TPU node is reset.
   if values.tpu_compile_only is not None:
     devices.set_precision(values.precision)
     sys.exit(_compile(trainer, config, values))

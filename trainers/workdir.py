@@ -112,7 +112,7 @@ def claim(workdir: str, **records: Mapping[str, Any]) -> None:
         files.write_whole(path, _text(record))
     if before is not None and before != now:
       for line in _differences(_flatten(before, name), _flatten(now, name)):
-        print(f"{workdir} goes on as a run of that length: {line}.")
+        print(f"{workdir}: the run goes on with a new length, {line}.")
 
 
 def check(workdir: str, **records: Mapping[str, Any]) -> None:

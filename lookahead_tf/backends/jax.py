@@ -9,7 +9,7 @@ from lookahead_tf import keras_internals
 from lookahead_tf.backends import loops
 
 run_now = contextlib.nullcontext
-# The end of the data is no error of a step: TensorFlow's `after` says of which.
+# On TensorFlow the data ends with an error inside a step: see `after` there.
 after = contextlib.nullcontext
 CAN_ASSIGN_STATISTICS = False
 HAS_HOST_MEMORY = False

@@ -17,9 +17,10 @@ def assign_all(
   Args:
     assignments: (variable, value) pairs, as of `assign_if`.
     assign: Takes a variable and its new value.
-    condition: Scalar boolean tensor, that of the loop, which is true wherever
-      its body runs. Selecting by it writes a variable that is copied, as far as
-      XLA can tell, and leaves it as it is: docs/design.md says why.
+    condition: Scalar boolean tensor, the condition of the loop, which is true
+      wherever the body runs. A selection by `condition` looks to XLA like a
+      write of the copied variable, whose value does not change: docs/design.md
+      says why that is needed.
   """
   for variable, value in assignments:
     if not isinstance(value, keras.Variable):

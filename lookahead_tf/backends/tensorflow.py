@@ -109,8 +109,8 @@ def either(
 ) -> Any:
   """Returns one of two tensors of one shape.
 
-  That is no pass over memory but in a graph that XLA does not compile, where a
-  conditional for each variable would double the time to trace a step.
+  The selection costs a pass over memory in a graph that XLA does not compile.
+  There, a conditional for each variable would double the time to trace a step.
 
   Args:
     condition: Scalar boolean tensor.
@@ -143,9 +143,9 @@ def _is_compiled_for_cpus(variables):
 def _can_compile(variables):
   """Whether XLA can compile a part of the graph that is being traced.
 
-  Not in eager mode, where it would be compiled at each call; not under a
-  strategy, whose replicas and TPUs have ways of their own; and not over
-  variables on several devices.
+  XLA cannot in eager mode, where each call would compile; under a strategy,
+  whose replicas and TPUs compile by themselves; and for variables on several
+  devices.
   """
   if tf.executing_eagerly() or tf.distribute.has_strategy():
     return False

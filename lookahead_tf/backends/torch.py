@@ -6,7 +6,7 @@ import keras
 import torch
 
 run_now = contextlib.nullcontext
-# The end of the data is no error of a step: TensorFlow's `after` says of which.
+# On TensorFlow the data ends with an error inside a step: see `after` there.
 after = contextlib.nullcontext
 CAN_ASSIGN_STATISTICS = True
 HAS_HOST_MEMORY = False

@@ -96,9 +96,15 @@ class ImportsTest(parameterized.TestCase):
         for name in ("checks", "experiment")
       ),
     }
+    # They make configs, or take those of trials to the door.
+    doors |= {
+      "experiments/trials.py",
+      "benchmarks/training_loop.py",
+      "benchmarks/transformer.py",
+    }
     users = {
       path.relative_to(_ROOT).as_posix()
-      for directory in ("lookahead_tf", "trainers")
+      for directory in ("lookahead_tf", "trainers", "experiments", "benchmarks")
       for path in _files(directory)
       if any(_is_of(name, "ml_collections") for name in imported(path))
     }

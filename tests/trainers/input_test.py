@@ -10,6 +10,7 @@ class _Numbers(Pipeline):
   """Counts from the first step on; one number is for one replica."""
 
   def __init__(self, context):
+    super().__init__(context)
     self.context = context
 
   def batches(self, first_step):

@@ -23,6 +23,7 @@ class _Numbers(Pipeline):
   """Batch i is (i, i + 1), as float32 of shape (2, *shape)."""
 
   def __init__(self, context, shape=()):
+    super().__init__(context)
     self._replica_size = 2 // context.num_replicas_in_sync
     self._shape = shape
 

@@ -20,6 +20,7 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     trainer = Trainer(
       **{
         "load": lambda config, runtime: config,
+        "check_fields": lambda config: None,
         "check": None,
         "unpack": None,
         "source_to_compile": lambda *arguments: arguments,

@@ -76,7 +76,7 @@ class WorkdirTest(tf.test.TestCase):
       self.assertEqual(workdir.read(path, "config")[name], 3)
       with contextlib.redirect_stdout(io.StringIO()) as told:
         workdir.claim(path, config=longer)
-      self.assertIn(f"{path} goes on", told.getvalue())
+      self.assertIn(f"{path}: the run goes on", told.getvalue())
       self.assertIn(f"config.{name}: 3 -> 4", told.getvalue())
       self.assertEqual(workdir.read(path, "config")[name], 4)
       for other, message in (

@@ -12,6 +12,7 @@ from trainers.experiment import (
   NOT_NEGATIVE,
   POSITIVE,
   SEED,
+  check_learning_rate,
   check_ranges,
   check_training,
   smaller_batch,
@@ -82,8 +83,21 @@ _FIELDS_OF_A_KIND = {
 
 
 def check_fields(config: ml_collections.ConfigDict) -> None:
-  """Raises a UserError for the first field that is out of its range."""
+  """Raises a UserError for a value that no data and no device can go with.
+
+  Args:
+    config: An experiment, as in configs/. No data is read.
+  """
   check_ranges(config, _RANGES)
+  check_learning_rate(config)
+  _check_pipeline(config.data)
+  model = config.model
+  _check_speedrun(model, config.data)
+  if model.name == "imagenet_resnet" and model.width != _IMAGENET_WIDTH:
+    raise UserError(
+      f"model.width must be {_IMAGENET_WIDTH} for "
+      f"model.name='imagenet_resnet'. Received: {model.width}"
+    )
 
 
 def check(
@@ -96,14 +110,6 @@ def check(
     strategy: The strategy to train with.
   """
   check_fields(config)
-  _check_pipeline(config.data)
-  model = config.model
-  _check_speedrun(model, config.data)
-  if model.name == "imagenet_resnet" and model.width != _IMAGENET_WIDTH:
-    raise UserError(
-      f"model.width must be {_IMAGENET_WIDTH} for "
-      f"model.name='imagenet_resnet'. Received: {model.width}"
-    )
   check_training(config, strategy)
 
 

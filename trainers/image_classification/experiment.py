@@ -2,14 +2,14 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import ml_collections
 import tensorflow as tf
 
-from trainers import devices, initialization, optimizers
+from trainers import devices, initialization, optimizers, summary
 from trainers.experiment import of_record as config_of_record
 from trainers.experiment import (
   plan_of_epochs,
@@ -60,6 +60,7 @@ class Experiment:
     jit_compile: Whether XLA compiles one replica's step.
     whitening_images: Training images that the filters of the first layer are
       made from; None if the model has no such filters.
+    optimizer_lines: What is told of the optimizer at the start.
     records: All that decides the result of the run, JSON-like dictionaries.
   """
 
@@ -75,6 +76,7 @@ class Experiment:
   plan: Plan
   jit_compile: bool
   whitening_images: int | None
+  optimizer_lines: Sequence[summary.Line]
   records: Mapping[str, Mapping[str, Any]]
 
   def make_pipeline(
@@ -102,7 +104,7 @@ def load(config: ml_collections.ConfigDict, run: devices.Runtime) -> Experiment:
   """
   checks.check(config, run.strategy)
   source = _load_source(config.data, run.data_dir, run.fake_data)
-  experiment = unpack(config, source, run.strategy, run.profile_steps)
+  experiment = _unpack(config, source, run.strategy, run.profile_steps)
   records = initialization.record(experiment.records, run)
   return dataclasses.replace(experiment, records=records)
 
@@ -119,7 +121,6 @@ def source_to_compile(
   Raises:
     UserError: as `load` does.
   """
-  checks.check_fields(config)
   return _load_source(config.data, data_dir, fake_data)
 
 
@@ -140,8 +141,12 @@ def unpack(
   Raises:
     UserError: for a value that cannot be trained with.
   """
-  # Again, for callers that have not called `load`.
   checks.check(config, strategy)
+  return _unpack(config, source, strategy, profile_steps)
+
+
+def _unpack(config, source, strategy, profile_steps):
+  """Returns what `unpack` does, of a config that `checks.check` has passed."""
   checks.check_source(config, source, strategy.num_replicas_in_sync)
   plan = plan_of_epochs(
     config, source.train.size // config.global_batch_size, profile_steps
@@ -166,6 +171,7 @@ def unpack(
     plan=plan,
     jit_compile=devices.uses_xla(config.jit_compile, strategy, on_cpu=False),
     whitening_images=config.model.whitening_images,
+    optimizer_lines=summary.optimizer(config.to_dict()),
     records={
       "config": config.to_dict(),
       "source": source.describe(),

@@ -67,15 +67,11 @@ class ImagePipeline(Pipeline):
     batching: Batching,
     context: tf.distribute.InputContext,
   ):
+    super().__init__(context)
     self._split, self._batching = split, batching
-    self._hosts, self._host = (
-      context.num_input_pipelines,
-      context.input_pipeline_id,
-    )
     self._size = batching.global_batch_size  # Over all replicas.
     self._host_size = self._size // self._hosts
     self._replica_size = context.get_per_replica_batch_size(self._size)
-    self._replicas = context.num_replicas_in_sync // self._hosts  # Of the host.
 
   def batches(self, first_step: int) -> tf.data.Dataset:
     """Returns shuffled and augmented batches, one for each replica in turn.

@@ -36,9 +36,9 @@ class Split:
     records: A function of (host, hosts, seed, buffer): returns the records of
       host number `host` of `hosts`, a `tf.data.Dataset` of what is cheap to
       shuffle and to skip: paths, numbers, encoded images. Each of n hosts has
-      size // n at least, and each record is on one host. They come in a fixed
-      order if `seed` is None; else in one that an int64 scalar tensor `seed`
-      decides, shuffled among `buffer` or more.
+      size // n at least, and each record is on one host. With `seed=None` the
+      order is fixed. An int64 scalar `seed` decides another order, in which
+      records are shuffled among `buffer` of them at least.
     load: A function of a record's components; returns its Example.
     name: A function of a record's components; returns where it is from, for
       messages, a string scalar.

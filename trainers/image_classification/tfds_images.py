@@ -8,9 +8,9 @@ import tensorflow_datasets as tfds
 
 from trainers import tfds_data
 from trainers.errors import UserError
-from trainers.image_classification import tfrecords
+from trainers.image_classification import record_files
+from trainers.image_classification.record_files import Extent
 from trainers.image_classification.splits import Example, Source, Split
-from trainers.image_classification.tfrecords import Extent
 from trainers.tfds_data import ArrayRecords
 
 
@@ -106,11 +106,11 @@ def _split(builder, field, name, parsers, channels):
   read_file = tfds.core.file_adapters.ADAPTER_FOR_FORMAT[
     builder.info.file_format
   ].make_tf_data
-  return tfrecords.make_split(
+  return record_files.make_split(
     extents,
     lambda record, path, index: load(record),
     lambda record, path, index: (
-      name_of(record) if name_of else tfrecords.name_of(path, index)
+      name_of(record) if name_of else record_files.name_of(path, index)
     ),
     channels,
     read_file,
@@ -123,7 +123,7 @@ def _split_of_array_records(records, load, name_of, channels, extents):
   def name(number):
     if name_of:
       return name_of(records.read(number))
-    return tfrecords.name_of(*records.place(number))
+    return record_files.name_of(*records.place(number))
 
   def numbers(host, hosts, seed, buffer):
     del buffer  # All of them, whatever the buffer: they are numbers.
@@ -136,5 +136,5 @@ def _split_of_array_records(records, load, name_of, channels, extents):
     name,
     channels,
     find_damage=records.find_damage,
-    fingerprint=functools.cache(lambda: tfrecords.fingerprint(extents)),
+    fingerprint=functools.cache(lambda: record_files.fingerprint(extents)),
   )

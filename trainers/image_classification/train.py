@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from trainers import initialization, loop, summary, trained
 from trainers import workdir as workdir_lib
-from trainers.checkpoints import Checkpoints
 from trainers.devices import Runtime, set_seed
 from trainers.image_classification import export, speedrun
 from trainers.image_classification import step as step_lib
@@ -140,9 +139,8 @@ def _make_input(split, experiment, strategy):
   )
 
 
-def _finish(model, experiment, run):
+def _finish(model, experiment, run, checkpoints):
   """Writes a file of the last weights and one of the best; tells the end."""
-  checkpoints = Checkpoints(run.workdir, model, experiment.optimizer)
   for which, name in (("last", "model.keras"), ("best", "best.keras")):
     trained.restore_weights(
       which, checkpoints, model, experiment.optimizer, PROGRAM
@@ -167,7 +165,7 @@ def _facts(experiment, model):
     ("validation", summary.counted(source.validation.size, kind)),
     ("classes", f"{classes}: {shown}"),
     ("model", summary.model(experiment.architecture.name, model)),
-    *summary.optimizer(experiment.records["config"]),
+    *experiment.optimizer_lines,
   ]
 
 

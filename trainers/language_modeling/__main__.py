@@ -12,6 +12,7 @@ from trainers.language_modeling import checks, experiment, train
 
 TRAINER = trainer.Trainer(
   load=experiment.load,
+  check_fields=checks.check_fields,
   check=checks.check,
   unpack=experiment.unpack,
   source_to_compile=experiment.source_to_compile,

@@ -12,6 +12,7 @@ from trainers.experiment import (
   NOT_NEGATIVE,
   POSITIVE,
   SEED,
+  check_learning_rate,
   check_ranges,
   check_training,
 )
@@ -64,8 +65,14 @@ _RANGES = (
 
 
 def check_fields(config: ml_collections.ConfigDict) -> None:
-  """Raises a UserError for the first field that is out of its range."""
+  """Raises a UserError for a value that no text and no device can go with.
+
+  Args:
+    config: An experiment, as in configs/. No data is read.
+  """
   check_ranges(config, _RANGES)
+  check_learning_rate(config)
+  segments.Lengths(config.bptt, tuple(config.bptt_lengths))
 
 
 def check(
@@ -78,7 +85,6 @@ def check(
     strategy: The strategy to train with.
   """
   check_fields(config)
-  segments.Lengths(config.bptt, tuple(config.bptt_lengths))
   check_training(config, strategy)
 
 

@@ -1,7 +1,7 @@
 """A language modeling config, unpacked into plain values."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -9,7 +9,7 @@ import ml_collections
 import numpy as np
 import tensorflow as tf
 
-from trainers import devices, initialization, optimizers
+from trainers import devices, initialization, optimizers, summary
 from trainers import workdir as workdir_lib
 from trainers.experiment import of_record as config_of_record
 from trainers.experiment import (
@@ -68,6 +68,7 @@ class Experiment:
       `checks.WEIGHTS`.
     jit_compile: Whether XLA compiles one replica's step.
     jit_compile_loss: Whether XLA compiles the loss alone.
+    optimizer_lines: What is told of the optimizer at the start.
     records: All that decides the result of the run, JSON-like dictionaries.
   """
 
@@ -87,6 +88,7 @@ class Experiment:
   final_weights: str
   jit_compile: bool
   jit_compile_loss: bool
+  optimizer_lines: Sequence[summary.Line]
   records: Mapping[str, Mapping[str, Any]]
 
 
@@ -104,7 +106,7 @@ def load(config: ml_collections.ConfigDict, run: devices.Runtime) -> Experiment:
   checks.check(config, run.strategy)
   source = _load_source(config.data, run.data_dir, run.fake_data)
   texts = _encode(source, _find_vocabulary(source, run))
-  experiment = unpack(config, texts, run.strategy, run.profile_steps)
+  experiment = _unpack(config, texts, run.strategy, run.profile_steps)
   records = initialization.record(experiment.records, run)
   return dataclasses.replace(experiment, records=records)
 
@@ -121,7 +123,6 @@ def source_to_compile(
   Raises:
     UserError: as `load` does.
   """
-  checks.check_fields(config)
   source = _load_source(config.data, data_dir, fake_data)
   return _encode(source, Vocabulary.of(source.train))
 
@@ -143,8 +144,12 @@ def unpack(
   Raises:
     UserError: for a value that cannot be trained with.
   """
-  # Again, for callers that have not called `load`.
   checks.check(config, strategy)
+  return _unpack(config, texts, strategy, profile_steps)
+
+
+def _unpack(config, texts, strategy, profile_steps):
+  """Returns what `unpack` does, of a config that `checks.check` has passed."""
   lengths = segments.Lengths(config.bptt, tuple(config.bptt_lengths))
   made, plan, steps_per_epoch = None, None, 1
   if texts:
@@ -182,8 +187,21 @@ def unpack(
     final_weights=config.final_weights,
     jit_compile=devices.uses_xla(config.jit_compile, strategy, on_cpu=False),
     jit_compile_loss=devices.uses_xla_within(config.jit_compile, strategy),
+    optimizer_lines=[
+      *summary.optimizer(config.to_dict()),
+      *_describe_plateau(config.plateau),
+    ],
     records=_make_records(config, texts),
   )
+
+
+def _describe_plateau(plateau):
+  """Returns a line on when the learning rate is made less, if ever."""
+  if not plateau.patience:
+    return []
+  evaluations = summary.counted(plateau.patience, "evaluation")
+  factor = f"times {plateau.factor:g}"
+  return [("plateau", f"{factor} after {evaluations} without a better loss")]
 
 
 def _cut(config, texts, lengths):

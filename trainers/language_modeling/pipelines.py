@@ -11,11 +11,10 @@ class _ColumnsPipeline(Pipeline):
   """What both pipelines have in common: rows of one replica."""
 
   def __init__(self, columns, context):
+    super().__init__(context)
     self._columns = columns
-    self._replicas = context.num_replicas_in_sync
-    self._local = self._replicas // context.num_input_pipelines
-    self._first = context.input_pipeline_id * self._local
-    self._rows = len(columns) // self._replicas
+    self._first = self._host * self._replicas
+    self._rows = len(columns) // context.num_replicas_in_sync
 
   def _cut(self, replica, start, length):
     """Returns rows of a replica of this host, from a place on."""
@@ -58,10 +57,10 @@ class TrainingPipeline(_ColumnsPipeline):
 
     def make_batch(index):
       index = tf.cast(index, tf.int32)
-      step = index // self._local
+      step = index // self._replicas
       place = tf.minimum(step, steps - 1)  # Prefetching may ask for more.
       start = starts[place]
-      tokens = self._cut(index % self._local, start, self._longest + 1)
+      tokens = self._cut(index % self._replicas, start, self._longest + 1)
       tokens.set_shape((self._rows, self._longest + 1))
       return {
         "tokens": tokens,
@@ -70,8 +69,8 @@ class TrainingPipeline(_ColumnsPipeline):
         "step": step,
       }
 
-    places = tf.data.Dataset.range(first_step * self._local, tf.int64.max)
-    return prefetch(places.map(make_batch), self._local)
+    places = tf.data.Dataset.range(first_step * self._replicas, tf.int64.max)
+    return prefetch(places.map(make_batch), self._replicas)
 
 
 class EvaluationPipeline(_ColumnsPipeline):
@@ -109,7 +108,8 @@ class EvaluationPipeline(_ColumnsPipeline):
 
     def make_batch(index):
       index = tf.cast(index, tf.int32)
-      replica, start = index % self._local, index // self._local * self._length
+      replica = index % self._replicas
+      start = index // self._replicas * self._length
       tokens = self._cut(replica, start, self._length + 1)
       tokens.set_shape((self._rows, self._length + 1))
       row = (self._first + replica) * self._rows
@@ -117,5 +117,5 @@ class EvaluationPipeline(_ColumnsPipeline):
       part.set_shape((self._rows, self._length))
       return {"tokens": tokens, "weights": part, "is_first": start == 0}
 
-    places = tf.data.Dataset.range(segments * self._local)
-    return prefetch(places.map(make_batch), self._local)
+    places = tf.data.Dataset.range(segments * self._replicas)
+    return prefetch(places.map(make_batch), self._replicas)

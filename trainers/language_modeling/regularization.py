@@ -17,7 +17,7 @@ MAX_LAYERS = 8
 
 @dataclasses.dataclass(frozen=True)
 class Rates:
-  """How often what is dropped, in [0, 1).
+  """Dropout rates, in [0, 1).
 
   Attributes:
     words: Rows of the embedding, a word everywhere in the batch.
@@ -41,7 +41,7 @@ class Masks:
   the rate is 0 there is none.
 
   Args:
-    rates: How often what is dropped.
+    rates: The dropout rates.
     seed: In [0, 2**32).
     step: The training step, an int32 scalar.
     replicas: Number of replicas.

@@ -119,7 +119,8 @@ class CarriedState(tf.Module):
 class RateFactors(tf.Module):
   """Variables that multiply the learning rate.
 
-  One is of what evaluations say, the other of the length of a segment.
+  `plateau` follows the evaluation losses, and `length` the length of the
+  segment.
 
   Args:
     patience: After so many evaluations in a row without a better loss the rate

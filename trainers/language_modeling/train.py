@@ -18,7 +18,6 @@ from trainers import (
   trained,
 )
 from trainers import workdir as workdir_lib
-from trainers.checkpoints import Checkpoints
 from trainers.devices import Runtime, set_seed
 from trainers.input import Input
 from trainers.language_modeling import segments, vocabulary
@@ -80,7 +79,7 @@ def train(experiment: Experiment, run: Runtime) -> None:
     state=progress,
     make_ready=progress.carried.gather,
     on_evaluation=_make_observer(experiment),
-    finish=functools.partial(_finish, model, progress, experiment, run),
+    finish=functools.partial(_finish, model, experiment, run),
     guessing_loss=math.log(words.size),
     title="Language modeling",
     facts=_facts(experiment, model),
@@ -203,13 +202,13 @@ def _make_observer(experiment):
   return on_evaluation
 
 
-def _finish(model, progress, experiment, run):
+def _finish(model, experiment, run, checkpoints):
   """Evaluates the final weights, and writes them and their perplexity."""
   tokens = experiment.texts.tokens
   split = "test" if "test" in tokens else "validation"
   chosen = trained.restore_weights(
     experiment.final_weights,
-    Checkpoints(run.workdir, model, experiment.optimizer, state=progress),
+    checkpoints,
     model,
     experiment.optimizer,
     PROGRAM,
@@ -245,18 +244,8 @@ def _facts(experiment, model):
     *facts,
     ("vocabulary", summary.counted(experiment.texts.words.size, "word")),
     ("model", summary.model("AWD-LSTM", model)),
-    *summary.optimizer(experiment.records["config"]),
-    *_plateau(experiment.records["config"]["plateau"]),
+    *experiment.optimizer_lines,
   ]
-
-
-def _plateau(plateau):
-  """Returns a line on when the learning rate is made less, if ever."""
-  if not plateau["patience"]:
-    return []
-  evaluations = summary.counted(plateau["patience"], "evaluation")
-  factor = f"times {plateau['factor']:g}"
-  return [("plateau", f"{factor} after {evaluations} without a better loss")]
 
 
 def _end_block(workdir, split, perplexity):

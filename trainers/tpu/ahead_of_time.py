@@ -80,7 +80,7 @@ def compile_lowered(lowered: jax.stages.Lowered) -> Cost:
 
 
 def _cost(executable):
-  """Returns what a program takes, from figures that libtpu has made already.
+  """Returns what a program takes, from numbers that libtpu has made.
 
   The program's text is not among them: libtpu 0.0.52 fails to give that of some
   programs that it has compiled, such as those with a large gather for v6e.

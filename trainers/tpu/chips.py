@@ -8,7 +8,7 @@ from trainers.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Slice:
-  """A TPU slice of one host; all figures are those of one device.
+  """A TPU slice of one host; all numbers are those of one device.
 
   A device is a core of a v2 or v3 chip, a whole chip from v4 to v6e, and one of
   the two chiplets of a TPU7x. Speed and

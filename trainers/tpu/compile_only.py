@@ -43,7 +43,7 @@ def report(
 ) -> int:
   """Compiles a step for TPU slices and prints what it would take of them.
 
-  Each program is printed of as soon as it is compiled.
+  The row of a program is printed as soon as the program is compiled.
 
   Args:
     make_step: As in `compile_step`.

@@ -28,7 +28,7 @@ def report(
 ) -> int:
   """Compiles the step of `fit` for TPU slices and prints what it would take.
 
-  Each program is printed of as soon as it is compiled.
+  The row of a program is printed as soon as the program is compiled.
 
   Args:
     model: As in `compile_fit`.

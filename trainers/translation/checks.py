@@ -78,6 +78,18 @@ _RANGES = (
 )
 
 
+def check_fields(config: ml_collections.ConfigDict) -> None:
+  """Raises a UserError for a value that no text and no device can go with.
+
+  Args:
+    config: An experiment, as in configs/. No text is read.
+  """
+  check_ranges(config, _RANGES)
+  check_learning_rate(config)
+  _check_width(config.model)
+  _check_checkpoint_average(config)
+
+
 def check(
   config: ml_collections.ConfigDict, strategy: tf.distribute.Strategy
 ) -> None:
@@ -87,17 +99,11 @@ def check(
     config: An experiment, as in configs/. No text is read.
     strategy: The strategy to train with.
   """
-  check_ranges(config, _RANGES)
+  replicas = strategy.num_replicas_in_sync
+  check_fields(config)
   check_jit_compile(config, strategy)
-  _check_width(config.model)
-  _check_checkpoint_average(config)
-  count_rows(
-    config.global_batch_tokens,
-    config.data.max_length,
-    strategy.num_replicas_in_sync,
-  )
-  check_learning_rate(config)
-  check_optimizer(config, strategy.num_replicas_in_sync)
+  count_rows(config.global_batch_tokens, config.data.max_length, replicas)
+  check_optimizer(config, replicas)
 
 
 def count_rows(global_batch_tokens: int, row_length: int, replicas: int) -> int:

@@ -1,14 +1,14 @@
 """A translation config, unpacked into plain values."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import ml_collections
 import tensorflow as tf
 
-from trainers import devices, initialization, optimizers
+from trainers import devices, initialization, optimizers, summary
 from trainers.errors import UserError
 from trainers.experiment import of_record as config_of_record
 from trainers.experiment import (
@@ -63,6 +63,7 @@ class Experiment:
     jit_compile_parts: Whether XLA compiles dropout and the loss, in a step that
       XLA does not compile.
     jit_compile_search: Whether XLA compiles the search, and evaluation.
+    optimizer_lines: What is told of the optimizer at the start.
     records: All that decides the result of the run but for the vocabulary,
       JSON-like dictionaries.
   """
@@ -85,6 +86,7 @@ class Experiment:
   jit_compile: bool
   jit_compile_parts: bool
   jit_compile_search: bool
+  optimizer_lines: Sequence[summary.Line]
   records: Mapping[str, Mapping[str, Any]]
 
   def plan_on(self, rows: int) -> Plan:
@@ -209,6 +211,7 @@ def unpack(
     jit_compile_search=devices.uses_xla(
       config.jit_compile, strategy, on_cpu=True
     ),
+    optimizer_lines=summary.optimizer(config.to_dict()),
     records={
       "config": config.to_dict(),
       "runtime": {"precision": devices.precision()},

@@ -36,14 +36,10 @@ class RowsPipeline(Pipeline):
     seed: int,
     context: tf.distribute.InputContext,
   ):
+    super().__init__(context)
     self._rows, self._seed = rows, seed
     self._size = global_batch_size
-    self._host, self._hosts = (
-      context.input_pipeline_id,
-      context.num_input_pipelines,
-    )
     self._replica_size = context.get_per_replica_batch_size(global_batch_size)
-    self._replicas = context.num_replicas_in_sync // self._hosts  # Of the host.
 
   def batches(self, first_step: int) -> tf.data.Dataset:
     """Returns shuffled batches, one for each replica in turn.

@@ -19,7 +19,6 @@ from trainers import (
   trained,
 )
 from trainers import workdir as workdir_lib
-from trainers.checkpoints import Checkpoints
 from trainers.devices import Runtime, set_seed
 from trainers.input import Input
 from trainers.translation import rows as rows_lib
@@ -185,12 +184,12 @@ def _make_evaluation(model, words, translator, experiment, run):
   return evaluate
 
 
-def _finish(model, translator, experiment, run):
+def _finish(model, translator, experiment, run, checkpoints):
   """Scores the final weights, and writes the scores and the translations."""
   scored = experiment.texts.final
   chosen = trained.restore_weights(
     experiment.final_weights,
-    Checkpoints(run.workdir, model, experiment.optimizer),
+    checkpoints,
     model,
     experiment.optimizer,
     PROGRAM,
@@ -226,7 +225,7 @@ def _facts(experiment, rows, words, model):
     ("left out", left_out),
     ("vocabulary", summary.counted(words.size, "subword")),
     ("model", summary.model("Transformer", model)),
-    *summary.optimizer(experiment.records["config"]),
+    *experiment.optimizer_lines,
   ]
 
 

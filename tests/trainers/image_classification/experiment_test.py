@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
@@ -21,6 +23,21 @@ from trainers.image_classification.splits import Source
 from trainers.image_classification.step import Objective
 from trainers.plan import Plan
 
+# Fields that the first runs did not have.
+_CAME_LATER = (
+  "data.validation_fraction",
+  "data.split_seed",
+  "data.crop_fill",
+  "data.alternating_flip",
+  "learning_rate.start_factor",
+  "learning_rate.end_factor",
+  "model.batch_norm_momentum",
+  "model.batch_norm_bias_rate",
+  "model.logit_scale",
+  "model.whitening_images",
+  "model.whitening_bias_epochs",
+  "test_time_augmentation",
+)
 _LARGE = {"data.pipeline": "large_images", "data.crop_padding": 0}
 
 
@@ -101,6 +118,16 @@ class LoadTest(tf.test.TestCase):
     self.assertEqual(records["config"]["data"]["name"], "digits")
     self.assertEqual(records["source"]["train_size"], 1437)
     self.assertEqual(records["runtime"], {"precision": "float32"})
+
+  def test_a_run_that_is_older_than_some_fields(self):
+    loaded = _load(small_run.config())
+    record = copy.deepcopy(loaded.records["config"])
+    for field in _CAME_LATER:
+      group, _, name = field.rpartition(".")
+      del (record[group] if group else record)[name]
+    old = experiment.of_record(record, loaded.records["source"], _one_device())
+    for part in ("batching", "architecture", "objective", "plan"):
+      self.assertEqual(getattr(old, part), getattr(loaded, part), part)
 
   def test_batch_norm_is_synchronized_where_there_are_replicas(self):
     for wanted, strategy, expected in (
