@@ -5,7 +5,7 @@ import inspect
 import numbers
 import operator
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -262,7 +262,7 @@ def exclude(value: Any) -> tuple[Any, ...]:
     return ()
   if isinstance(value, str) or backend.is_variable(value):
     value = (value,)
-  if not isinstance(value, Iterable):
+  if not isinstance(value, Iterable) or isinstance(value, Mapping):
     raise TypeError(
       "`exclude` must be None, or hold variables or regular expressions to "
       f"search in variable paths. Received: exclude={value!r} of type "

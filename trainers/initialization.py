@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from trainers import checkpoints, devices
 from trainers.devices import Runtime
@@ -128,11 +129,22 @@ def make_prepare(
 
 
 def check(workdir: str, init_from: str | None) -> None:
-  """Raises a UserError if a run cannot be started from `init_from`."""
-  if init_from and os.path.realpath(init_from) == os.path.realpath(workdir):
+  """Raises a UserError if a run cannot be started from `init_from`.
+
+  A run that has a checkpoint goes on, also if the other run is gone.
+  """
+  if not init_from:
+    return
+  if os.path.realpath(init_from) == os.path.realpath(workdir):
     raise UserError(
       f"--init_from={init_from} is the --workdir itself. A run goes on for "
       "longer with more epochs or steps; a new run has a directory of its own."
+    )
+  config = tf.io.gfile.join(init_from, "config.json")
+  if not checkpoints.exist(workdir) and not tf.io.gfile.exists(config):
+    raise UserError(
+      f"--init_from={init_from} holds no run: there is no {config}. Give the "
+      "--workdir of a run."
     )
 
 

@@ -28,6 +28,7 @@ class ArgumentsTest(tf.test.TestCase, parameterized.TestCase):
     ({"inner_state": None}, TypeError, "inner_state=None"),
     ({"exclude": 3}, TypeError, "exclude=3"),
     ({"exclude": ["a", 3]}, TypeError, "Received: 3"),
+    ({"exclude": {"bias": 1}}, TypeError, "of type dict"),
     ({"exclude": ["(bias"]}, ValueError, r"'\(bias'"),
     ({"name": 3}, TypeError, "name=3"),
     ({"sync_perod": 3}, TypeError, "sync_perod"),

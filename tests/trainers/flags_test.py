@@ -88,7 +88,7 @@ class MistakesTest(
     (["--precision=fp8"], "should be one of"),
     (["--profile_steps=9-3"], "such as 100-110"),
     (["--seed=-1"], "--seed must be a non-negative integer. Received: '-1'"),
-    (["--init_from=none"], "--init_from=none holds no run of this trainer"),
+    (["--init_from=none"], "--init_from=none holds no run: there is no none/"),
     (["--init_from=a*"], "--init_from=a* must be a path without *"),
     (["--workdir=exp[lr=0.1]"], "must be a path without [ and ]: TensorFlow"),
     (

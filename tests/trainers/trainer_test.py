@@ -1,5 +1,6 @@
 import contextlib
 import io
+import os
 from unittest import mock
 
 import tensorflow as tf
@@ -34,13 +35,17 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_where_and_how(self):
     policies = []
+    other = os.path.join(self.get_temp_dir(), "other")
+    os.makedirs(other)
+    with open(os.path.join(other, "config.json"), "w") as file:
+      file.write("{}")
     trainer = self._run(
       "--workdir=run",
       "--data_dir=data",
       "--profile_steps=3-4",
       "--precision=bfloat16",
       "--seed=7",
-      "--init_from=other",
+      f"--init_from={other}",
       "--config.num_epochs=2.5",
       load=lambda config, runtime: (
         policies.append(devices.precision()) or config
@@ -50,7 +55,7 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     self.assertEqual((config.seed, config.num_epochs), (7, 2.5))
     self.assertEqual((runtime.workdir, runtime.data_dir), ("run", "data"))
     self.assertEqual(runtime.profile_steps, (3, 4))
-    self.assertEqual(runtime.init_from, "other")
+    self.assertEqual(runtime.init_from, other)
     self.assertFalse(runtime.fake_data)
     self.assertIsInstance(runtime.strategy, tf.distribute.OneDeviceStrategy)
     self.assertEqual(policies, ["bfloat16"])
@@ -60,6 +65,21 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
       lambda: self._run("--workdir=run", "--init_from=./run")
     )
     self.assertIn("Error: --init_from=./run is the --workdir itself", text)
+
+  def test_a_run_goes_on_without_the_run_that_it_started_from(self):
+    checkpoints = os.path.join(self.get_temp_dir(), "run", "checkpoints")
+    os.makedirs(checkpoints)
+    arguments = [
+      f"--workdir={os.path.dirname(checkpoints)}",
+      "--init_from=/nowhere",
+    ]
+    _, text = command_line.last_words(lambda: self._run(*arguments))
+    self.assertIn("--init_from=/nowhere holds no run", text)
+    for end in ("index", "data-00000-of-00001"):
+      with open(os.path.join(checkpoints, f"ckpt-3.{end}"), "w"):
+        pass
+    trainer = self._run(*arguments)
+    trainer.train.assert_called_once()
 
   def test_what_another_optimizer_changes_is_told(self):
     with contextlib.redirect_stderr(io.StringIO()) as told:

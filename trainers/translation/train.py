@@ -49,12 +49,11 @@ def train(experiment: Experiment, run: Runtime) -> None:
     KeyboardInterrupt: after a Ctrl-C, with a checkpoint if training had begun.
   """
   source = experiment.texts.source
+  workdir_lib.check(run.workdir, **experiment.records)
+  start = Start(run) if initialization.is_due(run) else None
   with contextlib.ExitStack() as stack:
     if run.is_chief:
       stack.enter_context(workdir_lib.locked(run.workdir))
-    workdir_lib.check(run.workdir, **experiment.records)
-    start = Start(run) if initialization.is_due(run) else None
-
     # Before the vocabulary is made: setting a seed makes TensorFlow forget its
     # kernels, and with them the model of every tokenizer.
     set_seed(experiment.seed)
