@@ -22,7 +22,8 @@ from benchmarks import transformer
 from benchmarks.harness import chart, interleaving
 from benchmarks.harness.report import PATIENCE, ROUNDS, Report, run
 from benchmarks.peers import client
-from experiments.results import count_cores, make_table
+from experiments.results import make_table
+from trainers import hardware
 from trainers.translation import beam_search, experiment
 from trainers.translation.model import make_model
 
@@ -120,7 +121,7 @@ def _measure(report):
       _HUGGING_FACE,
       "generation",
       warmup_steps=1,
-      threads=count_cores(),
+      threads=hardware.count_cores(),
       **_search_peer(size),
     )
     units = {
@@ -166,8 +167,8 @@ def main() -> None:
     f"{size.title()}, {size.subwords:,} subwords: beams of {_BEAM.value} for "
     f"{_SENTENCES.value} sentences of {size.length} tokens, "
     f"{size.length + _EXTRA.value} tokens each.\n\n"
-    f"{table}\n\nOn {count_cores()} cores together; goal: {_GOAL} times "
-    f"{_HUGGING_FACE} at least. {ROUNDS.value} rounds of "
+    f"{table}\n\nOn {hardware.count_cores()} cores together; goal: {_GOAL} "
+    f"times {_HUGGING_FACE} at least. {ROUNDS.value} rounds of "
     f"{_SEARCHES.value} searches. "
     f"{interleaving.describe_disturbance([record], ROUNDS.value)}\n"
     + client.describe_not_measured([record]),

@@ -33,7 +33,8 @@ from benchmarks.harness import chart, interleaving
 from benchmarks.harness.report import PATIENCE, ROUNDS, Report, run
 from benchmarks.peers import client
 from configs import imagenet
-from experiments.results import count_cores, make_table
+from experiments.results import make_table
+from trainers import hardware
 from trainers.image_classification import (
   experiment,
   image_folder,
@@ -177,7 +178,7 @@ def _measure(folder, report):
       folder=folder,
       image_size=imagenet.get_config("resnet50,sgd").data.image_size,
       batch_size=_BATCH_SIZE.value,
-      threads=count_cores(),
+      threads=hardware.count_cores(),
     )
     if peer:
       units[_TORCHVISION] = lambda: (
@@ -210,7 +211,7 @@ def _describe_cores(seconds):
   lines = []
   for name in _INPUTS:
     if name in seconds:
-      core_seconds = statistics.median(seconds[name]) * count_cores()
+      core_seconds = statistics.median(seconds[name]) * hardware.count_cores()
       line = f"- {name}: {1 / core_seconds:,.0f} images/s of one core"
       if _ACCELERATOR.value:
         needed = math.ceil(_ACCELERATOR.value * core_seconds)
@@ -306,7 +307,7 @@ def main() -> None:
   rounds = ROUNDS.value
   report.write(
     f"{make_table(rows)}\n\n{_describe_cores(seconds)}\n"
-    f"On {count_cores()} cores together. {files} {rounds} rounds of "
+    f"On {hardware.count_cores()} cores together. {files} {rounds} rounds of "
     f"{_STEPS.value} batches of {_BATCH_SIZE.value}. "
     f"{interleaving.describe_disturbance([record], rounds)}\n"
     + client.describe_not_measured([record]),

@@ -53,8 +53,8 @@ from benchmarks.harness import chart, interleaving
 from benchmarks.harness.report import PATIENCE, ROUNDS, Report, run
 from benchmarks.peers import client
 from benchmarks.training_step_cases import MODELS
-from experiments.results import count_cores, make_table
-from trainers import devices
+from experiments.results import make_table
+from trainers import devices, hardware
 
 _PYTORCH = "PyTorch"
 # Of ours. In this order both others are neighbours of the inner optimizer.
@@ -154,7 +154,7 @@ def _measure(name, batch_size, peers_python, report):
           label,
           peer_name,
           warmup_steps=_SYNC_PERIOD.value,
-          threads=count_cores(),
+          threads=hardware.count_cores(),
           precision=precision,
           clock=_CLOCK.value,
           **arguments,
@@ -253,7 +253,7 @@ def _speed_table(records):
         (record["title"], label, f"{speed:,.1f} {record['unit']}/s", *ratio)
       )
   return (
-    f"Speeds on {count_cores()} cores together, and their ratio to "
+    f"Speeds on {hardware.count_cores()} cores together, and their ratio to "
     f"{_PYTORCH}'s in the same precision; goals: {_GOALS_BESIDE_PYTORCH} at "
     f"least.\n\n{make_table(rows)}\n"
   )

@@ -18,11 +18,11 @@ from collections.abc import Sequence
 import tensorflow as tf
 from absl import flags
 
-from experiments import outcomes, results, stopping
+from experiments import outcomes, stopping
 from experiments.outcomes import Outcome, Setup
 from experiments.progress import Progress
 from experiments.trials import KINDS, Trial
-from trainers import workdir
+from trainers import hardware, workdir
 from trainers.errors import UserError, first_line
 
 LOCAL = "local"
@@ -153,7 +153,7 @@ def _connect(ray, address):
   if address == LOCAL:
     own = {
       "address": LOCAL,
-      "num_cpus": results.count_cores(),
+      "num_cpus": hardware.count_cores(),
       "include_dashboard": False,
     }
   else:

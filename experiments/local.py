@@ -18,11 +18,11 @@ from multiprocessing import connection
 import tensorflow as tf
 import tqdm
 
-from experiments import outcomes, results, stopping
+from experiments import outcomes, stopping
 from experiments.outcomes import Outcome, Setup
 from experiments.progress import Progress
 from experiments.trials import Trial, check_data
-from trainers import errors, signals
+from trainers import errors, hardware, signals
 
 _POLL = 0.2  # Seconds until a signal is noticed.
 # tqdm reads them: the bar of a trainer has few lines in a log file.
@@ -62,7 +62,7 @@ def run(
     setup = setup or Setup()
     check_data(waiting, setup.data_dir)
     judge = stopping.Judge(rule, trials[0].kind, over.values())
-    most = processes or len(_gpus()) or results.count_cores()
+    most = processes or len(_gpus()) or hardware.count_cores()
     with Progress(trials, over.values()) as progress:
       size = min(most, len(waiting))
       pool = _Pool(size, sweep, setup, judge, progress)
@@ -138,7 +138,7 @@ class _Pool:
     if gpus := _gpus():
       own = gpus[place :: self._size] or [gpus[place % len(gpus)]]
       environment["CUDA_VISIBLE_DEVICES"] = ",".join(own)
-    threads = max(1, results.count_cores() // self._size)
+    threads = max(1, hardware.count_cores() // self._size)
     process = context.Process(
       target=_work, args=(there, self._sweep, self._setup, threads), daemon=True
     )

@@ -16,7 +16,7 @@ from absl import app, flags
 from matplotlib.figure import Figure
 
 from experiments import style
-from trainers import devices, files, workdir
+from trainers import devices, files, hardware, workdir
 from trainers import flags as flags_lib
 from trainers.errors import UserError
 
@@ -206,8 +206,8 @@ def describe_run(program: str) -> str:
     ["python", "-m", f"experiments.{program}", *sys.argv[1:]]
   )
   return (
-    f"{datetime.date.today().isoformat()}, {processor()}, {count_cores()} "
-    "cores, "
+    f"{datetime.date.today().isoformat()}, {processor()}, "
+    f"{hardware.count_cores()} cores, "
     f"{platform.system()}:\n\n```\n{command}\n```"
   )
 
@@ -220,10 +220,3 @@ def processor() -> str:
       if line.startswith("model name"):
         return line.split(":", 1)[1].strip()
   return platform.processor() or platform.machine()
-
-
-def count_cores() -> int:
-  """Returns how many processors this process may use."""
-  if hasattr(os, "sched_getaffinity"):  # Not on macOS.
-    return len(os.sched_getaffinity(0))
-  return os.cpu_count() or 1

@@ -56,6 +56,13 @@ class Gpus:
   has_libraries: bool
 
 
+def count_cores() -> int:
+  """Returns how many processors this process may use."""
+  if hasattr(os, "sched_getaffinity"):  # Not on macOS.
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
+
+
 def find_gpus() -> Gpus:
   """Returns what GPUs there are on this machine."""
   usable = len(tf.config.list_physical_devices("GPU"))

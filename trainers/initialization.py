@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from trainers import checkpoints, devices
 from trainers.devices import Runtime
-from trainers.errors import UserError
+from trainers.errors import UserError, first_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,8 +140,16 @@ def check(workdir: str, init_from: str | None) -> None:
       f"--init_from={init_from} is the --workdir itself. A run goes on for "
       "longer with more epochs or steps; a new run has a directory of its own."
     )
+  if checkpoints.exist(workdir):
+    return
   config = tf.io.gfile.join(init_from, "config.json")
-  if not checkpoints.exist(workdir) and not tf.io.gfile.exists(config):
+  try:
+    is_run = tf.io.gfile.exists(config)
+  except tf.errors.OpError as error:
+    raise UserError(
+      f"--init_from={init_from} cannot be read: {first_line(error)}"
+    ) from error
+  if not is_run:
     raise UserError(
       f"--init_from={init_from} holds no run: there is no {config}. Give the "
       "--workdir of a run."

@@ -1,16 +1,16 @@
 """Input pipelines: one for each host, and all of a process as one object."""
 
-import os
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
+from trainers import hardware
 from trainers.errors import UserError
 
 # How many calls of a function a pipeline makes at once: as many as tf.data has
-# threads. Without autotuning tf.data.AUTOTUNE means 16 at most.
-PARALLEL_CALLS = os.cpu_count() or 1
+# threads on this machine. Without autotuning tf.data.AUTOTUNE means 16 at most.
+PARALLEL_CALLS = hardware.count_cores()
 
 
 def prefetch(dataset: tf.data.Dataset, replicas: int = 1) -> tf.data.Dataset:

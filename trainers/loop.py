@@ -149,7 +149,8 @@ def train(task: Task, plan: Plan, runtime: Runtime) -> None:
         host.stop(step, number)
   with errors.interrupted_by_lost_hosts(strategy):
     gather(0)  # For the last checkpoint to be there.
-    task.finish(checkpoints)
+    # Anew: the others do not know what the chief has written since the start.
+    task.finish(_checkpoints(task, plan, runtime))
 
 
 def _checkpoints(task, plan, runtime):

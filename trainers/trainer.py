@@ -44,9 +44,10 @@ class Trainer:
       config that need no data.
     unpack: A function of a config, a source and a strategy; returns the
       experiment, after all checks of the config.
-    source_to_compile: A function of (config, data_dir, fake_data); returns the
-      source for `unpack` when the step is compiled only. Sweeps find by it
-      before the first trial whether their data is there.
+    source_to_compile: A function of (config, data_dir, fake_data), of a config
+      that `check_fields` has passed; returns the source for `unpack` when the
+      step is compiled only. Sweeps find by it before the first trial whether
+      their data is there.
     train: A function of an experiment and a Runtime.
     make_step: A function of an experiment and a strategy; returns one replica's
       training step and the `tf.TensorSpec`s of its batch.

@@ -18,6 +18,7 @@ from absl import app, flags
 
 from experiments import results
 from trainers import flags as flags_lib
+from trainers import hardware
 
 ROUNDS = flags.DEFINE_integer(
   "rounds", 12, "How often each variant is measured.", lower_bound=1
@@ -91,7 +92,7 @@ class Report:
       ),
       "date": datetime.date.today().isoformat(),
       "machine": (
-        f"{results.processor()}, {results.count_cores()} cores, "
+        f"{results.processor()}, {hardware.count_cores()} cores, "
         f"{_memory() / 2**30:.0f} GiB, "
         f"{platform.system()} {platform.release()}"
       ),

@@ -10,12 +10,12 @@ from unittest import mock
 import psutil
 import tensorflow as tf
 
-from experiments import cluster, outcomes, results
+from experiments import cluster, outcomes
 from tests.experiments import programs
 from tests.experiments.outcomes_test import make_trial
 from tests.processes import Program
 from tests.trainers import command_line
-from trainers import metrics
+from trainers import hardware, metrics
 
 try:
   import ray
@@ -47,7 +47,7 @@ class ClusterTest(tf.test.TestCase):
         "--override=learning_rate.warmup=0",
         f"--workdir={cls.sweep}",
         "--cluster=local",
-        f"--cpus_per_trial={results.count_cores()}",
+        f"--cpus_per_trial={hardware.count_cores()}",
         "--stop_early=halving",
       ],
       # Nor does Ray's own patience decide: a busy machine takes longer.

@@ -60,6 +60,21 @@ class TrainTest(tf.test.TestCase, parameterized.TestCase):
     self.assertIsInstance(runtime.strategy, tf.distribute.OneDeviceStrategy)
     self.assertEqual(policies, ["bfloat16"])
 
+  @parameterized.parameters(
+    (["--workdir=run"], "trainers.flags.make_runtime"),
+    (["--tpu_compile_only=v3-8"], "trainers.trainer._compile"),
+  )
+  def test_fields_are_checked_before_devices_and_data(self, arguments, later):
+    def refuse(config):
+      raise errors.UserError("seed must be even")
+
+    with mock.patch(later) as unreached:
+      _, text = command_line.last_words(
+        lambda: self._run(*arguments, check_fields=refuse)
+      )
+    self.assertIn("Error: seed must be even", text)
+    unreached.assert_not_called()
+
   def test_a_run_cannot_start_from_itself(self):
     _, text = command_line.last_words(
       lambda: self._run("--workdir=run", "--init_from=./run")

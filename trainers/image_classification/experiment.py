@@ -119,7 +119,7 @@ def source_to_compile(
   The data is read: its size and its classes count.
 
   Raises:
-    UserError: as `load` does.
+    UserError: for data that is not there.
   """
   return _load_source(config.data, data_dir, fake_data)
 

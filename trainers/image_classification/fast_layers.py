@@ -1,4 +1,4 @@
-"""Layers of Keras in forms that train faster; their results are Keras'."""
+"""Layers of Keras in faster forms; their results are Keras'."""
 
 import math
 from typing import Any

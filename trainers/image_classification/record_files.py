@@ -12,6 +12,7 @@ import tqdm
 from trainers.errors import reason
 from trainers.image_classification import fingerprints
 from trainers.image_classification.splits import Example, Split
+from trainers.input import prefetch
 
 # Files that are read side by side; shuffling mixes their records.
 _FILES_AT_ONCE = 16
@@ -153,7 +154,7 @@ def _find_damage(extents, read_file):
   for extent in progress:
     index = 0
     try:
-      for _ in read_file(tf.constant(extent.path)):
+      for _ in prefetch(read_file(tf.constant(extent.path))):
         index += 1
     except tf.errors.OpError as error:
       return (

@@ -121,7 +121,7 @@ def source_to_compile(
   The text is read: the size of its vocabulary counts.
 
   Raises:
-    UserError: as `load` does.
+    UserError: for data that is not there.
   """
   source = _load_source(config.data, data_dir, fake_data)
   return _encode(source, Vocabulary.of(source.train))
