@@ -44,8 +44,9 @@ slow_momentum   the slow weights have the momentum of SNOO: a constant step size
 
 Expected is the final accuracy over 3 seeds, of the paper's tables for CIFAR-10
 and for CIFAR-100. That of the speed run is cifar10-airbench's, the mean of
-1,000 runs on all 50,000 images. Here is one run of 2026-11-29, on 45,000 images
-as JPEG files of quality 75; docs/speedrun.md has shortened runs of all four:
+1,000 runs on all 50,000 images. Here is one run each of 2026-11-29, on 45,000
+images as JPEG files of quality 75, sgd in bfloat16; docs/speedrun.md has more
+seeds, and shortened runs of all four:
 
 words                            rate  section  expected        here
 -------------------------------  ----  -------  --------------  -------
@@ -58,7 +59,7 @@ cifar100,sgd                     .05   5.1      78.24 +- .18 %  not run
 cifar100,polyak                  .3    5.1      77.99 +- .42 %  not run
 cifar100,adamw                   3e-4  5.1      76.88 +- .39 %  not run
 cifar10,speedrun,lookahead       1.5   none     94.01 %         90.68 %
-cifar10,speedrun,sgd             1.5   none     not known       not run
+cifar10,speedrun,sgd             1.5   none     not known       90.06 %
 cifar10,speedrun,own_statistics  1.5   none     not known       not run
 cifar10,speedrun,slow_momentum   1.5   none     not known       not run
 """
